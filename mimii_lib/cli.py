@@ -1,0 +1,201 @@
+"""The command line: ``mimii``, for what the notebooks and the workflow also call."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pandas as pd
+
+from mimii_lib import dataset, paper
+from mimii_lib.errors import MimiiError
+from mimii_lib.settings import DETECTORS, EXTRACTORS, Miniature, Profile, load_profile, several
+from mimii_lib.store import replacing
+
+if TYPE_CHECKING:
+    from mimii_lib.run import Run
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise MimiiError(f"{message}; see '{self.prog} --help'")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0, 1 if something was found wrong, 2 for bad input."""
+    try:
+        said = _parser().parse_args(arguments)
+        return said.run(said)
+    except MimiiError as error:
+        print(f"mimii: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="mimii", description="Acoustic anomaly detection by image transfer learning on MIMII.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        made.set_defaults(run=run)
+        return made
+
+    size, default = Miniature(), Profile()
+    make = command("miniature", _miniature, "make the miniature, a synthetic stand-in for MIMII")
+    make.add_argument("dest", type=Path, metavar="DEST", help="folder to make it in")
+    make.add_argument("--snr", type=int, default=default.snr, help="signal-to-noise ratio in dB (default %(default)s)")
+    make.add_argument("--normal", type=int, default=size.normal, help="normal clips per ID (default %(default)s)")
+    make.add_argument("--abnormal", type=int, default=size.abnormal, help="abnormal clips per ID (default %(default)s)")
+    make.add_argument("--seed", type=int, default=size.seed, help="seed (default %(default)s)")
+    make.add_argument("--channels", type=int, default=1, help="channels per file (default %(default)s)")
+    make.add_argument("--machines", nargs="+", default=[*paper.MACHINES], metavar="MACHINE", help="machine types")
+
+    check = command("check", _check, "tell what recordings are in a folder, and what is wrong with them")
+    check.add_argument("data", type=Path, metavar="DATA", help="folder that holds <snr>_dB_<machine> folders")
+
+    auc = command("auc", _auc, "run the pipeline for what is named and print the AUCs")
+    auc.epilog = (
+        f"Where nothing is said: extractors {' '.join(default.extractors)}, detectors "
+        f"{' '.join(default.detectors)}, seeds {' '.join(map(str, default.seeds))}, the paper's settings."
+    )
+    auc.add_argument(
+        "data", type=Path, nargs="?", metavar="DATA", help="folder of recordings; may be left to a profile"
+    )
+    several_of: dict[str, Any] = {"nargs": "+", "action": "extend"}
+    auc.add_argument("--machine", **several_of, help=f"of {' '.join(paper.MACHINES)} (default: all there are)")
+    auc.add_argument("--ids", **several_of, help="machine IDs such as id_00 (default: all there are)")
+    auc.add_argument("--snr", type=int, help=f"signal-to-noise ratio in dB (default {default.snr})")
+    auc.add_argument("--extractors", **several_of, help=f"of {' '.join(EXTRACTORS)}")
+    auc.add_argument("--detectors", **several_of, help=f"of {' '.join(DETECTORS)}")
+    auc.add_argument("--seeds", **several_of, help="whole numbers")
+    auc.add_argument("--profile", help="a profile that says what is not said here")
+    auc.add_argument("--splits", type=Path, metavar="FILE", help="CSV of seed, path, role: use these splits")
+    auc.add_argument("--weights", type=Path, metavar="DIR", help="folder with weight files <extractor>.pt")
+    auc.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON")
+    auc.add_argument(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="write auc.parquet and auc.csv, with provenance, and splits.csv",
+    )
+
+    run = command("run", _run, "execute a notebook as the book does: checked parameters, no half-written page")
+    run.add_argument("notebook", type=Path, metavar="NOTEBOOK", help="a notebook with a cell tagged 'parameters'")
+    run.add_argument("output", type=Path, metavar="OUTPUT", help="the executed copy")
+    run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    run.add_argument("--not-run", metavar="REASON", help="write a page that says so instead of executing")
+    return parser
+
+
+def _miniature(said: argparse.Namespace) -> int:
+    from mimii_lib import miniature
+
+    miniature.make(
+        said.dest,
+        snr=said.snr,
+        normal=said.normal,
+        abnormal=said.abnormal,
+        machines=several(said.machines, parameter="--machines") or (),
+        seed=said.seed,
+        channels=said.channels,
+    )
+    print(f"{said.dest}: miniature of {' '.join(said.machines)} at {said.snr} dB")
+    return 0
+
+
+def _check(said: argparse.Namespace) -> int:
+    report = dataset.check(said.data)
+    print(report.table.to_string(index=False))
+    total = report.table[["normal", "abnormal"]].to_numpy().sum()
+    print(f"\n{total} clips; {len(report.problems)} cannot be used as they are.")
+    for problem in report.problems:
+        print(f"- {problem}")
+    return 1 if report.problems else 0
+
+
+def _auc(said: argparse.Namespace) -> int:
+    from mimii_lib.run import Run
+
+    asked: dict[str, Any] = {name: _flat(getattr(said, name)) for name in ("ids", "extractors", "detectors", "seeds")}
+    asked |= {name: getattr(said, name) for name in ("profile", "data", "snr", "weights", "splits")}
+    runs = [Run(machine, **asked) for machine in _machines(said)]
+    for run in runs:
+        for name, reason in (run.skipped | run.not_run).items():
+            print(f"{run.machine} {name}: skipped, {reason}", file=sys.stderr)
+    tables = [run.auc() for run in runs]
+    table = pd.concat(tables, ignore_index=True)
+    if said.json:
+        rows = json.loads(table.to_json(orient="records", double_precision=15))
+        with replacing(said.json) as file:
+            file.write_text(json.dumps(rows, indent=1) + "\n")
+    if said.save:
+        _save(runs, tables, said.save)
+    if table.empty:
+        raise MimiiError("nothing could be run; the reasons stand above")
+    print(_as_text(table))
+    return 0
+
+
+def _machines(said: argparse.Namespace) -> tuple[str, ...]:
+    """Return the machine types that were named, else the profile's that the data folder holds."""
+    if said.machine:
+        return several(_flat(said.machine), parameter="--machine") or ()
+    profile = load_profile(said.profile)
+    if said.data is None:
+        return profile.machines
+    there = {machine for _, machine in dataset.trees(dataset.data_folder(said.data))}
+    if not there & set(profile.machines):
+        raise MimiiError(f"{said.data}: holds no machine; expected folders like -6_dB_fan/fan/id_00/normal")
+    return tuple(machine for machine in profile.machines if machine in there)
+
+
+def _flat(values: list[str] | None) -> str | None:
+    return None if values is None else " ".join(values)
+
+
+def _as_text(table: pd.DataFrame) -> str:
+    """Return AUCs in percent: a line per machine ID and row, the mean over the seeds and each seed."""
+    keys = ["machine", "id", "extractor", "detector"]
+    wide = table.fillna({"extractor": "–"}).pivot_table(index=keys, columns="seed", values="auc", sort=False) * 100
+    wide.columns = pd.Index([f"seed {seed}" for seed in wide.columns])
+    wide.insert(0, "mean", wide.mean(axis=1))
+    lines = ["AUC in percent", wide.round(1).reset_index().to_string(index=False, na_rep="–"), ""]
+    for (machine, machine_id), here in table.groupby(["machine", "id"], sort=False):
+        first = here.iloc[0]
+        lines.append(
+            f"{machine} {machine_id}: {first.n_train} clips train; "
+            f"{first.n_normal} normal and {first.n_abnormal} abnormal clips test"
+        )
+    return "\n".join(lines)
+
+
+def _save(runs: list["Run"], tables: list[pd.DataFrame], folder: Path) -> None:
+    """Write the AUCs with their provenance, and the splits, as files that others can use."""
+    known = [run.with_provenance(table) for run, table in zip(runs, tables, strict=True)]
+    table = pd.concat(known, ignore_index=True)
+    with replacing(folder / "auc.parquet") as file:
+        table.to_parquet(file, index=False)
+    with replacing(folder / "auc.csv") as file:
+        table.to_csv(file, index=False)
+    with replacing(folder / "splits.csv") as file:
+        pd.concat([run.splits for run in runs]).to_csv(file, index=False)
+
+
+def _run(said: argparse.Namespace) -> int:
+    from mimii_lib import notebooks
+
+    if said.not_run:
+        notebooks.not_run(said.notebook, said.output, dict(said.parameters), said.not_run)
+    else:
+        notebooks.execute(said.notebook, said.output, dict(said.parameters))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,327 @@
+"""§4 Dataset: find, read, check and split the clips of MIMII's tree.
+
+The tree is ``<snr>_dB_<machine>/<machine>/id_0X/{normal,abnormal}/*.wav``; the outer folder may be missing.
+Files hold 8 channels or one. A *clip* is one file; a clip table has one row a clip with its machine ``id``,
+its ``label`` (normal or abnormal) and its ``path`` relative to the data folder.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mimii_lib import paper
+from mimii_lib.errors import MimiiError, one_of
+from mimii_lib.settings import Imaging, Split
+from mimii_lib.store import file_digest
+
+LABELS = ("normal", "abnormal")
+MARKER = "miniature.json"
+"""The file that the miniature leaves at the top of its tree."""
+
+_OUTER = re.compile(r"(-?\d+)_dB_(\w+)")
+_ID = re.compile(r"id_\d\d")
+
+
+def data_folder(data: Path | str | None) -> Path:
+    """Return the folder of the recordings, or raise if there is none."""
+    if data is None:
+        raise MimiiError("data: no folder named; name the one that holds the recordings")
+    folder = Path(data).expanduser()
+    if not folder.is_dir():
+        raise MimiiError(f"{data}: no such folder; expected one that holds MIMII's <snr>_dB_<machine> folders")
+    return folder
+
+
+def trees(data: Path) -> dict[tuple[int | None, str], Path]:
+    """Return the machine folders below `data` by (SNR in dB, machine type).
+
+    The SNR is None where the outer folder, which alone tells it, is missing.
+    """
+    found: dict[tuple[int | None, str], Path] = {}
+    for folder in sorted(data.iterdir()):
+        outer = _OUTER.fullmatch(folder.name)
+        if outer and (folder / outer[2]).is_dir():
+            found[int(outer[1]), outer[2]] = folder / outer[2]
+        elif folder.is_dir() and any(_id_folders(folder)):
+            found[None, folder.name] = folder
+    return found
+
+
+def _id_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
+
+
+def clips(data: Path, machine: str, snr: int, ids: Iterable[str] | None = None) -> pd.DataFrame:
+    """Return the clip table of a machine type.
+
+    Parameters
+    ----------
+    data
+        The folder that holds MIMII's tree.
+    machine
+        Machine type.
+    snr
+        Signal-to-noise ratio in dB; a tree without the outer folder is taken at the caller's word.
+    ids
+        Machine IDs; None: all that are there.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``id``, ``label`` and ``path`` (relative to `data`, with forward slashes), sorted by path.
+
+    Raises
+    ------
+    MimiiError
+        If the folder, the machine type, the SNR or an ID is not there.
+    """
+    if machine not in paper.MACHINES:
+        raise one_of("machine", machine, paper.MACHINES)
+    data = data_folder(data)
+    found = trees(data)
+    folder = found.get((snr, machine)) or found.get((None, machine))
+    if folder is None:
+        there = ", ".join(sorted({name if db is None else f"{name} at {db} dB" for db, name in found}))
+        raise MimiiError(
+            f"{data}: no recordings of the {machine} at {snr} dB; found {there or 'no machine at all'}; "
+            f"expected a folder {snr}_dB_{machine}/{machine}/id_00/normal"
+        )
+    folders = {path.name: path for path in _id_folders(folder)}
+    rows = []
+    for machine_id in folders if ids is None else ids:
+        if machine_id not in folders:
+            raise one_of(f"{folder.relative_to(data).as_posix()}: machine ID", machine_id, folders)
+        for label in LABELS:
+            wavs = sorted(_wavs(folders[machine_id] / label))
+            rows += [(machine_id, label, wav.relative_to(data).as_posix()) for wav in wavs]
+    return pd.DataFrame(rows, columns=["id", "label", "path"])
+
+
+def _wavs(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.suffix.lower() == ".wav" and path.name[0] != "."]
+
+
+def read(path: Path, settings: Imaging | None = None) -> NDArray[np.float32]:
+    """Read one channel of a clip.
+
+    Returns
+    -------
+    array of shape (samples,)
+        The waveform in [-1, 1]: 160,000 samples at the defaults.
+
+    Raises
+    ------
+    MimiiError
+        If the file cannot be read as sound, or its rate, length or channels are not the expected ones.
+    """
+    settings = settings or Imaging()
+    try:
+        sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, OSError, EOFError):
+        size = f"{path.stat().st_size} bytes" if path.is_file() else "no such file"
+        raise MimiiError(f"{path}: cannot be read as a wav file ({size}); replace it or leave it out") from None
+    if rate != settings.sample_rate:
+        raise MimiiError(
+            f"{path}: sample rate is {rate} Hz, expected {settings.sample_rate} Hz; resample it or leave it out"
+        )
+    if len(sound) != settings.samples:
+        raise MimiiError(
+            f"{path}: {len(sound)} samples ({len(sound) / rate:.2f} s) found, expected {settings.samples} "
+            f"({settings.seconds} s); replace it or leave it out"
+        )
+    if settings.channel >= sound.shape[1] > 1:
+        raise MimiiError(f"{path}: has {sound.shape[1]} channels, so no channel {settings.channel} (from 0)")
+    if not np.isfinite(sound).all():
+        raise MimiiError(f"{path}: holds samples that are not finite numbers; replace it or leave it out")
+    return np.ascontiguousarray(sound[:, settings.channel if sound.shape[1] > 1 else 0])
+
+
+def split(table: pd.DataFrame, seeds: Iterable[int], settings: Split | None = None) -> pd.DataFrame:
+    """Draw the training and test clips of every machine ID, once per seed (§5).
+
+    The test set takes min(150, half of the normals) normal and min(150, all) abnormal clips; the other
+    normal clips train. An abnormal clip never trains; abnormal clips beyond 150 are left out.
+
+    Parameters
+    ----------
+    table
+        A clip table.
+    seeds
+        Whole numbers from 0; each gives one split, the same on every machine.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``seed``, ``path`` and ``role`` (train or test).
+    """
+    settings = settings or Split()
+    rows = []
+    for seed in seeds:
+        for _, one in table.groupby("id", sort=True):
+            random = np.random.default_rng(seed)
+            normal = random.permutation(np.sort(one.path[one.label == "normal"].to_numpy()))
+            abnormal = random.permutation(np.sort(one.path[one.label == "abnormal"].to_numpy()))
+            n_test = min(settings.test_clips, len(normal) // 2)
+            test = [*normal[:n_test], *abnormal[: settings.test_clips]]
+            rows += [(seed, path, "train") for path in sorted(normal[n_test:])]
+            rows += [(seed, path, "test") for path in sorted(test)]
+    return pd.DataFrame(rows, columns=["seed", "path", "role"])
+
+
+def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.DataFrame:
+    """Read splits that were saved as a CSV with the columns of :func:`split`.
+
+    Rows of clips that are not in the clip `table` belong to other machines and are passed over.
+
+    Raises
+    ------
+    MimiiError
+        If the file is not such a table, lacks a seed, or would train on a test clip or an abnormal one.
+    """
+    try:
+        said = pd.read_csv(file, dtype={"path": str, "role": str})
+    except OSError:
+        raise MimiiError(f"{file}: no such file; expected a CSV with the columns seed, path, role") from None
+    except ValueError as error:
+        raise MimiiError(f"{file}: not a CSV with the columns seed, path, role ({error})") from None
+    if missing := {"seed", "path", "role"} - set(said):
+        raise MimiiError(f"{file}: lacks the column {', '.join(sorted(missing))}; expected seed, path, role")
+    if not pd.api.types.is_integer_dtype(said.seed):
+        raise MimiiError(f"{file}: column seed: expected whole numbers")
+    if wrong := set(said.role.dropna()) - {"train", "test"} or said.role.isna().any():
+        raise MimiiError(f"{file}: column role: found {wrong}, expected train or test in every row")
+    said = said[said.seed.isin(list(seeds))]
+    labels = table.set_index("path").label
+    here = said[said.path.isin(labels.index)]
+    for seed in seeds:
+        if not (here.seed == seed).any():
+            raise MimiiError(
+                f"{file}: seed {seed}: names none of the clips asked for; expected paths like {table.path[0]}"
+            )
+    twice = here[here.duplicated(["seed", "path"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise MimiiError(f"{file}: seed {row.seed}: names {row.path} more than once; a clip trains or tests, once")
+    wrong_role = here[(here.role == "train") & (here.path.map(labels) == "abnormal")]
+    if len(wrong_role):
+        row = wrong_role.iloc[0]
+        raise MimiiError(f"{file}: seed {row.seed}: trains on the abnormal clip {row.path}; train on normal clips only")
+    return here[["seed", "path", "role"]].reset_index(drop=True)
+
+
+def not_evaluable(table: pd.DataFrame, splits: pd.DataFrame, settings: Split | None = None) -> dict[str, str]:
+    """Return the machine IDs that cannot be evaluated, each with the reason."""
+    settings = settings or Split()
+    reasons = {}
+    role = splits.merge(table, on="path")
+    for machine_id in table.id.unique():
+        here = role[role.id == machine_id]
+        sizes = here.groupby(["seed", "role", "label"]).size().unstack(["role", "label"], fill_value=0)
+        train, normal, abnormal = (
+            int(sizes[column].min()) if column in sizes else 0
+            for column in [("train", "normal"), ("test", "normal"), ("test", "abnormal")]
+        )
+        if abnormal == 0:
+            reasons[machine_id] = "no abnormal clip to test on"
+        elif train < settings.min_train_clips:
+            reasons[machine_id] = f"{train} clips left to train on, at least {settings.min_train_clips} are needed"
+        elif normal == 0:
+            reasons[machine_id] = "no normal clip to test on"
+    return reasons
+
+
+def kind(data: Path, table: pd.DataFrame, machine: str) -> str:
+    """Return what the recordings are: ``miniature``, ``MIMII`` (whole machine IDs) or ``other recordings``."""
+    if (data / MARKER).is_file():
+        return "miniature"
+    counts = table.groupby(["id", "label"]).size().unstack(fill_value=0).reindex(columns=LABELS, fill_value=0)
+    whole = [
+        (machine_id in paper.MIMII[machine])
+        and (row.normal, row.abnormal)
+        == (paper.MIMII[machine][machine_id].normal, paper.MIMII[machine][machine_id].abnormal)
+        for machine_id, row in counts.iterrows()
+    ]
+    return "MIMII" if whole and all(whole) else "other recordings"
+
+
+@dataclass
+class Report:
+    """What :func:`check` found.
+
+    Attributes
+    ----------
+    table
+        One row per SNR, machine type and ID: counts, channels, and remarks.
+    problems
+        Files that cannot be used, one sentence each.
+    """
+
+    table: pd.DataFrame
+    problems: list[str] = field(default_factory=list)
+
+
+def check(data: Path, settings: Imaging | None = None) -> Report:
+    """Look at every file below `data` and tell what is there, per machine and ID, and what is wrong with it."""
+    settings = settings or Imaging()
+    data = data_folder(data)
+    found = trees(data)
+    if not found:
+        raise MimiiError(f"{data}: no machine found; expected folders like -6_dB_fan/fan/id_00/normal")
+    rows, problems = [], []
+    work = [(snr, machine, path) for (snr, machine), folder in found.items() for path in _id_folders(folder)]
+    for snr, machine, folder in tqdm(work, desc="checking", unit="ID", disable=None):
+        wavs = {label: sorted(_wavs(folder / label)) for label in LABELS}
+        channels: set[int] = set()
+        seen: dict[str, str] = {}
+        for path in (path for label in LABELS for path in wavs[label]):
+            name = path.relative_to(data).as_posix()
+            try:
+                sound = read(path, settings)
+            except MimiiError as error:
+                problems.append(str(error).replace(str(path), name))
+                continue
+            channels.add(soundfile.info(path).channels)
+            if not sound.any():
+                problems.append(f"{name}: silent; replace it or leave it out")
+            elif (twin := seen.setdefault(file_digest(path), name)) != name:
+                problems.append(f"{name}: the same recording as {twin}; leave one of them out")
+        rows.append(
+            {
+                "snr": "?" if snr is None else snr,
+                "machine": machine,
+                "id": folder.name,
+                "normal": len(wavs["normal"]),
+                "abnormal": len(wavs["abnormal"]),
+                "channels": " and ".join(map(str, sorted(channels))) or "–",
+                "remarks": "; ".join(_remarks(data, machine, folder.name, wavs)),
+            }
+        )
+    table = pd.DataFrame(rows, columns=["snr", "machine", "id", "normal", "abnormal", "channels", "remarks"])
+    return Report(table, problems)
+
+
+def _remarks(data: Path, machine: str, machine_id: str, wavs: dict[str, list[Path]]) -> list[str]:
+    """Return what a reader should know of the number of clips of a machine ID."""
+    table = pd.DataFrame(
+        [(machine_id, label, path.relative_to(data).as_posix()) for label in LABELS for path in wavs[label]],
+        columns=["id", "label", "path"],
+    )
+    if table.empty:
+        return ["no clips"]
+    remarks = list(not_evaluable(table, split(table, [0])).values())
+    remarks = [f"skipped: {reason}" for reason in remarks]
+    mimii = paper.MIMII.get(machine, {}).get(machine_id)
+    if mimii is None:
+        remarks.append("not a machine ID of MIMII")
+    elif not (data / MARKER).is_file() and (mimii.normal, mimii.abnormal) != tuple(map(len, wavs.values())):
+        remarks.append(f"MIMII has {mimii.normal} + {mimii.abnormal}")
+    return remarks

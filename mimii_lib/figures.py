@@ -1,0 +1,530 @@
+"""What the book's pages show: one hand for figures, sounds and tables.
+
+Matplotlib figures are returned closed, so that a cell that ends in one shows it once.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import pandas as pd
+import soundfile
+from IPython.display import HTML
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from mimii_lib import evaluation, imaging, paper
+from mimii_lib.run import KINDS, Run
+from mimii_lib.settings import Imaging
+
+NORMAL, ABNORMAL, QUIET = "#0072b2", "#d55e00", "#9a9a9a"
+"""Colours of the classes (Okabe and Ito: they survive colour blindness), and of what stays behind."""
+
+NAMES = dict(paper.DETECTORS) | dict(paper.AUTOENCODERS)
+"""The paper's names of detectors and auto-encoders."""
+
+_STYLE: dict[Any, Any] = {
+    "figure.dpi": 110,
+    "savefig.dpi": 110,
+    "figure.facecolor": "white",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def _figure(rows: int = 1, columns: int = 1, **said: Any) -> Iterator[tuple[Figure, NDArray[Any]]]:
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(rows, columns, layout="constrained", squeeze=False, **said)
+        yield figure, axes
+        plt.close(figure)
+
+
+def name_of(row: tuple[str | None, str]) -> str:
+    """Return a row's name as Table 1 has it: features and detector."""
+    extractor, detector = row
+    return NAMES[detector] if extractor is None else f"{extractor_name(extractor)} {NAMES[detector]}"
+
+
+def extractor_name(extractor: str) -> str:
+    """Return an extractor's name in the paper, with the version that the paper leaves open."""
+    version = {"squeezenet1_0": " 1.0", "squeezenet1_1": " 1.1", "efficientnet_lite0": "EfficientNet-Lite0"}
+    return paper.EXTRACTORS.get(extractor, "") + version.get(extractor, "")
+
+
+# Spectrograms and sounds
+
+
+def _draw_spectrogram(axes: Axes, decibels: NDArray[np.float32], settings: Imaging) -> Any:
+    duration = imaging.seconds(decibels.shape[1], settings)
+    extent = (0.0, duration, 0.0, float(len(decibels)))
+    picture = axes.imshow(decibels, origin="lower", aspect="auto", cmap=settings.colormap, extent=extent)
+    centres = librosa.mel_frequencies(settings.n_mels + 2, fmax=settings.sample_rate / 2)[1:-1]
+    ticks = [250, 1000, 3000, 7000]
+    axes.set_yticks([float(np.interp(tick, centres, np.arange(len(centres)) + 0.5)) for tick in ticks])
+    axes.set_yticklabels([f"{tick / 1000:g}" for tick in ticks])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    return picture
+
+
+def spectrogram(decibels: NDArray[np.float32], settings: Imaging, patches: Sequence[int] = ()) -> Figure:
+    """Draw a log-mel spectrogram (n_mels, frames), and frame some of its patches by their numbers."""
+    with _figure(figsize=(7, 2.4)) as (figure, axes):
+        axis = axes[0, 0]
+        picture = _draw_spectrogram(axis, decibels, settings)
+        figure.colorbar(picture, ax=axis, label="dB below the maximum")
+        axis.set(xlabel="time (s)", ylabel="mel scale (kHz)")
+        starts = imaging.patch_starts(decibels.shape[1], settings)
+        width = imaging.seconds(settings.patch_frames, settings)
+        for number in patches:
+            start = imaging.seconds(int(starts[number]), settings)
+            low = 0.4 + number % 2
+            box = Rectangle((start, low), width, len(decibels) - 2 * low, fill=False, color="white", lw=1.4)
+            axis.add_patch(box)
+            axis.text(start + 0.05, len(decibels) - 5 - 6 * (number % 2), f"{number}", color="white", weight="bold")
+    return figure
+
+
+def _png(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _flac(waveform: NDArray[np.float32], rate: int) -> str:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, rate, format="FLAC", subtype="PCM_16")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def clips(run: Run, chosen: dict[str, str], scores: dict[str, NDArray[np.float64]] | None = None) -> HTML:
+    """Show clips side by side: each one's spectrogram over its sound, and over that what it is.
+
+    Parameters
+    ----------
+    chosen
+        Clip paths by caption.
+    scores
+        Patch scores by caption, drawn along time over the spectrogram.
+    """
+    return HTML(f'<div class="clips">{"".join(_clip(run, *item, scores) for item in chosen.items())}</div>')
+
+
+def _clip(run: Run, caption: str, path: str, scores: dict[str, NDArray[np.float64]] | None) -> str:
+    settings, waveform = run.settings.imaging, run.waveform(path)
+    decibels = imaging.log_mel(waveform, settings)
+    rows = 1 if scores is None else 2
+    ratios = [1] if scores is None else [1, 2]
+    with _figure(rows, figsize=(4.2, 1.5 + 0.9 * rows), sharex=True, height_ratios=ratios) as (figure, axes):
+        axis = axes[-1, 0]
+        _draw_spectrogram(axis, decibels, settings)
+        axis.set(xlabel="time (s)", ylabel="mel scale (kHz)")
+        if scores is not None:
+            _draw_scores(axes[0, 0], scores[caption], decibels.shape[1], settings)
+        png = _png(figure)
+    text = html.escape(caption)
+    return (
+        f'<figure class="clip"><figcaption>{text}</figcaption>'
+        f'<img src="data:image/png;base64,{png}" alt="Log-mel spectrogram of: {text}">'
+        f'<audio controls preload="none" aria-label="Sound of: {text}" '
+        f'src="data:audio/flac;base64,{_flac(waveform, settings.sample_rate)}"></audio></figure>'
+    )
+
+
+def _draw_scores(axis: Axes, scores: NDArray[np.float64], frames: int, settings: Imaging) -> None:
+    starts = imaging.patch_starts(frames, settings)
+    middles = [imaging.seconds(int(start) + settings.patch_frames // 2, settings) for start in starts]
+    axis.plot(middles, scores, "o-", color="black", ms=3, lw=1)
+    axis.axhline(scores.mean(), color=ABNORMAL, lw=1)
+    axis.set(ylabel="score", yticks=[])
+
+
+def examples(run: Run, machine_id: str) -> dict[str, str]:
+    """Return the first normal and the first abnormal clip of a machine ID, by caption."""
+    table = run.of(machine_id)
+    firsts = table.groupby("label", sort=False).path.first()
+    return {f"{run.machine} {machine_id}, {label}": path for label, path in firsts.items()}
+
+
+# §4 Dataset
+
+
+def clip_counts(run: Run) -> pd.DataFrame:
+    """Return the number of clips per machine ID and label, here and in MIMII."""
+    here = run.clips.groupby(["id", "label"]).size().unstack(fill_value=0)
+    here = here.reindex(columns=["normal", "abnormal"], fill_value=0)
+    mimii = {name: (count.normal, count.abnormal) for name, count in paper.MIMII[run.machine].items()}
+    there = pd.DataFrame.from_dict(mimii, orient="index", columns=["normal", "abnormal"]).reindex(here.index)
+    table = pd.concat({"here": here, "MIMII": there}, axis=1)
+    table.index.name = "machine ID"
+    return table
+
+
+def split_sizes(run: Run) -> pd.DataFrame:
+    """Return the number of clips that train and test, per machine ID (the same for every seed)."""
+    roles = run.splits.merge(run.clips, on="path")
+    roles = roles[roles.seed == run.profile.seeds[0]]
+    sizes = roles.groupby(["id", "role", "label"]).size().unstack(["role", "label"], fill_value=0)
+    wanted = [("train", "normal"), ("test", "normal"), ("test", "abnormal")]
+    sizes = sizes.reindex(columns=pd.MultiIndex.from_tuples(wanted), fill_value=0)
+    sizes.index.name = "machine ID"
+    return sizes
+
+
+def split_map(run: Run, machine_id: str) -> Figure:
+    """Draw which normal clips of a machine ID test, seed by seed."""
+    normal = run.of(machine_id).query("label == 'normal'").path
+    rows = []
+    for seed in run.profile.seeds:
+        tests = normal.isin(run.members(machine_id, seed, "test").path)
+        rows.append(tests.to_numpy())
+    with _figure(figsize=(7, 0.5 + 0.25 * len(rows))) as (figure, axes):
+        axis = axes[0, 0]
+        edges = {"edgecolors": "white", "linewidth": 1.0} if len(normal) < 100 else {}
+        axis.pcolormesh(np.array(rows), cmap=_two(QUIET, NORMAL), vmin=0, vmax=1, **edges)
+        axis.set_yticks(np.arange(len(rows)) + 0.5, [f"seed {seed}" for seed in run.profile.seeds])
+        axis.set(xlabel=f"normal clips of {run.machine} {machine_id}: blue ones test, grey ones train", xticks=[])
+        axis.invert_yaxis()
+        axis.spines[:].set_visible(False)
+    return figure
+
+
+def _two(low: str, high: str) -> Any:
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap([low, high])
+
+
+# §5 imaging
+
+
+def patch_steps(entries: NDArray[np.uint8], settings: Imaging) -> Figure:
+    """Draw one patch on its way: colour map entries, picture, picture at the extractor's size."""
+    rgb = imaging.pictures(entries[None], settings)
+    large = imaging.extractor_input(rgb, (0.0,) * 3, (1.0,) * 3, settings)
+    steps = {
+        f"{entries.shape[0]} × {entries.shape[1]} values": entries,
+        f"in colour ({settings.colormap})": rgb[0].permute(1, 2, 0).numpy(),
+        f"{settings.image_size} × {settings.image_size} pixels": large[0].permute(1, 2, 0).clamp(0, 1).numpy(),
+    }
+    with _figure(1, 3, figsize=(7, 2.6)) as (figure, axes):
+        for axis, (title, picture) in zip(axes[0], steps.items(), strict=True):
+            axis.imshow(picture, cmap="gray")
+            axis.set(title=title, xticks=[0, picture.shape[1] - 1], yticks=[])
+    return figure
+
+
+def gallery(run: Run) -> Figure:
+    """Draw Figure 2 anew: a normal (top) and an abnormal (bottom) clip of every machine ID."""
+    with _figure(2, len(run.ids), figsize=(7.4, 3.2), sharex=True, sharey=True) as (figure, axes):
+        for column, machine_id in zip(axes.T, run.ids, strict=True):
+            for axis, (caption, path) in zip(column, examples(run, machine_id).items(), strict=True):
+                _draw_spectrogram(axis, imaging.log_mel(run.waveform(path), run.settings.imaging), run.settings.imaging)
+                axis.set_title(caption.removeprefix(f"{run.machine} "))
+        figure.supxlabel("time (s)", fontsize=9)
+        figure.supylabel("mel scale (kHz)", fontsize=9)
+    return figure
+
+
+# §5.1 extractors
+
+
+def extractor_table(run: Run) -> pd.DataFrame:
+    """Return the extractors: length of a feature vector, and whether and with which weights they run."""
+    from mimii_lib.extractors import EXTRACTORS
+
+    rows = []
+    for name, extractor in EXTRACTORS.items():
+        if name in run.not_run:
+            source = digest = "not run: weights not reachable"
+        elif name in run.profile.extractors:
+            source, digest = run.weights(name).source, run.weights(name).sha256[:12] + "…"
+        else:
+            source, digest = f"not run: not part of the profile “{run.profile.name}”", "–"
+        rows.append((name, extractor_name(name), extractor.dimension, source, digest))
+    return pd.DataFrame(rows, columns=["name", "network", "features", "weights", "sha256"]).set_index("name")
+
+
+def feature_map(run: Run, extractor: str, seed: int) -> Figure:
+    """Draw the clips of every machine ID on the two main axes of the normal training features."""
+    from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    groups = {"train": ("train", "normal", QUIET), "test, normal": ("test", "normal", NORMAL)}
+    groups |= {"test, abnormal": ("test", "abnormal", ABNORMAL)}
+    with _figure(1, len(run.ids), figsize=(7.4, 2.5)) as (figure, axes):
+        for axis, machine_id in zip(axes[0], run.ids, strict=True):
+            train = run.inputs(machine_id, extractor, run.members(machine_id, seed, "train"))
+            plane = make_pipeline(StandardScaler(), PCA(2, random_state=0)).fit(train)
+            for label, (role, kind, colour) in groups.items():
+                members = run.members(machine_id, seed, role).query("label == @kind")
+                points = plane.transform(run.inputs(machine_id, extractor, members))
+                middle = points.reshape(len(members), -1, 2).mean(1)
+                marker = "x" if kind == "abnormal" else "o"
+                axis.scatter(*middle.T, s=16, color=colour, marker=marker, label=label, alpha=0.8)
+            axis.set(title=machine_id, xticks=[], yticks=[])
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+# §5.2 detectors and auto-encoders
+
+
+def score_strips(run: Run, machine_id: str, rows: Sequence[tuple[str | None, str]], seed: int) -> Figure:
+    """Draw every test clip's anomaly score, row by row; ranks make the detectors' scales comparable."""
+    anomalous = (run.members(machine_id, seed, "test").label == "abnormal").to_numpy()
+    with _figure(figsize=(7, 0.8 + 0.42 * len(rows))) as (figure, axes):
+        axis = axes[0, 0]
+        for height, row in enumerate(rows):
+            scores = evaluation.mean_pooling(run.scores(machine_id, *row, seed))
+            ranks = scores.argsort().argsort()
+            axis.scatter(ranks[~anomalous], np.full((~anomalous).sum(), height), color=NORMAL, s=22, label="normal")
+            axis.scatter(
+                ranks[anomalous],
+                np.full(anomalous.sum(), height),
+                color=ABNORMAL,
+                s=30,
+                marker="x",
+                label="abnormal",
+            )
+        axis.set_yticks(range(len(rows)), [name_of(row) for row in rows])
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        axis.set(xlabel="test clips, from the most normal (left) to the most anomalous score (right)", xticks=[])
+        handles, labels = axis.get_legend_handles_labels()
+        figure.legend(handles[:2], labels[:2], loc="outside upper right", ncols=2)
+    return figure
+
+
+def loss_curves(fits: dict[str, Any]) -> Figure:
+    """Draw the training loss of fitted auto-encoders, by name."""
+    with _figure(1, len(fits), figsize=(7, 2.2)) as (figure, axes):
+        for axis, (name, fitted) in zip(axes[0], fits.items(), strict=True):
+            epochs = np.arange(1, len(fitted.losses_) + 1)
+            axis.plot(epochs, fitted.losses_, "o-", color=NORMAL, ms=3)
+            axis.set(title=NAMES[name], xlabel="epoch", ylabel="mean squared error", ylim=(0, None))
+            axis.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def reconstructions(fits: dict[str, Any], entries: dict[str, NDArray[np.uint8]], settings: Imaging) -> Figure:
+    """Draw patches, by caption, over their reconstructions by each auto-encoder."""
+    stacked = np.stack(list(entries.values()))
+    rows = {"picture": imaging.pictures(stacked, settings).numpy()}
+    rows |= {NAMES[name]: fitted.reconstruct(stacked) for name, fitted in fits.items()}
+    with _figure(len(rows), len(entries), figsize=(7, 1.6 * len(rows))) as (figure, axes):
+        for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+            for axis, picture in zip(line, pictures, strict=True):
+                axis.imshow(picture.transpose(1, 2, 0))
+                axis.set(xticks=[], yticks=[])
+                axis.spines[:].set_visible(False)
+            line[0].set_ylabel(name)
+        for axis, caption in zip(axes[0], entries, strict=True):
+            axis.set_title(caption)
+    return figure
+
+
+# §6 results
+
+
+def auc_table(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """Return AUCs in percent, mean over the seeds: a row per row of Table 1, a column per machine ID."""
+    rows = {row: name_of(row) for row in run.rows()}
+    wide = table.assign(
+        row=[(None if pd.isna(e) else e, d) for e, d in zip(table.extractor, table.detector, strict=True)]
+    )
+    wide = wide.groupby(["row", "id"]).auc.mean().unstack("id") * 100
+    return wide.reindex(list(rows)).rename(index=rows).rename_axis(index="features and detector", columns=None)
+
+
+def auc_dots(run: Run, table: pd.DataFrame) -> Figure:
+    """Draw the AUC of every row and seed (dots) and their mean (bar), a panel per machine ID."""
+    rows = run.rows()
+    with _figure(1, len(run.ids), figsize=(7.4, 0.9 + 0.3 * len(rows)), sharex=True, sharey=True) as (
+        figure,
+        axes,
+    ):
+        for axis, machine_id in zip(axes[0], run.ids, strict=True):
+            here = table[table.id == machine_id]
+            for height, (extractor, detector) in enumerate(rows):
+                same = here.extractor.isna() if extractor is None else here.extractor == extractor
+                areas = here[same & (here.detector == detector)].auc * 100
+                axis.plot(areas, [height] * len(areas), "o", color=NORMAL, ms=4, alpha=0.5, mew=0)
+                axis.plot(areas.mean(), height, "|", color="black", ms=12, mew=2)
+            axis.axvline(50, color=QUIET, lw=0.8, ls=":")
+            axis.set(title=machine_id, xlabel="AUC (%)")
+        axes[0, 0].set_yticks(range(len(rows)), [name_of(row) for row in rows])
+        axes[0, 0].invert_yaxis()
+    return figure
+
+
+def caught_and_missed(run: Run, table: pd.DataFrame) -> tuple[dict[str, str], dict[str, NDArray[np.float64]]]:
+    """Return the abnormal test clip that stands out most and the one that hides best, and their patch scores.
+
+    In the best row of the table and its first seed, over all machine IDs; a clip's place is the share of normal
+    test clips with a lower score.
+    """
+    means = table.groupby(["extractor", "detector"], dropna=False).auc.mean()
+    extractor, detector = means.idxmax()
+    row = (None if pd.isna(extractor) else extractor, detector)
+    seed = run.seeds(detector)[0]
+    places, scores = [], {}
+    for machine_id in run.ids:
+        test = run.members(machine_id, seed, "test").reset_index(drop=True)
+        patches = run.scores(machine_id, *row, seed)
+        pooled, anomalous = evaluation.mean_pooling(patches), (test.label == "abnormal").to_numpy()
+        for at in np.flatnonzero(anomalous):
+            path = test.path[at]
+            places.append(((pooled[at] > pooled[~anomalous]).mean(), pooled[at], path, machine_id))
+            scores[path] = patches[at]
+    chosen = {}
+    for word, (place, _, path, machine_id) in (("best caught", max(places)), ("worst missed", min(places))):
+        number = Path(path).stem
+        chosen[f"{word}: {machine_id}, clip {number}; scores above {place:.0%} of the normal clips"] = path
+    return chosen, {caption: scores[path] for caption, path in chosen.items()}
+
+
+# Table 1
+
+
+def reasons(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """Return why rows of Table 1 were not run, by the paper's names."""
+    profile = runs[0].profile
+    why: dict[tuple[str, str], str] = {}
+    for extractor, features in paper.EXTRACTORS.items():
+        for detector, name in paper.DETECTORS.items():
+            if detector not in profile.detectors or extractor not in profile.extractors:
+                why.setdefault((features, name), f"not run: not part of the profile “{profile.name}”")
+            elif extractor in runs[0].not_run:
+                why[features, name] = "not run: weights not reachable"
+    for detector, name in paper.AUTOENCODERS.items():
+        if detector not in profile.detectors:
+            why[paper.NO_FEATURES, name] = f"not run: not part of the profile “{profile.name}”"
+    return why
+
+
+def table_1(table: pd.DataFrame, why_not: dict[tuple[str, str], str], caption: str) -> HTML:
+    """Show AUCs (rows: features and detector, columns: machine and ID) as the paper prints its Table 1."""
+    ranks = table.round(1).rank(ascending=False, method="min")
+    machines = list(dict.fromkeys(table.columns.get_level_values(0)))
+    widths = {machine: (table.columns.get_level_values(0) == machine).sum() for machine in machines}
+    head = "".join(f'<th colspan="{widths[name]}" scope="colgroup">{name.capitalize()}</th>' for name in machines)
+    ids = "".join(f'<th scope="col">{name.replace("id_0", "M")}</th>' for _, name in table.columns)
+    body = []
+    for (features, detector), row in table.iterrows():
+        if row.isna().all():
+            reason = why_not.get((features, detector), "not run")
+            cells = f'<td colspan="{len(row)}" class="not-run">{html.escape(reason)}</td>'
+        else:
+            marks = ranks.loc[(features, detector)].map({1: "first", 2: "second"}).fillna("")
+            pairs = zip(row, marks, strict=True)
+            cells = "".join(f'<td class="{mark}">{"–" if pd.isna(auc) else f"{auc:.1f}"}</td>' for auc, mark in pairs)
+        body.append(f'<tr><th scope="row">{features}</th><th scope="row">{detector}</th>{cells}</tr>')
+    return HTML(
+        f'<div class="wide" tabindex="0" role="region" aria-label="{caption}"><table class="table1">'
+        f"<caption>{caption}</caption><thead><tr><th></th><th></th>{head}</tr>"
+        f'<tr><th scope="col">features</th><th scope="col">detector</th>{ids}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def verdict(run: Run) -> str:
+    """Say in a sentence whether our results may be held against the paper's: only where the data are MIMII."""
+    if run.kind == "MIMII":
+        return "The recordings are those of the paper, so the cells of the two tables estimate the same thing."
+    return (
+        "Whether the paper's findings hold cannot be told from this: the recordings are not MIMII. What it shows is "
+        "that every step works and can be checked."
+    )
+
+
+def may_be_compared(run: Run) -> HTML:
+    """Say at length what :func:`verdict` says."""
+    if run.kind == "MIMII":
+        more = "One AUC of this size carries a sampling error of two to four points, and so does each of the paper's."
+    else:
+        more = (
+            "The tables stand beside each other to show the shape that a run on MIMII fills. No difference is drawn "
+            "between them, and no statement of the paper is judged."
+        )
+    text = f"Our recordings are {KINDS[run.kind]}. {verdict(run)} {more}"
+    return HTML(f'<div class="admonition finding"><p class="admonition-title">We found</p><p>{text}</p></div>')
+
+
+def pipeline(run: Run) -> HTML:
+    """Show the way of one clip from sound to score, each step with a link to its page (after the paper's Figure 1).
+
+    Links are relative to a page of ``book/``.
+    """
+    settings, machine_id, extractor = run.settings.imaging, run.ids[0], run.extractors[0]
+    row = next(row for row in run.rows() if row[0] == extractor)
+    test = run.members(machine_id, run.profile.seeds[0], "test")
+    clip = int(test.index[test.label == "abnormal"][0])
+    waveform, decibels = run.waveform(test.path[clip]), run.spectrograms(machine_id)[clip]
+    entries = imaging.patches(decibels, settings)
+    features = run.features(machine_id, extractor)[clip, 0]
+    scores = run.scores(machine_id, *row, run.profile.seeds[0])[list(test.index).index(clip)]
+
+    def picture(draw: Any) -> str:
+        with _figure(figsize=(1.7, 1.25)) as (figure, axes):
+            draw(axes[0, 0])
+            axes[0, 0].set(xticks=[], yticks=[])
+            axes[0, 0].spines[:].set_visible(False)
+            return _png(figure)
+
+    square = features[: int(len(features) ** 0.5) ** 2].reshape(int(len(features) ** 0.5), -1)
+    rgb = imaging.pictures(entries[:1], settings)[0].permute(1, 2, 0).numpy()
+    steps = [
+        ("01_dataset", "Sound", "10 s of a machine", lambda axis: axis.plot(waveform, color=NORMAL, lw=0.3)),
+        (
+            "02_spectrogram_imaging",
+            "Spectrogram",
+            f"{decibels.shape[0]} mel bands",
+            lambda axis: axis.imshow(decibels, origin="lower", aspect="auto", cmap=settings.colormap),
+        ),
+        (
+            "02_spectrogram_imaging",
+            "Pictures",
+            f"{len(entries)} overlapping patches",
+            lambda axis: axis.imshow(rgb),
+        ),
+        (
+            "03_feature_extraction",
+            "Features",
+            f"{len(features)} numbers by {extractor_name(extractor)}",
+            lambda axis: axis.imshow(np.sqrt(np.abs(square)), cmap="gray_r"),
+        ),
+        (
+            "04_detectors",
+            "Score",
+            "how unusual each patch is, and the mean",
+            lambda axis: (axis.plot(scores, "o-k", ms=2, lw=0.8), axis.axhline(scores.mean(), color=ABNORMAL)),
+        ),
+    ]
+    items = "".join(
+        f'<li><a href="../executed/{run.machine}/{page}.html"><img src="data:image/png;base64,{picture(draw)}" alt="">'
+        f"<strong>{title}</strong>{text}</a></li>"
+        for page, title, text, draw in steps
+    )
+    return HTML(f'<ol class="pipeline" aria-label="From sound to score">{items}</ol>')
+
+
+def provenance_table(areas: pd.DataFrame) -> pd.DataFrame:
+    """Return what the results rest on: each fact with its value, or its values where they differ by row."""
+    facts = areas.drop(columns=["auc", "seed", "id", "detector", "settings", "n_train", "n_normal", "n_abnormal"])
+    facts = facts.assign(data=facts.data.map(KINDS), data_sha256=areas.data_sha256.str[:8])
+    said = {name: "; ".join(dict.fromkeys(facts[name].dropna().astype(str))) for name in facts}
+    return pd.DataFrame({"value": said}).rename_axis("fact")

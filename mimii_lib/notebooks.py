@@ -1,0 +1,107 @@
+"""Execute a notebook of the book: papermill, with what papermill leaves to its callers.
+
+Parameters are checked by name before anything runs, the marker ``{machine}`` is filled in where papermill
+does not reach (prose, labels, captions), and a notebook that raises never becomes a page.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from mimii_lib.errors import MimiiError, one_of
+from mimii_lib.store import replacing
+
+MARKER = "{machine}"
+
+
+def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+    """Execute `notebook` with `parameters` and write it to `output`, whole or not at all.
+
+    Parameters
+    ----------
+    parameters
+        By name; a text is read as YAML, so that ``seeds`` may be ``[0, 1]`` or ``0 1``.
+
+    Raises
+    ------
+    MimiiError
+        If there is no such notebook or parameter, or a cell raises; with the cell's error.
+    """
+    values = _checked(notebook, parameters)
+    with replacing(output) as made:
+        source = made.with_name(f"filled-{notebook.name}")
+        nbformat.write(_filled(notebook, values), source)
+        try:
+            papermill.execute_notebook(
+                str(source),
+                str(made),
+                parameters=values,
+                progress_bar=False,
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            )
+        except PapermillExecutionError as error:
+            where = f"{notebook.name}, cell {error.exec_count}: {error.ename}: {error.evalue}"
+            print("\n".join(error.traceback), file=sys.stderr)
+            raise MimiiError(where) from None
+        page = nbformat.read(made, as_version=4)
+        _tidy(page)
+        nbformat.write(page, made)
+
+
+def not_run(notebook: Path, output: Path, parameters: dict[str, Any], reason: str) -> None:
+    """Write, in the place of the executed `notebook`, a page with its title that says why it was not run."""
+    page = _filled(notebook, _checked(notebook, parameters))
+    title = next(cell for cell in page.cells if cell.cell_type == "markdown")
+    head = title.source.partition("\n\n")[0]
+    title.source = f"{head}\n\n:::{{admonition}} Not run\n:class: open\n{reason}\n:::\n"
+    page.cells = [title]
+    with replacing(output) as made:
+        nbformat.write(page, made)
+
+
+def _checked(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters' values, or raise if the notebook does not know one."""
+    if not notebook.is_file():
+        raise MimiiError(f"{notebook}: no such notebook")
+    known = papermill.inspect_notebook(str(notebook))
+    for name in parameters:
+        if name not in known:
+            raise one_of(f"{notebook.name}: parameter", name, known)
+    return {name: _value(value) for name, value in parameters.items()}
+
+
+def _value(value: Any) -> Any:
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+def _filled(notebook: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
+    """Return the notebook with the marker filled in, except in code."""
+    page, machine = nbformat.read(notebook, as_version=4), str(values.get("machine", MARKER))
+    for cell in page.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace(MARKER, machine)
+        cell.metadata = nbformat.from_dict(_replaced(cell.metadata, machine))
+    return page
+
+
+def _replaced(value: Any, machine: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(MARKER, machine)
+    if isinstance(value, dict):
+        return {name: _replaced(item, machine) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, machine) for item in value]
+    return value
+
+
+def _tidy(page: nbformat.NotebookNode) -> None:
+    """Take out what differs between two runs or tells of this machine: times and paths."""
+    page.metadata.pop("papermill", None)
+    for cell in page.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)

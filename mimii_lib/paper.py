@@ -1,0 +1,85 @@
+"""What is published: Müller et al. (2021) and the MIMII dataset, as data.
+
+Values that a run uses stand in :mod:`mimii_lib.settings`; here stand the names, the counts and the results
+that are compared with.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+import pandas as pd
+
+MACHINES = ("fan", "pump", "slider", "valve")
+"""Machine types, in the paper's order (§4)."""
+
+IDS = ("id_00", "id_02", "id_04", "id_06")
+"""Machine IDs, one per product model; the paper writes M0, M2, M4, M6."""
+
+SNRS = (-6, 0, 6)
+"""Signal-to-noise ratios at which MIMII is published, in dB."""
+
+EXTRACTORS = MappingProxyType(
+    {
+        "alexnet": "AlexNet",
+        "resnet18": "ResNet18",
+        "resnet34": "ResNet34",
+        "squeezenet1_0": "SqueezeNet",
+        "squeezenet1_1": "SqueezeNet",
+    }
+)
+"""Our extractor names and the paper's row groups (§5.1); it does not say which SqueezeNet it used."""
+
+DETECTORS = MappingProxyType({"gmm": "GMM", "b-gmm": "B-GMM", "if": "IF", "kde": "KDE", "oc-svm": "OC-SVM"})
+"""Our detector names and the paper's (§5.2), in the order of Table 1."""
+
+AUTOENCODERS = MappingProxyType({"lenet-dcae": "LeNet-DCAE", "small-dcae": "Small-DCAE"})
+"""Our names of the two baselines and the paper's (§5.2)."""
+
+
+NO_FEATURES = "–"
+"""What stands in Table 1 for the features of the auto-encoders."""
+
+
+@dataclass(frozen=True)
+class ClipCount:
+    """How many 10 s clips MIMII holds of one machine ID, the same at every SNR."""
+
+    normal: int
+    abnormal: int
+
+
+def _counts(*pairs: tuple[int, int]) -> dict[str, ClipCount]:
+    return {machine_id: ClipCount(*pair) for machine_id, pair in zip(IDS, pairs, strict=True)}
+
+
+MIMII = MappingProxyType(
+    {
+        "fan": _counts((1011, 407), (1016, 359), (1033, 348), (1015, 361)),
+        "pump": _counts((1006, 143), (1005, 111), (702, 100), (1036, 102)),
+        "slider": _counts((1068, 356), (1068, 267), (534, 178), (534, 89)),
+        "valve": _counts((991, 119), (708, 120), (1000, 120), (992, 120)),
+    }
+)
+"""Clips per machine type and ID of MIMII (Zenodo record 3384388). The totals per type are certain; the split
+between pump 02 and 06 and between valve 02, 04 and 06 is less so."""
+
+
+@cache
+def table_1() -> pd.DataFrame:
+    """Return Table 1 of the paper.
+
+    Returns
+    -------
+    DataFrame, 22 rows x 16 columns
+        AUC in percent, the average of five seeds. Index: (features, detector) in the paper's names, where
+        the auto-encoders have the features "–". Columns: (machine, id).
+    """
+    with (files("mimii_lib") / "paper_table1.csv").open() as file:
+        table = pd.read_csv(file, keep_default_na=False).replace({"features": {"": NO_FEATURES}})
+    table = table.set_index(["features", "detector"])
+    table.columns = pd.MultiIndex.from_tuples(
+        [tuple(name.split("_", 1)) for name in table.columns], names=["machine", "id"]
+    )
+    return table.astype(float)

@@ -1,0 +1,37 @@
+"""Where a number came from: versions and commit."""
+
+import json
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+
+from mimii_lib.settings import ROOT
+
+PACKAGES = ("librosa", "numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
+"""Packages whose version can change a number."""
+
+
+@cache
+def describe() -> dict[str, str]:
+    """Return the versions, as one line of JSON, and the commit, marked where files were changed since."""
+    versions = {name: version(name) for name in PACKAGES}
+    versions |= {"python": platform.python_version(), "mimii-image-transfer": version("mimii-image-transfer")}
+    return {"versions": json.dumps(versions, sort_keys=True), "commit": commit()}
+
+
+@cache
+def commit() -> str:
+    """Return the checkout's commit, ``unknown`` where there is none."""
+    head = _git("rev-parse", "HEAD")
+    if head is None:
+        return "unknown"
+    return f"{head}, with changes" if _git("status", "--porcelain", "--untracked-files=no") else head
+
+
+def _git(*words: str) -> str | None:
+    try:
+        said = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.strip()

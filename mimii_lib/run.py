@@ -1,0 +1,442 @@
+"""One machine type, one profile, one data folder: the way through all rooms.
+
+Each stage computes once and keeps its result under a key made of exactly the settings and inputs it depends
+on; asking again reads it back. So a notebook stands on its own, and the workflow only warms what the
+notebooks will ask for.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import hash as joblib_hash
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from tqdm import tqdm
+
+from mimii_lib import (
+    autoencoders,
+    dataset,
+    detectors,
+    evaluation,
+    extractors,
+    imaging,
+    miniature,
+    paper,
+    provenance,
+)
+from mimii_lib.errors import MimiiError, one_of
+from mimii_lib.settings import DETECTORS, EXTRACTORS, Profile, Settings, as_json, load_profile, several
+from mimii_lib.store import Store, file_digest
+from mimii_lib.weights import Weights, WeightsNotFound, find_weights
+
+KINDS = {
+    "miniature": "the miniature, synthesised by this project: its numbers say nothing about MIMII",
+    "MIMII": "MIMII (Hitachi, CC BY-SA 4.0), whole machine IDs",
+    "other recordings": "recordings that are not whole machine IDs of MIMII",
+}
+"""What a reader is told of each kind of recordings."""
+
+
+class Run:
+    """The experiment on one machine type.
+
+    Parameters
+    ----------
+    machine
+        Machine type: fan, pump, slider or valve.
+    profile
+        A file of ``profiles/`` or a path to one; it says what the other parameters leave open. None: the
+        paper's settings on data that must be named.
+    data
+        Folder that holds MIMII's tree.
+    snr
+        Signal-to-noise ratio in dB.
+    ids, extractors, detectors, seeds
+        One or several, as a list or as a text with blanks or commas between.
+    weights
+        Folder of weight files ``<extractor>.pt``.
+    splits
+        A CSV of splits (seed, path, role) to use instead of drawing them.
+    cache
+        Folder of kept results; see :func:`mimii_lib.store.default_folder`.
+
+    Raises
+    ------
+    MimiiError
+        If a parameter names what is not there.
+    """
+
+    def __init__(
+        self,
+        machine: str,
+        *,
+        profile: str | Path | None = None,
+        data: str | Path | None = None,
+        snr: int | None = None,
+        ids: Any = None,
+        extractors: Any = None,
+        detectors: Any = None,
+        seeds: Any = None,
+        weights: str | Path | None = None,
+        splits: str | Path | None = None,
+        cache: Path | None = None,
+    ):
+        if machine not in paper.MACHINES:
+            raise one_of("machine", machine, paper.MACHINES)
+        self.machine = machine
+        said = load_profile(profile, machine)
+        asked: dict[str, Any] = {
+            "data": None if data is None else Path(data),
+            "snr": snr,
+            "ids": several(ids, parameter="ids"),
+            "extractors": several(extractors, parameter="extractors"),
+            "detectors": several(detectors, parameter="detectors"),
+            "seeds": several(seeds, number=True, parameter="seeds"),
+            "weights": None if weights is None else Path(weights),
+        }
+        if data is not None:
+            asked["miniature"] = None
+            said = replace(said, miniature=None)
+        self.profile: Profile = replace(said, **{name: value for name, value in asked.items() if value is not None})
+        self.settings: Settings = self.profile.settings
+        if not isinstance(self.profile.snr, int) or isinstance(self.profile.snr, bool):
+            raise MimiiError(f"snr: found {self.profile.snr!r}, expected a whole number of dB such as -6")
+        for name in self.profile.extractors:
+            if name not in EXTRACTORS:
+                raise one_of("extractors", name, EXTRACTORS)
+        for name in self.profile.detectors:
+            if name not in DETECTORS:
+                raise one_of("detectors", name, DETECTORS)
+        self.data = self._data_folder()
+        self._splits_file = None if splits is None else Path(splits)
+        self.store = Store(cache)
+
+    def _data_folder(self) -> Path:
+        wanted, size = self.profile.data, self.profile.miniature
+        if wanted is not None and size is not None:
+            miniature.make(wanted, snr=self.profile.snr, **asdict(size))
+        return dataset.data_folder(wanted)
+
+    # What there is
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """The clip table: id, label, path."""
+        table = dataset.clips(self.data, self.machine, self.profile.snr, self.profile.ids)
+        if table.empty:
+            raise MimiiError(f"{self.data}: no clip of the {self.machine}; expected wav files in normal/, abnormal/")
+        return table
+
+    @cached_property
+    def splits(self) -> pd.DataFrame:
+        """Training and test clips of every seed: seed, path, role."""
+        if self._splits_file is not None:
+            return dataset.load_split(self._splits_file, self.clips, self.profile.seeds)
+        return dataset.split(self.clips, self.profile.seeds, self.settings.split)
+
+    @cached_property
+    def skipped(self) -> dict[str, str]:
+        """Machine IDs that cannot be evaluated, with the reason."""
+        return dataset.not_evaluable(self.clips, self.splits, self.settings.split)
+
+    @property
+    def ids(self) -> list[str]:
+        """Machine IDs that can be evaluated; raises with the reasons if there is none."""
+        if not self._evaluable:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.skipped.items())
+            raise MimiiError(f"{self.machine}: no machine ID can be evaluated ({reasons})")
+        return self._evaluable
+
+    @property
+    def _evaluable(self) -> list[str]:
+        return [str(name) for name in self.clips.id.unique() if name not in self.skipped]
+
+    @cached_property
+    def kind(self) -> str:
+        """What the recordings are: miniature, MIMII or other recordings."""
+        return dataset.kind(self.data, self.clips, self.machine)
+
+    def of(self, machine_id: str) -> pd.DataFrame:
+        """Return the clips of one machine ID; a clip's index is its row in that ID's arrays."""
+        table = self.clips[self.clips.id == machine_id]
+        if table.empty:
+            raise one_of("machine ID", machine_id, self.clips.id.unique())
+        return table.reset_index(drop=True)
+
+    def members(self, machine_id: str, seed: int, role: str) -> pd.DataFrame:
+        """Return the training or test clips of one machine ID: rows of :meth:`of`."""
+        table = self.of(machine_id)
+        here = self.splits[(self.splits.seed == seed) & (self.splits.role == role)]
+        if here.empty:
+            raise one_of("seed", seed, self.profile.seeds)
+        return table[table.path.isin(here.path)]
+
+    # The stages
+
+    def waveform(self, path: str) -> NDArray[np.float32]:
+        """Return the sound of one clip of the clip table: (samples,)."""
+        return dataset.read(self.data / path, self.settings.imaging)
+
+    def spectrograms(self, machine_id: str) -> NDArray[np.float32]:
+        """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB."""
+        return self.store.get(
+            "spectrograms",
+            self._imaging_key(machine_id),
+            lambda: np.stack(
+                [
+                    imaging.log_mel(self.waveform(path), self.settings.imaging)
+                    for path in tqdm(self.of(machine_id).path, desc=f"{machine_id} log-mel", disable=None)
+                ]
+            ),
+            dataset,
+            imaging,
+        )
+
+    def patches(self, machine_id: str) -> NDArray[np.uint8]:
+        """Return the patches of a machine ID: (clips, patches, n_mels, patch_frames), colour map entries."""
+        return np.stack([imaging.patches(each, self.settings.imaging) for each in self.spectrograms(machine_id)])
+
+    def weights(self, extractor: str) -> Weights:
+        """Return the pretrained weights of an extractor, or raise with the reason and the remedy."""
+        found = self._weights[extractor]
+        if isinstance(found, WeightsNotFound):
+            raise found
+        return found
+
+    @cached_property
+    def _weights(self) -> dict[str, Weights | WeightsNotFound]:
+        found: dict[str, Weights | WeightsNotFound] = {}
+        for name in self.profile.extractors:
+            try:
+                found[name] = find_weights(name, self.profile.weights)
+            except WeightsNotFound as error:
+                found[name] = error
+        return found
+
+    @property
+    def _found(self) -> dict[str, Weights]:
+        return {name: found for name, found in self._weights.items() if isinstance(found, Weights)}
+
+    @property
+    def not_run(self) -> dict[str, str]:
+        """Extractors that were asked for and cannot run, with the reason."""
+        return {name: str(found) for name, found in self._weights.items() if isinstance(found, Exception)}
+
+    @property
+    def extractors(self) -> list[str]:
+        """Extractors that can run; raises with the reasons if there is none."""
+        if not self._reachable:
+            raise MimiiError("; ".join(self.not_run.values()))
+        return self._reachable
+
+    @property
+    def _reachable(self) -> list[str]:
+        return [name for name in self.profile.extractors if name not in self.not_run]
+
+    def features(self, machine_id: str, extractor: str) -> NDArray[np.float32]:
+        """Return the features of a machine ID by one network: (clips, patches, dimension)."""
+
+        def compute() -> NDArray[np.float32]:
+            patches = self.patches(machine_id)
+            flat = patches.reshape(-1, *patches.shape[2:])
+            found = extractors.extract(flat, self.weights(extractor), self.settings.imaging)
+            return found.reshape(*patches.shape[:2], -1)
+
+        return self.store.get(
+            "features",
+            self._imaging_key(machine_id) | self._extractor_key(extractor),
+            compute,
+            dataset,
+            imaging,
+            extractors,
+        )
+
+    def detector(self, detector: str, seed: int) -> Any:
+        """Return a detector or auto-encoder that is not fitted yet, with this run's settings."""
+        if detector in paper.AUTOENCODERS:
+            return autoencoders.make(detector, self.settings.autoencoders, self.settings.imaging, seed)
+        return detectors.standardised(detectors.make(detector, self.settings.detectors, seed))
+
+    def inputs(self, machine_id: str, extractor: str | None, clips: pd.DataFrame) -> NDArray[Any]:
+        """Return what a detector sees of some clips of :meth:`of`, patch by patch.
+
+        (clips x patches, dimension) features of an extractor, or where `extractor` is None
+        (clips x patches, n_mels, patch_frames) patches, which the auto-encoders take.
+        """
+        if extractor is None:
+            per_clip: NDArray[Any] = self.patches(machine_id)[clips.index]
+        else:
+            per_clip = self.features(machine_id, extractor)[clips.index].astype(np.float64)
+        return per_clip.reshape(-1, *per_clip.shape[2:])
+
+    def fit(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> Any:
+        """Return a detector fitted on the training clips of a machine ID.
+
+        A trained auto-encoder is kept; the others are fitted again, which is cheaper than keeping them.
+        """
+        if extractor is None:
+            return self.store.get(
+                "auto-encoders",
+                self._fit_key(machine_id, extractor, detector, seed),
+                lambda: self._fit(machine_id, extractor, detector, seed),
+                dataset,
+                imaging,
+                autoencoders,
+            )
+        return self._fit(machine_id, extractor, detector, seed)
+
+    def _fit(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> Any:
+        train = self.inputs(machine_id, extractor, self.members(machine_id, seed, "train"))
+        components = self.settings.detectors.n_components
+        if detector in ("gmm", "b-gmm") and len(train) < components:
+            raise MimiiError(
+                f"{self.machine} {machine_id}: {len(train)} training patches for {components} mixture "
+                "components; use more clips or fewer components"
+            )
+        with warnings.catch_warnings():
+            # The paper's iteration limit ends a fit early on purpose, and identical patches make k-means warn.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return self.detector(detector, seed).fit(train)
+
+    def scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
+        """Return the anomaly scores of the test clips, row by row of ``members(…, "test")``: (clips, patches)."""
+        test = self.members(machine_id, seed, "test")
+
+        def compute() -> NDArray[np.float64]:
+            fitted = self.fit(machine_id, extractor, detector, seed)
+            normality = fitted.score_samples(self.inputs(machine_id, extractor, test))
+            return evaluation.anomaly_scores(normality).reshape(len(test), -1)
+
+        key = self._fit_key(machine_id, extractor, detector, seed) | {"test": joblib_hash(list(test.path))}
+        rooms = [autoencoders] if extractor is None else [extractors, detectors]
+        return self.store.get("scores", key, compute, dataset, imaging, evaluation, *rooms)
+
+    # The results
+
+    def rows(self) -> list[tuple[str | None, str]]:
+        """Return the rows of the table that can be run: (extractor, detector), None for the auto-encoders."""
+        classical = [name for name in self.profile.detectors if name in paper.DETECTORS]
+        baselines = [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
+        return [(extractor, name) for extractor in self._reachable for name in classical] + [
+            (None, n) for n in baselines
+        ]
+
+    def seeds(self, detector: str) -> tuple[int, ...]:
+        """Return the seeds of a row: the auto-encoders may be trained for fewer."""
+        fewer = self.settings.autoencoders.seeds
+        if detector in paper.AUTOENCODERS and fewer is not None:
+            return tuple(seed for seed in self.profile.seeds if seed in fewer) or self.profile.seeds[:1]
+        return self.profile.seeds
+
+    def auc(
+        self, rows: Sequence[tuple[str | None, str]] | None = None, seeds: Sequence[int] | None = None
+    ) -> pd.DataFrame:
+        """Return the AUC of every machine ID, row and seed.
+
+        Parameters
+        ----------
+        rows, seeds
+            Only these; None: all of the run.
+
+        Returns
+        -------
+        DataFrame
+            Columns machine, id, extractor (None for the auto-encoders), detector, seed, auc in [0, 1],
+            n_train, n_normal, n_abnormal: the clips it rests on.
+        """
+        columns = ["machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"]
+        cells = [
+            (machine_id, extractor, detector, seed)
+            for machine_id in self._evaluable
+            for extractor, detector in (self.rows() if rows is None else rows)
+            for seed in (self.seeds(detector) if seeds is None else seeds)
+        ]
+        progress = tqdm(cells, desc=self.machine, unit="AUC", disable=None)
+        return pd.DataFrame(list(self._auc_rows(progress)), columns=columns)
+
+    def _auc_rows(self, cells: Any) -> Iterator[tuple[Any, ...]]:
+        for machine_id, extractor, detector, seed in cells:
+            test = self.members(machine_id, seed, "test")
+            anomalous = (test.label == "abnormal").to_numpy()
+            scores = evaluation.mean_pooling(self.scores(machine_id, extractor, detector, seed))
+            area = evaluation.auc(anomalous, scores)
+            n_train = len(self.members(machine_id, seed, "train"))
+            counts = (n_train, int((~anomalous).sum()), int(anomalous.sum()))
+            yield (self.machine, machine_id, extractor, detector, seed, area, *counts)
+
+    def with_provenance(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return an AUC table with everything needed to know where a number came from."""
+        digests = {machine_id: self._identity(machine_id) for machine_id in table.id.unique()}
+        return table.assign(
+            data=self.kind,
+            data_sha256=table.id.map(digests),
+            snr=self.profile.snr,
+            weights_source=table.extractor.map({name: found.source for name, found in self._found.items()}),
+            weights_sha256=table.extractor.map({name: found.sha256 for name, found in self._found.items()}),
+            precision=self.settings.features.precision,
+            profile=self.profile.name,
+            settings=as_json(self.settings),
+            **provenance.describe(),
+        )
+
+    # Keys
+
+    def _identity(self, machine_id: str) -> str:
+        """Return a digest of the names and contents of a machine ID's clips."""
+        paths = [self.data / path for path in self.of(machine_id).path]
+        # Contents are read once and remembered for a file that has not been touched since.
+        state = [
+            (str(path.resolve()), (seen := path.stat()).st_size, seen.st_mtime_ns, seen.st_ctime_ns) for path in paths
+        ]
+        digests = self.store.get(
+            "clip digests", {"files": joblib_hash(state)}, lambda: [file_digest(path) for path in paths]
+        )
+        return joblib_hash(list(zip(self.of(machine_id).path, digests, strict=True)))
+
+    def _imaging_key(self, machine_id: str) -> dict[str, Any]:
+        return {
+            "machine": self.machine,
+            "id": machine_id,
+            "clips": self._identity(machine_id),
+            "imaging": asdict(self.settings.imaging),
+        }
+
+    def _extractor_key(self, extractor: str) -> dict[str, Any]:
+        found = self.weights(extractor)
+        return {"extractor": extractor, "weights": found.sha256, "features": asdict(self.settings.features)}
+
+    def _fit_key(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> dict[str, Any]:
+        parameters = self.detector(detector, seed).get_params().items()
+        plain = {name: value for name, value in parameters if isinstance(value, (str, int, float, type(None)))}
+        train = self.members(machine_id, seed, "train").path
+        key = {"detector": detector, "parameters": plain, "train": joblib_hash(list(train))}
+        key |= self._imaging_key(machine_id)
+        return key if extractor is None else key | self._extractor_key(extractor)
+
+    def _repr_html_(self) -> str:
+        """Tell a reader of a notebook what its numbers rest on."""
+        used = [f"{name} ({found.source}, sha256 {found.sha256[:12]}…)" for name, found in self._found.items()]
+        facts = {
+            "Machine": f"{self.machine}: {', '.join(map(str, self.clips.id.unique()))}",
+            "Data": f"{KINDS[self.kind]}, {self.profile.snr} dB".replace("-", "−"),
+            "Weights": ", ".join(used) or "none could be reached",
+            "Precision": self.settings.features.precision,
+            "Seeds": ", ".join(map(str, self.profile.seeds)),
+            "Profile": self.profile.name,
+            "Commit": provenance.commit()[:10],
+        }
+        items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items())
+        return f'<dl class="run">{items}</dl>'
+
+
+def several_runs(machines: Any = None, **said: Any) -> list[Run]:
+    """Return a :class:`Run` for each of several machine types; None: all that the profile names."""
+    names = several(machines, parameter="machine") or load_profile(said.get("profile")).machines
+    return [Run(name, **said) for name in names]

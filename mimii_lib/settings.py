@@ -1,0 +1,281 @@
+"""What a run uses: the paper's value or, where the paper is silent, a named choice with its reason beside it.
+
+Every field of a settings class carries where it comes from: :func:`stated` in the paper, or :func:`chosen`
+here. A :class:`Profile` adds what to run it on, and is read from a YAML file of ``profiles/`` that says only
+what differs from the defaults.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import yaml
+
+from mimii_lib import paper
+from mimii_lib.errors import MimiiError, one_of
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: profiles are looked up, and a profile's own relative paths start, here."""
+
+EXTRACTORS = (*paper.EXTRACTORS, "efficientnet_lite0")
+"""Names of the feature extractors: the paper's, and one beyond it."""
+
+DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS)
+"""Names of the detectors and the auto-encoders, in the order of Table 1."""
+
+
+def stated(value: Any, where: str) -> Any:
+    """Return a field whose default is the paper's, with the place `where` the paper states it."""
+    return field(default=value, metadata={"stated": where})
+
+
+def chosen(value: Any, why: str) -> Any:
+    """Return a field that the paper leaves open, with the reason `why` for our default."""
+    return field(default=value, metadata={"chosen": why})
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which clips train and which test (§5); redrawn for every seed."""
+
+    test_clips: int = stated(150, "§5: 150 normal clips are left out, as many abnormal ones added")
+    min_train_clips: int = chosen(5, "80 mixture components need 80 patches; a clip gives 18")
+
+
+@dataclass(frozen=True)
+class Imaging:
+    """From a waveform to pictures (§5)."""
+
+    sample_rate: int = stated(16_000, "§4, in Hz")
+    seconds: int = stated(10, "§4: length of a clip")
+    channel: int = chosen(0, "§4 says single-channel, the files have 8; DCASE 2020 took the first")
+    n_mels: int = stated(64, "§5: Mel bands")
+    window: int = stated(1024, "§5: Hann window, in samples")
+    hop: int = stated(256, "§5: hop length, in samples")
+    pad_mode: Literal["constant", "reflect"] = chosen(
+        "constant", "librosa's default: centred frames, padded with zeros"
+    )
+    top_db: float = chosen(80.0, "librosa's default; the reference is the clip's maximum")
+    patch_frames: int = stated(64, "§5: frames in a patch")
+    patch_offset: int = stated(32, "§5: frames between the starts of two patches")
+    colormap: str = stated("viridis", "§5")
+    image_size: int = stated(224, "§5: pixels a side, for the extractor")
+
+    @property
+    def samples(self) -> int:
+        """Samples in a clip."""
+        return self.sample_rate * self.seconds
+
+
+@dataclass(frozen=True)
+class Features:
+    """How the extractors compute (§5.1)."""
+
+    precision: str = chosen("float32", "the paper does not say; reduced precision is opted into")
+
+
+@dataclass(frozen=True)
+class Detectors:
+    """The five detectors (§5.2), fitted on standardised features."""
+
+    n_components: int = stated(80, "§5.2: mixture components, diagonal covariances")
+    max_iter: int = stated(150, "§5.2: limit of EM iterations")
+    init_params: str = stated("kmeans", "§5.2")
+    reg_covar: float = chosen(1e-6, "scikit-learn's default; fitted in float64")
+    tol: float = chosen(1e-3, "scikit-learn's default; one start")
+    weight_prior: str = chosen("dirichlet_process", "scikit-learn's default for the Bayesian mixture")
+    n_trees: int = stated(128, "§5.2: trees of the isolation forest")
+    nu: float = stated(1e-4, "§5.2; the text extraction lost the minus sign of the exponent")
+    kernel: str = chosen("rbf", "scikit-learn's default")
+    gamma: str = chosen("scale", "scikit-learn's default")
+    bandwidth: float = stated(0.1, "§5.2: Gaussian kernel; we keep the log of the density")
+
+
+@dataclass(frozen=True)
+class Autoencoders:
+    """The convolutional auto-encoders (§5.2), trained on the 64 x 64 pictures."""
+
+    epochs: int = stated(80, "§5.2")
+    batch_size: int = stated(128, "§5.2")
+    learning_rate: float = stated(1e-4, "§5.2: Adam; the text extraction lost the minus sign")
+    seeds: tuple[int, ...] | None = chosen(None, "None: every seed of the run; fewer where time is short")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that changes a number."""
+
+    split: Split = field(default_factory=Split)
+    imaging: Imaging = field(default_factory=Imaging)
+    features: Features = field(default_factory=Features)
+    detectors: Detectors = field(default_factory=Detectors)
+    autoencoders: Autoencoders = field(default_factory=Autoencoders)
+
+
+@dataclass(frozen=True)
+class Miniature:
+    """The size of the miniature that a profile makes for itself."""
+
+    normal: int = 32
+    abnormal: int = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What to run: data, machine IDs, rows of Table 1, seeds, and the settings.
+
+    Attributes
+    ----------
+    name
+        The profile's name: its file's stem.
+    data
+        Folder of the recordings; None where the caller must name one.
+    miniature
+        Size of the miniature to make in `data` where nothing is there; None: never make one.
+    snr
+        Signal-to-noise ratio in dB.
+    machines, ids
+        Machine types and machine IDs; `ids` None means every ID that is there.
+    extractors, detectors, seeds
+        Rows of the table and the seeds that redraw the split.
+    weights
+        A folder of weight files, looked into before other sources.
+    """
+
+    name: str = "default"
+    data: Path | None = None
+    miniature: Miniature | None = None
+    snr: int = -6
+    machines: tuple[str, ...] = paper.MACHINES
+    ids: tuple[str, ...] | None = None
+    extractors: tuple[str, ...] = ("squeezenet1_1",)
+    detectors: tuple[str, ...] = tuple(paper.DETECTORS)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    weights: Path | None = None
+    settings: Settings = field(default_factory=Settings)
+
+
+def load_profile(name: str | Path | None, machine: str | None = None) -> Profile:
+    """Read a profile.
+
+    Parameters
+    ----------
+    name
+        A file of ``profiles/`` without its suffix, a path to a YAML file, or None for the defaults.
+    machine
+        Apply what the profile's ``per_machine`` section says of this machine type.
+
+    Raises
+    ------
+    MimiiError
+        If there is no such profile, or it says something that no profile can say.
+    """
+    if name is None:
+        return Profile()
+    file = Path(name) if str(name).endswith((".yaml", ".yml")) else ROOT / "profiles" / f"{name}.yaml"
+    if not file.is_file():
+        known = sorted(found.stem for found in (ROOT / "profiles").glob("*.yaml"))
+        raise one_of("profile", name, [*known, "a path to a YAML file"])
+    try:
+        said = yaml.safe_load(file.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise MimiiError(f"{file.name}: not a YAML file ({' '.join(str(error).split())})") from None
+    if not isinstance(said, Mapping):
+        raise MimiiError(f"{file.name}: expected settings by name, found {type(said).__name__}")
+    said = dict(said)
+    per_machine = said.pop("per_machine", None) or {}
+    for other in per_machine:
+        if other not in paper.MACHINES:
+            raise one_of(f"{file.name}: per_machine", other, paper.MACHINES)
+    profile = replace(_filled(Profile(), said, file.name), name=file.stem)
+    profile = _filled(profile, per_machine.get(machine) or {}, f"{file.name}: per_machine: {machine}")
+    for folder in ("data", "weights"):
+        path = getattr(profile, folder)
+        if path is not None:
+            profile = replace(profile, **{folder: ROOT / Path(path).expanduser()})
+    return profile
+
+
+def _filled(base: Any, said: Mapping[str, Any], where: str) -> Any:
+    """Return the dataclass `base` with the values that `said` names, each of the type it replaces."""
+    known = {item.name: item for item in fields(base) if item.name != "name"}
+    changes: dict[str, Any] = {}
+    for name, value in said.items():
+        if name not in known:
+            raise one_of(where, name, known)
+        old = getattr(base, name)
+        if name == "miniature":
+            old = old or Miniature()
+        if is_dataclass(old):
+            changes[name] = _filled(old, value or {}, f"{where}: {name}")
+        elif name in ("seeds", "machines", "ids", "extractors", "detectors"):
+            changes[name] = several(value, number=name == "seeds", parameter=f"{where}: {name}")
+        elif old is not None and (isinstance(value, bool) or not isinstance(value, (type(old), int))):
+            raise MimiiError(f"{where}: {name}: found {value!r}, expected a value like {old!r}")
+        else:
+            changes[name] = type(old)(value) if isinstance(old, float) else value
+    return replace(base, **changes)
+
+
+def several(value: Any, *, number: bool = False, parameter: str = "value") -> tuple[Any, ...] | None:
+    """Return the items of a parameter that can hold several.
+
+    Parameters
+    ----------
+    value
+        A list, one item, or a text with items between commas or blanks; None stays None. So papermill's
+        ``-p seeds '0 1 2'``, ``-p seeds 0`` and a YAML list all mean what they look like.
+    number
+        Whether the items are whole numbers.
+
+    Examples
+    --------
+    >>> several("id_00, id_02")
+    ('id_00', 'id_02')
+    >>> several(3, number=True)
+    (3,)
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        items: Iterable[Any] = [item for item in re.split(r"[\s,\[\]\(\)'\"]+", value) if item]
+    elif isinstance(value, Iterable):
+        items = value
+    else:
+        items = [value]
+    found = tuple(dict.fromkeys(items))
+    if not found:
+        raise MimiiError(f"{parameter}: found nothing, expected at least one item")
+    if not number:
+        return tuple(map(str, found))
+    try:
+        if any(isinstance(item, (bool, float)) for item in found):
+            raise ValueError
+        numbers = tuple(int(item) for item in found)
+    except (TypeError, ValueError):
+        raise MimiiError(f"{parameter}: found {value!r}, expected whole numbers such as 0 1 2") from None
+    if any(item < 0 for item in numbers):
+        raise MimiiError(f"{parameter}: found {value!r}, expected numbers from 0 on")
+    return numbers
+
+
+def as_json(value: Any) -> str:
+    """Return settings as one line of JSON, the same for the same values: a key for what was made from them."""
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    return json.dumps(plain, sort_keys=True, default=str)
+
+
+def table(*groups: Any) -> pd.DataFrame:
+    """Return settings as a table for a page: name, value, and whether the paper states or we chose it."""
+    rows = []
+    for group in groups:
+        for item in fields(group):
+            source = "the paper" if "stated" in item.metadata else "our choice"
+            why = item.metadata.get("stated") or item.metadata.get("chosen", "")
+            rows.append((item.name, getattr(group, item.name), source, why))
+    return pd.DataFrame(rows, columns=["setting", "value", "from", "where or why"]).set_index("setting")

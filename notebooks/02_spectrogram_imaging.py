@@ -1,0 +1,174 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (imaging-{machine})=
+# # Spectrogram imaging: {machine}
+#
+# An image network wants an image. This page follows one clip of the {machine} from the waveform to the
+# pictures that the network will see, as §5 of the paper describes, and looks at every step on the way.
+#
+# :::{admonition} The paper says
+# :class: paper
+# A mel spectrogram with 64 bands, a Hann window of 1024 samples and a hop of 256. Patches of 64 × 64, one every 32
+# frames. The viridis colour map, up-scaling to 224 × 224, and the standardisation of ImageNet images
+# {cite:p}`mueller2021acoustic`.
+# :::
+
+# %% tags=["parameters", "hide-cell"]
+machine = "fan"  # machine type: fan, pump, slider or valve
+profile = "miniature"  # a file of profiles/ or the path of one; it says what is None below
+data = None  # folder of the recordings, laid out as MIMII is
+snr = None  # signal-to-noise ratio, in dB
+ids = None  # machine IDs, such as ["id_00", "id_02"]
+extractors = None  # feature extractors, such as ["squeezenet1_1"]
+detectors = None  # detectors, such as ["gmm", "kde"]
+seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
+weights = None  # folder of weight files
+
+# %%
+from myst_nb import glue
+
+from mimii_lib import Run, figures
+
+run = Run(
+    machine,
+    profile=profile,
+    data=data,
+    snr=snr,
+    ids=ids,
+    extractors=extractors,
+    detectors=detectors,
+    seeds=seeds,
+    weights=weights,
+)
+run
+
+# %% [markdown]
+# ## From sound to a log-mel spectrogram
+#
+# We take one abnormal clip and compute its log-mel spectrogram: the power in 64 frequency bands, spaced as the ear
+# spaces pitch, in decibels below the loudest point of the clip.
+
+# %%
+from mimii_lib import imaging
+
+settings = run.settings.imaging
+machine_id = run.ids[0]
+caption, path = list(figures.examples(run, machine_id).items())[-1]
+
+waveform = run.waveform(path)
+decibels = imaging.log_mel(waveform, settings)
+waveform.shape, decibels.shape
+
+# %% [markdown]
+# The {glue:text}`samples` numbers of the waveform have become 64 bands by {glue:text}`frames` frames.
+
+# %% tags=["remove-cell"]
+glue("samples", f"{len(waveform):,}", display=False)
+glue("frames", decibels.shape[1], display=False)
+
+# %%
+figures.clips(run, {caption: path})
+
+# %% [markdown]
+# Which of these numbers are the paper's, and which are ours?
+
+# %%
+from mimii_lib.settings import table
+
+table(settings)
+
+# %% [markdown]
+# :::{admonition} We decided
+# :class: decision
+# What the paper leaves open follows librosa {cite:p}`mcfee2015librosa`, a library that work in this field commonly
+# starts from. Decibels are relative to the loudest point of each clip and cut off 80 dB below it.
+# :::
+#
+# ## From a spectrogram to patches
+#
+# A window of 64 frames slides over the spectrogram, 32 frames at a time.
+
+# %%
+patches = imaging.patches(decibels, settings)
+patches.shape
+
+# %% mystnb={"image": {"alt": "Log-mel spectrogram with the first three overlapping patches framed"}}
+figures.spectrogram(decibels, settings, patches=[0, 1, 2])
+
+# %% tags=["remove-cell"]
+glue("n_patches", len(patches), display=False)
+glue("patch_seconds", imaging.seconds(settings.patch_frames, settings), display=False)
+glue("offset_seconds", imaging.seconds(settings.patch_offset, settings), display=False)
+
+# %% [markdown]
+# That gives {glue:text}`n_patches` patches. The figure frames the first three: each overlaps half of
+# the one before it.
+#
+# :::{admonition} Left open
+# :class: open
+# The paper gives a patch as "2s" long and the offset as "1s". With a hop of 256 samples at 16 kHz, 64 frames last
+# {glue:text}`patch_seconds:.2f` s and 32 frames {glue:text}`offset_seconds:.2f` s. Both cannot be right: either the
+# numbers of frames hold or the seconds do.
+# :::
+#
+# :::{admonition} We decided
+# :class: decision
+# The integers hold: 64 frames, 32 frames, hop 256.
+# :::
+#
+# ## From a patch to a picture
+#
+# The clip's quietest point becomes 0 and its loudest 1. Each value then picks one of the 256 colours of viridis,
+# so that a patch is fully told by 64 × 64 numbers from 0 to 255. The picture is stretched
+# to the size that ImageNet networks are used to.
+
+# %% mystnb={"image": {"alt": "One patch three times: as grey values, coloured with viridis, and enlarged to 224 pixels"}}
+figures.patch_steps(patches[0], settings)
+
+# %% [markdown]
+# Low frequencies lie at the bottom. Time and frequency are stretched by the same factor, so shapes keep their proportions,
+# a point that the paper makes too.
+#
+# The last step shifts and scales each colour as was done with the images that the network was trained on:
+
+# %%
+from mimii_lib.weights import IMAGENET_MEAN, IMAGENET_STD
+
+images = imaging.extractor_input(imaging.pictures(patches, settings), IMAGENET_MEAN, IMAGENET_STD, settings)
+tuple(images.shape), f"from {images.min():.2f} to {images.max():.2f}"
+
+# %% [markdown]
+# One clip has become {glue:text}`n_patches` colour images, ready for a network that has only ever seen
+# photographs.
+#
+# ## Normal and abnormal, side by side
+#
+# The paper's Figure 2 puts normal and abnormal clips above each other, to argue that faults can be seen. Here is the
+# same figure from the data at hand, for every model of the {machine}.
+
+# %% mystnb={"image": {"alt": "Log-mel spectrograms of a normal clip (top) and an abnormal clip (bottom) of every machine ID"}}
+figures.gallery(run)
+
+# %% [markdown]
+# Compare the rows column by column. Where a fault draws or wipes out a line, a texture or a rhythm, a network that knows edges and
+# textures has something to hold on to. Where both rows look alike to you, the next pages will show whether they
+# look alike to the network too.
+#
+# ## In short
+#
+# Each clip of the {machine} is now a handful of pictures, by steps that are the paper's wherever it states them. Next,
+# [a network describes them](03_feature_extraction.ipynb).

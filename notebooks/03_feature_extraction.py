@@ -1,0 +1,145 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (features-{machine})=
+# # Feature extraction: {machine}
+#
+# A network that can tell a thousand kinds of objects apart has learnt to describe images. We cut off its last layer, the one that
+# names the object, and keep the description: a *feature vector* for each picture of the {machine}. This page follows
+# §5.1 of the paper.
+#
+# :::{admonition} The paper says
+# :class: paper
+# Four networks that were trained on ImageNet {cite:p}`deng2009imagenet` are used as they are. AlexNet gives 4096
+# numbers (its last layer but one), ResNet18 and ResNet34 give 512 (after the average pooling), and SqueezeNet
+# {cite:p}`iandola2016squeezenet` gives 2048 (its last map, averaged down to 2 × 2). The vectors are then standardised
+# {cite:p}`mueller2021acoustic`.
+# :::
+
+# %% tags=["parameters", "hide-cell"]
+machine = "fan"  # machine type: fan, pump, slider or valve
+profile = "miniature"  # a file of profiles/ or the path of one; it says what is None below
+data = None  # folder of the recordings, laid out as MIMII is
+snr = None  # signal-to-noise ratio, in dB
+ids = None  # machine IDs, such as ["id_00", "id_02"]
+extractors = None  # feature extractors, such as ["squeezenet1_1"]
+detectors = None  # detectors, such as ["gmm", "kde"]
+seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
+weights = None  # folder of weight files
+
+# %%
+from myst_nb import glue
+
+from mimii_lib import Run, figures
+
+run = Run(
+    machine,
+    profile=profile,
+    data=data,
+    snr=snr,
+    ids=ids,
+    extractors=extractors,
+    detectors=detectors,
+    seeds=seeds,
+    weights=weights,
+)
+run
+
+# %% [markdown]
+# ## The networks
+#
+# A network is only worth its weights. They are looked for in a folder that you name, in packages of the package
+# index, and at torchvision's own address. A network whose weights cannot be had does not run; random weights
+# never stand in.
+
+# %%
+figures.extractor_table(run)
+
+# %% [markdown]
+# :::{admonition} Left open
+# :class: open
+# SqueezeNet exists in versions 1.0 and 1.1, and the paper does not say which it used. It calls AlexNet "v3" and "two-stream"; the
+# network that torchvision offers under this name has one stream.
+# :::
+#
+# ## From pictures to features
+#
+# Every patch of every clip goes through the network once. The features are kept, so that each detector and
+# each seed can read them.
+
+# %%
+extractor = run.extractors[0]
+machine_id = run.ids[0]
+
+features = run.features(machine_id, extractor)
+features.shape
+
+# %% tags=["remove-cell"]
+glue("extractor", figures.extractor_name(extractor), display=False)
+glue("n_clips", features.shape[0], display=False)
+glue("n_patches", features.shape[1], display=False)
+glue("dimension", features.shape[2], display=False)
+glue("zeros", float((features == 0).mean()), display=False)
+glue("dead", int((features == 0).all((0, 1)).sum()), display=False)
+
+# %% [markdown]
+# {glue:text}`n_clips` clips, {glue:text}`n_patches` patches each, {glue:text}`dimension` numbers a patch from
+# {glue:text}`extractor`. Each number tells how strongly some learnt pattern shows in some part of the picture. Spectrograms
+# are a strange diet for it: {glue:text}`zeros:.0%` of all values are exactly zero, and
+# {glue:text}`dead` of the {glue:text}`dimension` features are zero on every patch of this machine.
+#
+# ## Standardisation
+#
+# Features live on different scales. Each is shifted and scaled to mean 0 and variance 1, so that none
+# of them rules by its size alone.
+#
+# :::{admonition} We decided
+# :class: decision
+# Mean and variance come from the training patches of the same machine ID and seed, and from nothing else. A feature
+# that never varies in training keeps its scale of 1.
+# :::
+
+# %%
+from sklearn.preprocessing import StandardScaler
+
+seed = run.profile.seeds[0]
+train, test = (run.inputs(machine_id, extractor, run.members(machine_id, seed, role)) for role in ("train", "test"))
+scaler = StandardScaler().fit(train)
+spread = {"train": scaler.transform(train).std(), "test": scaler.transform(test).std()}
+{name: round(float(value), 2) for name, value in spread.items()}
+
+# %% tags=["remove-cell"]
+glue("test_spread", float(spread["test"]), display=False)
+
+# %% [markdown]
+# The test patches spread by {glue:text}`test_spread:.2f` where the training patches, by construction, spread
+# by at most 1. What lies outside of the training patches' range is what a detector will look for.
+#
+# ## A look at the feature space
+#
+# Thousands of dimensions do not fit on a page. The next figure lays the clips on the two directions in which
+# the training features vary most; each mark is a clip, the mean of its patches.
+
+# %% mystnb={"image": {"alt": "Scatter plots per machine ID: training, normal test and abnormal test clips on two principal axes"}}
+figures.feature_map(run, extractor, seed)
+
+# %% [markdown]
+# Where the crosses leave the cloud of dots, even this flat map separates the abnormal clips. Where they sit inside it,
+# that is no verdict yet: a detector sees all {glue:text}`dimension` dimensions and we see two.
+#
+# ## In short
+#
+# The pictures of the {machine} have become vectors. Next, [detectors learn what is normal](04_detectors.ipynb).

@@ -1,0 +1,133 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (dcae-{machine})=
+# # Auto-encoder baselines: {machine}
+#
+# The usual way to detect anomalous sounds is an *auto-encoder*: a network that squeezes a picture through a bottleneck and
+# draws it anew. Trained on normal sound only, it should draw normal pictures well and anomalous ones
+# badly, so that the error can serve as a score. The paper measures its idea against two of them (§5.2).
+
+# %% tags=["parameters", "hide-cell"]
+machine = "fan"  # machine type: fan, pump, slider or valve
+profile = "miniature"  # a file of profiles/ or the path of one; it says what is None below
+data = None  # folder of the recordings, laid out as MIMII is
+snr = None  # signal-to-noise ratio, in dB
+ids = None  # machine IDs, such as ["id_00", "id_02"]
+extractors = None  # feature extractors, such as ["squeezenet1_1"]
+detectors = None  # detectors, such as ["gmm", "kde"]
+seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
+weights = None  # folder of weight files
+
+# %%
+from myst_nb import glue
+
+from mimii_lib import Run, figures
+
+run = Run(
+    machine,
+    profile=profile,
+    data=data,
+    snr=snr,
+    ids=ids,
+    extractors=extractors,
+    detectors=detectors,
+    seeds=seeds,
+    weights=weights,
+)
+run
+
+# %% [markdown]
+# ## Two networks
+#
+# :::{admonition} The paper says
+# :class: paper
+# **LeNet-DCAE**: three convolutions with 32, 64 and 128 channels, kernel 5, ELU, batch normalisation, and a
+# bottleneck of 128 numbers. **Small-DCAE**: 12, 24 and 48 channels, kernel 4, ReLU. The decoders mirror the encoders.
+# Both learn by Adam with a learning rate of 10⁻⁴ in batches of 128 for 80 epochs; the mean squared error is both the
+# loss and the score {cite:p}`mueller2021acoustic`.
+# :::
+#
+# :::{admonition} Left open
+# :class: open
+# Strides, padding, pooling, how the decoder grows the picture again, and whether "the Mel-spectrogram images" are in
+# colour.
+# :::
+#
+# :::{admonition} We decided
+# :class: decision
+# The LeNet-DCAE is laid out as the auto-encoder of Deep SVDD {cite:p}`ruff2018deep`, whose parts the paper
+# names, enlarged from 32 to 64 pixels. The Small-DCAE halves the picture three times with stride 2 and has no
+# bottleneck. Both see the same 64 × 64 colour pictures as the networks of the other pages.
+# :::
+
+# %%
+names = [name for name in run.profile.detectors if name.endswith("dcae")] or ["small-dcae"]
+machine_id, seed = run.ids[0], run.seeds(names[0])[0]
+fits = {name: run.fit(machine_id, None, name, seed) for name in names}
+
+{name: sum(each.numel() for each in fitted.net_.parameters()) for name, fitted in fits.items()}
+
+# %% [markdown]
+# These are the numbers of trainable parameters.
+#
+# ## Training
+
+# %% tags=["remove-cell"]
+from mimii_lib.settings import Autoencoders
+
+epochs = run.settings.autoencoders.epochs
+glue("epochs", epochs, display=False)
+glue("paper_epochs", Autoencoders().epochs, display=False)
+glue("n_seeds", len(run.seeds(names[0])), display=False)
+glue("n_patches", len(run.inputs(machine_id, None, run.members(machine_id, seed, "train"))), display=False)
+
+# %% [markdown]
+# Here they train for **{glue:text}`epochs` epochs** on {glue:text}`n_patches` patches, for
+# {glue:text}`n_seeds` seed(s), where the paper trains for {glue:text}`paper_epochs` epochs and five seeds. Read what follows
+# with that in mind.
+
+# %% mystnb={"image": {"alt": "Training loss by epoch of each auto-encoder"}}
+figures.loss_curves(fits)
+
+# %% [markdown]
+# ## What they draw
+#
+# Two normal and two abnormal test patches, and below each what the networks make of it.
+
+# %% mystnb={"image": {"alt": "Patches in the first row, their reconstructions by each auto-encoder below"}}
+test = run.members(machine_id, seed, "test")
+four = [*test.index[test.label == "normal"][:2], *test.index[test.label == "abnormal"][:2]]
+shown = {f"{run.of(machine_id).label[at]} {at}": run.patches(machine_id)[at, 0] for at in four}
+figures.reconstructions(fits, shown, run.settings.imaging)
+
+# %% [markdown]
+# An auto-encoder first learns the mean picture, then its large shapes, and only late the fine lines. After few epochs it has hardly
+# more than the mean to offer, and its error tells mostly how far a clip is from the average one.
+#
+# ## How well they detect
+
+# %%
+areas = run.auc([(None, name) for name in names], [seed])
+areas.pivot(index="detector", columns="id", values="auc").mul(100).round(1)
+
+# %% [markdown]
+# AUC in percent, for one seed.
+#
+# ## In short
+#
+# The baselines need no other training data than the detectors had, but they have to learn to see from nothing. The [next
+# page](06_results.ipynb) puts all rows side by side.

@@ -1,0 +1,97 @@
+"""Fixtures: the recordings that the tests run on, and a profile that is quick."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+# Before mimii_lib is imported anywhere: tests leave the checkout's cache, and the user's weights, alone.
+_CACHE = tempfile.TemporaryDirectory(prefix="mimii-tests-")
+os.environ["MIMII_CACHE"] = _CACHE.name
+os.environ.pop("MIMII_WEIGHTS", None)
+
+import numpy as np
+import pytest
+import soundfile
+
+from mimii_lib import miniature
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+QUICK = """\
+detectors: [kde]
+seeds: [0]
+settings:
+  imaging:
+    patch_offset: 281
+  detectors:
+    n_components: 2
+    n_trees: 8
+  autoencoders:
+    epochs: 1
+"""
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of reference files beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the folder of reference files beside the checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def real(shared: Path) -> Path:
+    """Return the folder of real recordings."""
+    if not (shared / "real_mimii").is_dir():
+        pytest.skip("needs real recordings")
+    return shared / "real_mimii"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small miniature: two machine types, four IDs, 12 normal and 3 abnormal clips each."""
+    folder = tmp_path_factory.mktemp("miniature") / "data"
+    miniature.make(folder, snr=-6, normal=12, abnormal=3, machines=("fan", "valve"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recordings(request: pytest.FixtureRequest) -> list[np.ndarray]:
+    """Return one normal clip of every machine type: real ones where there are any."""
+    folder = SHARED / "real_mimii"
+    folder = folder if folder.is_dir() else request.getfixturevalue("tiny")
+    first = [sorted(machine.glob("id_00/normal/*.wav"))[0] for machine in sorted(folder.glob("*_dB_*/*"))]
+    return [soundfile.read(path, dtype="float32", always_2d=True)[0][:, 0] for path in first]
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a profile with three patches a clip, two mixture components and one epoch."""
+    file = tmp_path_factory.mktemp("profiles") / "quick.yaml"
+    file.write_text(QUICK)
+    return file
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Callable[[str], Path]:
+    """Return a function that writes a profile and returns its path."""
+
+    def write(text: str, name: str = "some.yaml") -> Path:
+        file = tmp_path / name
+        file.write_text(text)
+        return file
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def wav() -> Callable[..., Path]:
+    """Return a function that writes a clip of noise."""
+
+    def write(path: Path, *, seed: int = 0, samples: int = 160_000, rate: int = 16_000, **how: object) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sound = 0.1 * np.random.default_rng(seed).standard_normal(samples).clip(-5, 5)
+        soundfile.write(path, sound, rate, **how)
+        return path
+
+    return write

@@ -1,0 +1,73 @@
+"""§3 Eq. 1 and §6: from patch scores to the AUC."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from mimii_lib import evaluation
+from mimii_lib.errors import MimiiError
+
+
+def drawn(seed, ties=False):
+    """Return classes and scores; with `ties`, from few values only."""
+    random = np.random.default_rng(seed)
+    anomalous = np.arange(40) % 3 == 0
+    scores = random.normal(anomalous, 1.0)
+    return anomalous, np.round(scores) if ties else scores
+
+
+def test_mean_pooling_is_equation_1():
+    """A clip's score is the mean of its patches' scores."""
+    patches = [[1.0, 2.0, 6.0], [0.0, 0.0, -3.0]]
+    np.testing.assert_array_equal(evaluation.mean_pooling(patches), [3.0, -1.0])
+
+
+def test_anomaly_scores_turn_normality_round():
+    """What is most normal has the lowest anomaly score."""
+    normality = np.array([0.5, -2.0, 3.0])
+    np.testing.assert_array_equal(np.argsort(evaluation.anomaly_scores(normality)), np.argsort(normality)[::-1])
+
+
+@pytest.mark.parametrize(("scores", "expected"), [([1, 2, 3, 4], 1.0), ([4, 3, 2, 1], 0.0), ([7, 7, 7, 7], 0.5)])
+def test_auc_of_perfect_reversed_and_tied_scores(scores, expected):
+    """The AUC is 1 for a perfect order, 0 for the reversed one and chance where all scores are tied."""
+    assert evaluation.auc([False, False, True, True], scores) == expected
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_is_a_probability(seed, ties):
+    """The AUC is the share of (anomalous, normal) pairs in which the anomalous clip scores higher; a tie is half."""
+    anomalous, scores = drawn(seed, ties)
+    pairs = list(itertools.product(scores[anomalous], scores[~anomalous]))
+    counted = sum((a > b) + 0.5 * (a == b) for a, b in pairs) / len(pairs)
+    assert evaluation.auc(anomalous, scores) == pytest.approx(counted, abs=1e-12)
+
+
+@pytest.mark.parametrize("increasing", [np.exp, np.cbrt, lambda x: 3 * x - 100, np.arctan])
+def test_auc_knows_only_the_order(increasing):
+    """An increasing transform of the scores leaves the AUC as it is."""
+    anomalous, scores = drawn(0, ties=True)
+    assert evaluation.auc(anomalous, increasing(scores)) == evaluation.auc(anomalous, scores)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_auc_of_the_other_class(seed):
+    """Exchanging the classes exchanges the AUC with its complement."""
+    anomalous, scores = drawn(seed, ties=True)
+    assert evaluation.auc(~anomalous, scores) == pytest.approx(1 - evaluation.auc(anomalous, scores))
+
+
+@pytest.mark.parametrize("anomalous", [[True, True], [False, False], []])
+def test_auc_needs_both_classes(anomalous):
+    """Without a normal or without an anomalous clip there is no AUC."""
+    with pytest.raises(MimiiError, match="normal and anomalous"):
+        evaluation.auc(anomalous, np.arange(len(anomalous)))
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_auc_refuses_scores_that_are_not_finite(wrong):
+    """A score that is not a finite number has no place in an order."""
+    with pytest.raises(MimiiError, match="1 of 4 scores"):
+        evaluation.auc([False, False, True, True], [0.0, 1.0, wrong, 2.0])
