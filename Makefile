@@ -8,7 +8,7 @@ BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 CONFIG := profile=$(PROFILE) $(if $(DATA),data=$(DATA)) $(if $(SNR),snr=$(SNR)) \
           $(if $(MACHINES),machines="$(MACHINES)") $(if $(WEIGHTS),weights=$(WEIGHTS))
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/snakemake --cores $(CORES) --quiet host reason --config $(CONFIG)
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --nolock --quiet host reason --config $(CONFIG)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book plan test check clean
@@ -45,4 +45,4 @@ check: .venv/ready  ## format, lint, types, and notebook pairs in step
 	$(BIN)/pytest -q tests/test_pairs.py
 
 clean:  ## remove everything that the other targets made, but the environment
-	rm -rf _build executed results data/miniature .cache .snakemake
+	rm -rf _build executed results data/miniature_* .cache .snakemake

@@ -4,11 +4,12 @@ Called by `make book`. Configuration (`--config name=value`): profile, data, snr
 """
 
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from joblib import hash as digest
 
-from mimii_lib import dataset, paper
+from mimii_lib import dataset, miniature, paper
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.settings import as_json, load_profile, several
 
@@ -18,31 +19,34 @@ KNOWN = ("profile", "data", "snr", "machines", "weights")
 
 
 def prepared():
-    """Return the profile's name, the asked machine types and what the jobs are told, or raise."""
+    """Return the profile's name, the profile, the asked machine types and what the jobs are told, or raise."""
     for name in config:
         if name not in KNOWN:
             raise one_of("--config", name, KNOWN)
     name = str(config.get("profile", "miniature"))
+    said = {key: config[key] for key in ("data", "snr", "weights") if key in config}
+    said = {key: str(Path(value).resolve()) if key != "snr" else value for key, value in said.items()}
+    if not isinstance(said.get("snr", 0), int):
+        raise MimiiError(f"snr: found {said['snr']!r}, expected a whole number of dB such as -6")
     profile = load_profile(name)
+    profile = replace(profile, snr=said.get("snr", profile.snr))
+    if profile.miniature is not None and "data" not in said:
+        # The plan depends on the files, so they come before it.
+        if not (profile.recordings / dataset.MARKER).is_file():
+            print("Making the miniature (less than a minute)", file=sys.stderr)
+        miniature.make(profile.recordings, snr=profile.snr, **asdict(profile.miniature))
     machines = several(config.get("machines"), parameter="machines") or profile.machines
     for machine in machines:
         if machine not in paper.MACHINES:
             raise one_of("machines", machine, paper.MACHINES)
-    said = {key: config[key] for key in ("data", "snr", "weights") if key in config}
-    said = {key: str(Path(value).resolve()) if key != "snr" else value for key, value in said.items()}
-    if "snr" in said and not isinstance(said["snr"], int):
-        raise MimiiError(f"snr: found {said['snr']!r}, expected a whole number of dB such as -6")
     return name, profile, machines, said
 
 
 def evaluable(machine):
     """Return the machine IDs to run and a fingerprint of their files (names, sizes, times)."""
     chosen = load_profile(NAME, machine)
-    wanted = Path(SAID["data"]) if "data" in SAID else chosen.data
-    if MAKES_MINIATURE and not (wanted / dataset.MARKER).is_file():
-        return list(chosen.ids or paper.IDS), "to be made"
-    data = dataset.data_folder(wanted)
-    clips = dataset.clips(data, machine, SAID.get("snr", chosen.snr), chosen.ids)
+    data = dataset.data_folder(SAID.get("data", PROFILE.recordings))
+    clips = dataset.clips(data, machine, PROFILE.snr, chosen.ids)
     splits = dataset.split(clips, chosen.seeds[:1], chosen.settings.split)
     skipped = dataset.not_evaluable(clips, splits, chosen.settings.split)
     ids = [name for name in clips.id.unique() if name not in skipped]
@@ -54,7 +58,6 @@ def evaluable(machine):
 
 try:
     NAME, PROFILE, MACHINES, SAID = prepared()
-    MAKES_MINIATURE = PROFILE.miniature is not None and "data" not in SAID
     IDS = {machine: evaluable(machine) for machine in MACHINES}
 except MimiiError as error:
     sys.exit(f"mimii: {error}")
@@ -63,12 +66,11 @@ PARAMETERS = {"profile": NAME, **SAID}
 AS_OPTIONS = " ".join(f"--{name} {value!r}" for name, value in PARAMETERS.items() if name != "data")
 AS_PARAMETERS = " ".join(f"-p {name} {value!r}" for name, value in PARAMETERS.items())
 DATA = repr(SAID["data"]) if "data" in SAID else ""
-MARK = [str(PROFILE.data / dataset.MARKER)] if MAKES_MINIATURE else []
 
 
 def settings_of(machine):
-    """Return what changes a machine type's results: its profile and the options. Jobs run again if it changes."""
-    return as_json(load_profile(NAME, machine)) + as_json(PARAMETERS)
+    """Return a digest of the profile and the options: a machine type's jobs run again if it changes."""
+    return digest([as_json(replace(load_profile(NAME, machine), machines=())), PARAMETERS])
 
 
 wildcard_constraints:
@@ -81,25 +83,8 @@ rule book:
         "_build/html/index.html",
 
 
-if MAKES_MINIATURE:
-
-    rule miniature:
-        output:
-            mark=MARK,
-        params:
-            dest=str(PROFILE.data),
-            size=PROFILE.miniature,
-            snr=SAID.get("snr", PROFILE.snr),
-        message:
-            "Making the miniature"
-        shell:
-            "mimii miniature {params.dest:q} --snr {params.snr} --normal {params.size.normal} "
-            "--abnormal {params.size.abnormal} --seed {params.size.seed}"
-
-
 rule scores:
     input:
-        ancient(MARK),
         LIBRARY,
     output:
         "results/auc/{machine}_{id}.json",

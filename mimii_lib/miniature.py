@@ -13,10 +13,8 @@ The random generators of a clip are seeded by its name, so that no clip depends 
 """
 
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +30,7 @@ from mimii_lib import paper
 from mimii_lib.dataset import LABELS, MARKER
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.settings import Imaging
+from mimii_lib.store import replacing
 
 Sound = NDArray[np.float64]
 
@@ -403,17 +402,6 @@ def _circle(sound: Sound, channels: int) -> Sound:
     return np.stack([np.roll(sound, round(delay)) for delay in delays], axis=1)
 
 
-def _place(path: Path, write: Callable[[Path], Any]) -> None:
-    """Have `write` fill a file beside `path` and move it there, so that half a file never bears the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _made(dest: Path, settings: dict[str, Any]) -> bool:
     """Tell whether `dest` holds the miniature of these settings; raise if it holds anything else."""
     for marker in (dest / MARKER, dest / CLAIM):
@@ -489,7 +477,8 @@ def make(
     text = json.dumps(settings, indent=1)
     if _made(dest, json.loads(text)):
         return
-    _place(dest / CLAIM, lambda part: part.write_text(text))
+    with replacing(dest / CLAIM) as part:
+        part.write_text(text)
     names = [
         (machine, machine_id, condition, index)
         for machine, machine_id, condition in product(machines, paper.IDS, LABELS)
@@ -499,5 +488,6 @@ def make(
         machine, machine_id, condition, index = name
         path = dest / f"{snr}_dB_{machine}" / machine / machine_id / condition / f"{index:08d}.wav"
         sound = _circle(clip(*name, snr=snr, seed=seed), channels)
-        _place(path, partial(soundfile.write, data=sound, samplerate=SAMPLE_RATE, subtype="PCM_16", format="WAV"))
+        with replacing(path) as part:
+            soundfile.write(part, sound, SAMPLE_RATE, subtype="PCM_16")
     (dest / CLAIM).replace(dest / MARKER)

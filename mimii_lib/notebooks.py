@@ -5,6 +5,7 @@ does not reach (prose, labels, captions), and a notebook that raises never becom
 """
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         If there is no such notebook or parameter, or a cell raises; with the cell's error.
     """
     values = _checked(notebook, parameters)
-    with replacing(output) as made:
-        source = made.with_name(f"filled-{notebook.name}")
+    with tempfile.TemporaryDirectory() as folder, replacing(output) as made:
+        source = Path(folder) / notebook.name
         nbformat.write(_filled(notebook, values), source)
         try:
             papermill.execute_notebook(

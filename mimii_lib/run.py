@@ -119,7 +119,7 @@ class Run:
         self.store = Store(cache)
 
     def _data_folder(self) -> Path:
-        wanted, size = self.profile.data, self.profile.miniature
+        wanted, size = self.profile.recordings, self.profile.miniature
         if wanted is not None and size is not None:
             miniature.make(wanted, snr=self.profile.snr, **asdict(size))
         return dataset.data_folder(wanted)

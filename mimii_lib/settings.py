@@ -159,6 +159,11 @@ class Profile:
     weights: Path | None = None
     settings: Settings = field(default_factory=Settings)
 
+    @property
+    def recordings(self) -> Path | None:
+        """The folder `data`, with ``{snr}`` in its name filled in: a miniature has one folder per SNR."""
+        return None if self.data is None else Path(str(self.data).replace("{snr}", str(self.snr)))
+
 
 def load_profile(name: str | Path | None, machine: str | None = None) -> Profile:
     """Read a profile.

@@ -6,7 +6,6 @@ key in plain text (``metadata.json``) beside each result.
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -89,12 +88,13 @@ def file_digest(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write to, which takes the place of `path` when all is written, or never."""
+    """Give a temporary file beside `path` to write to, which takes its place when all is written, or never."""
+    made = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
-            made = Path(folder) / path.name
-            yield made
-            made.replace(path)
+        yield made
+        made.replace(path)
     except OSError as error:
         raise MimiiError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        made.unlink(missing_ok=True)

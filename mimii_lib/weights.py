@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 
 from mimii_lib.errors import MimiiError
 from mimii_lib.store import file_digest
@@ -193,6 +192,8 @@ def _from_package(extractor: str, _: Path | None) -> Weights | str:
 
 
 def _from_torchvision(extractor: str, _: Path | None) -> Weights | str:
+    import torchvision  # a second or two, for the one source that needs it
+
     if extractor not in torchvision.models.list_models(module=torchvision.models):
         return "not one of torchvision's networks"
     weights = torchvision.models.get_model_weights(extractor)["IMAGENET1K_V1"]

@@ -111,7 +111,9 @@ def test_the_ends_of_the_scale_are_the_ends_of_the_colour_map():
 @pytest.mark.parametrize("level", [-80.0, 0.0])
 def test_a_constant_clip_is_the_first_colour(level):
     """A clip without contrast is 0 everywhere, whatever its level: no division by zero."""
-    patches = imaging.patches(np.full((64, 64), level, np.float32), PAPER)
+    constant = np.full((64, 64), level, np.float32)
+    np.testing.assert_array_equal(imaging.scaled(constant), 0)
+    patches = imaging.patches(constant, PAPER)
     first = matplotlib.colormaps["viridis"](0.0)[:3]
     pictures = imaging.pictures(patches, PAPER)
     np.testing.assert_array_equal(pictures.numpy(), np.float32(first).reshape(1, 3, 1, 1) * np.ones((1, 3, 64, 64)))

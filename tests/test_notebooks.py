@@ -1,0 +1,115 @@
+"""Papermill runs each notebook by itself, and what goes wrong never becomes a page."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mimii_lib import notebooks
+from mimii_lib.cli import main
+from mimii_lib.errors import MimiiError
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+STEMS = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
+
+
+@pytest.fixture(scope="session")
+def tiny_profile(tiny, tmp_path_factory) -> Path:
+    """Return a profile that is over in seconds: one fast detector, one auto-encoder, one epoch, two seeds."""
+    path = tmp_path_factory.mktemp("profile") / "tiny.yaml"
+    path.write_text(
+        f"data: {tiny}\nmachines: [fan, valve]\nids: [id_00]\ndetectors: [kde, small-dcae]\nseeds: [0, 1]\n"
+        "settings: {autoencoders: {epochs: 1, seeds: [0]}}\n"
+    )
+    return path
+
+
+def written(path: Path, *sources: str) -> Path:
+    """Write a notebook of code cells, the first of which is tagged as its parameters."""
+    cells = [nbformat.v4.new_markdown_cell("# Title of the {machine}\n\nText.")]
+    cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[1].metadata["tags"] = ["parameters"]
+    spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": spec}), path)
+    return path
+
+
+def outputs(path: Path) -> list[dict]:
+    page = nbformat.read(path, as_version=4)
+    return [output for cell in page.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_papermill_runs_the_notebook(stem, tiny_profile, tmp_path):
+    """Each notebook runs from nothing, shows something, and prints no warning on its page."""
+    made = tmp_path / f"{stem}.ipynb"
+    machine = "fan, valve" if stem == "07_table1" else "valve"
+    notebooks.execute(FOLDER / f"{stem}.ipynb", made, {"machine": machine, "profile": str(tiny_profile)})
+    shown = outputs(made)
+    assert any(output.output_type in ("execute_result", "display_data") for output in shown)
+    assert not [output for output in shown if output.output_type in ("stream", "error")]
+    if stem != "07_table1":
+        text = " ".join(cell.source for cell in nbformat.read(made, as_version=4).cells if cell.cell_type == "markdown")
+        assert "valve" in text
+        assert notebooks.MARKER not in text
+
+
+def test_bare_papermill_is_a_front_door(tiny_profile, tmp_path):
+    """The papermill command takes one seed as a plain number, and computes what it needs."""
+    made = tmp_path / "out.ipynb"
+    words = ["-p", "machine", "fan", "-p", "profile", str(tiny_profile), "-p", "seeds", "0"]
+    command = [sys.executable, "-m", "papermill", str(FOLDER / "04_detectors.ipynb"), str(made), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert any("text/html" in output.get("data", {}) for output in outputs(made))
+
+
+def test_an_unknown_parameter_stops_before_anything_runs(tmp_path, capsys):
+    """A mistyped parameter is an error with the known names, not a warning."""
+    source = written(tmp_path / "page.ipynb", "machine = None", "raise SystemExit")
+    assert main(["run", str(source), str(tmp_path / "out.ipynb"), "-p", "machin", "fan"]) == 2
+    said = capsys.readouterr().err
+    assert "machin" in said
+    assert "machine" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_cell_that_raises_never_becomes_a_page(tmp_path, capsys):
+    """The cell's error is on the terminal, the earlier page is left as it was, and nothing else is left."""
+    source = written(tmp_path / "page.ipynb", "machine = None", "1 / 0")
+    made = tmp_path / "made" / "page.ipynb"
+    made.parent.mkdir()
+    made.write_text("the earlier page")
+    with pytest.raises(MimiiError, match="ZeroDivisionError"):
+        notebooks.execute(source, made, {"machine": "fan"})
+    assert "1 / 0" in capsys.readouterr().err
+    assert made.read_text() == "the earlier page"
+    assert [path.name for path in made.parent.iterdir()] == ["page.ipynb"]
+
+
+def test_the_marker_is_filled_in_prose_and_metadata_but_not_in_code(tmp_path):
+    """The same notebook gives pages with titles of their own; code keeps its braces."""
+    source = written(tmp_path / "page.ipynb", "machine = None", 'f"{machine}!"')
+    notebook = nbformat.read(source, as_version=4)
+    notebook.cells[2].metadata["mystnb"] = {"image": {"alt": "A picture of the {machine}"}}
+    nbformat.write(notebook, source)
+    notebooks.execute(source, tmp_path / "out.ipynb", {"machine": "pump"})
+    made = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert made.cells[0].source.startswith("# Title of the pump")
+    code = [cell for cell in made.cells if cell.cell_type == "code"]
+    assert code[-1].metadata["mystnb"]["image"]["alt"] == "A picture of the pump"
+    assert code[-1].source == 'f"{machine}!"'
+    assert code[-1].outputs[0].data["text/plain"] == "'pump!'"
+
+
+def test_a_page_that_was_not_run_says_why(tmp_path):
+    """A machine that is left out keeps its page, with the title and the reason and no code."""
+    source = written(tmp_path / "page.ipynb", "machine = None", "1 / 0")
+    notebooks.not_run(source, tmp_path / "out.ipynb", {"machine": "pump"}, "It was left out.")
+    made = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert [cell.cell_type for cell in made.cells] == ["markdown"]
+    assert "Title of the pump" in made.cells[0].source
+    assert "It was left out." in made.cells[0].source

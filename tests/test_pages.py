@@ -1,0 +1,124 @@
+"""The rendered book, opened from disk in a real browser with the network off."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+HTML = Path(__file__).parent.parent / "_build" / "html"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PAGES = sorted(path for folder in ("book", "executed") for path in (HTML / folder).rglob("*.html"))
+
+pytestmark = [
+    pytest.mark.skipif(not PAGES, reason="needs the rendered book: make book"),
+    pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=BROWSER,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--allow-file-access-from-files"],
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Open a page that may read files and nothing else; what it asks for in vain and complains of is kept."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.wrong = []
+    opened.route(lambda url: not url.startswith(("file:", "data:", "blob:")), lambda route: route.abort())
+    opened.on("requestfailed", lambda request: opened.wrong.append(f"not loaded: {request.url[:120]}"))
+    opened.on("console", lambda said: opened.wrong.append(said.text) if said.type == "error" else None)
+    opened.on("pageerror", lambda error: opened.wrong.append(str(error)))
+    yield opened
+    context.close()
+
+
+def name(path: Path) -> str:
+    return path.relative_to(HTML).with_suffix("").as_posix()
+
+
+def settled(page: Page, path: Path) -> None:
+    """Open a page and wait until its mathematics is set."""
+    page.goto(path.as_uri(), wait_until="load")
+    if page.locator(".math").count():
+        page.wait_for_function("document.querySelectorAll('.math mjx-container').length > 0", timeout=20_000)
+
+
+def test_the_first_page_is_where_it_should_be(page):
+    """Opening _build/html/index.html shows the book's first page."""
+    page.goto((HTML / "index.html").as_uri())
+    page.wait_for_url("**/book/index.html")
+    assert "Hearing faults" in page.locator("h1").first.inner_text()
+    assert page.wrong == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_a_page_is_whole_without_a_network(page, path):
+    """Nothing is missing, no formula is left raw, nothing runs over the edge of a phone, no warning shows."""
+    settled(page, path)
+    assert page.wrong == []
+    broken = page.evaluate(
+        "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src.slice(0, 80))"
+    )
+    assert broken == []
+    text = page.locator("article").inner_text()
+    assert not any(
+        raw in text for raw in ("\\(", "\\[", "$$", "{cite", "{glue", "{eq", "{machine}", "Traceback", "Warning")
+    )
+    assert page.locator("article h1").count() == 1
+    assert page.evaluate("[...document.querySelectorAll('article img')].every(i => i.hasAttribute('alt'))")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_links_lead_somewhere(page):
+    """Every link inside the book leads to a page that is there, and to a place on it that is there."""
+    anchors: dict[Path, set[str]] = {}
+    links: list[tuple[str, str]] = []
+    for path in PAGES:
+        page.goto(path.as_uri(), wait_until="domcontentloaded")
+        anchors[path] = set(page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)"))
+        hrefs = page.evaluate("[...document.querySelectorAll('a[href]')].map(a => a.href)")
+        links += [(name(path), href) for href in hrefs if href.startswith("file:")]
+    assert links
+    dead = []
+    for start, href in links:
+        target, place = urldefrag(href)
+        file = Path(unquote(urlparse(target).path))
+        if not file.is_file() or (place and file in anchors and unquote(place) not in anchors[file]):
+            dead.append((start, href.removeprefix(HTML.as_uri())))
+    assert dead == []
+
+
+def test_search_finds_what_is_there(page):
+    """The search works from disk: a word of one chapter leads to its pages."""
+    page.goto((HTML / "search.html").as_uri() + "?q=bottleneck")
+    page.wait_for_selector("#search-results li a")
+    found = page.locator("#search-results li a").all_inner_texts()
+    assert any("Auto-encoder" in title for title in found)
+
+
+def test_a_clip_can_be_played(page):
+    """A player of the dataset page holds ten seconds of sound that the browser can decode."""
+    settled(page, HTML / "executed" / "fan" / "01_dataset.html")
+    assert page.locator("figure.clip audio").count() >= 2
+    seconds = page.evaluate(
+        """async () => {
+            const player = document.querySelector('figure.clip audio');
+            player.preload = 'metadata';
+            player.load();
+            await new Promise(done => player.addEventListener('loadedmetadata', done));
+            return player.duration;
+        }"""
+    )
+    assert seconds == pytest.approx(10, abs=0.01)

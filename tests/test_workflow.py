@@ -1,0 +1,134 @@
+"""The workflow: what runs again, and what does not. The heavy commands are replaced by ones that leave files."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+
+LEAVES_FILES = """#!{python}
+import sys
+from pathlib import Path
+words = sys.argv[1:]
+made = []
+if "auc" in words[:1] and "--save" in words:
+    folder = Path(words[words.index("--save") + 1])
+    made = [folder / name for name in ("auc.parquet", "auc.csv", "splits.csv")]
+elif "auc" in words[:1]:
+    made = [Path(words[words.index("--json") + 1])]
+elif "run" in words[:1]:
+    made = [Path(words[2])]
+else:
+    made = [Path("_build/html/index.html")]
+for path in made:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(" ".join(words))
+"""
+
+
+class Project:
+    """A copy of the project's sources whose commands only leave files."""
+
+    def __init__(self, folder: Path, data: Path):
+        self.folder, self.data = folder, data
+        for name in ("Snakefile", "_config.yml", "_toc.yml"):
+            shutil.copy(ROOT / name, folder)
+        for name in ("book", "notebooks", "mimii_lib"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        commands = folder / "commands"
+        commands.mkdir()
+        for name in ("mimii", "jupyter-book"):
+            (commands / name).write_text(LEAVES_FILES.format(python=sys.executable))
+            (commands / name).chmod(0o755)
+        self.profile("")
+
+    def profile(self, more: str) -> None:
+        """Write the profile, with `more` than the data and the machines."""
+        said = f"data: {self.data}\nmachines: [fan, valve]\nids: [id_00, id_02]\nseeds: [0]\n{more}"
+        (self.folder / "tiny.yaml").write_text(said)
+
+    def snakemake(self, *words: str, config: str | None = None) -> subprocess.CompletedProcess:
+        """Run the workflow."""
+        path = os.pathsep.join([str(self.folder / "commands"), str(Path(sys.executable).parent), os.environ["PATH"]])
+        settings = [config] if config else ["profile=tiny.yaml"]
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *words, "--config", *settings]
+        env = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder)}
+        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
+
+    def to_do(self) -> set[str]:
+        """Return the files that the workflow would make anew."""
+        done = self.snakemake("--dry-run")
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = (done.stdout + done.stderr).splitlines()
+        outputs = [line.partition("output:")[2] for line in lines if line.strip().startswith("output:")]
+        return {name.strip() for line in outputs for name in line.split(",")}
+
+
+@pytest.fixture(scope="module")
+def project(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("project")
+    data = folder / "recordings"
+    shutil.copytree(tiny, data)
+    made = Project(folder, data)
+    done = made.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def machines_of(files: set[str]) -> set[str]:
+    return {machine for machine in ("fan", "pump", "slider", "valve") for name in files if machine in name}
+
+
+def test_nothing_changed_nothing_to_do(project):
+    """A second run has no job at all, though the first one made a page of every notebook and machine."""
+    assert project.to_do() == set()
+    for machine in ("fan", "pump", "slider", "valve"):
+        assert len(list((project.folder / "executed" / machine).glob("*.ipynb"))) == 6
+
+
+def test_changed_data_run_that_machine_alone(project):
+    """One other clip of the valve leaves the fan's pages as they are."""
+    wav = next((project.data / "-6_dB_valve" / "valve" / "id_00" / "normal").glob("*.wav"))
+    kept, sound = wav.read_bytes(), soundfile.read(wav, dtype="int16")[0]
+    state = wav.stat()
+    soundfile.write(wav, sound[::-1], 16_000, subtype="PCM_16")
+    try:
+        files = project.to_do()
+    finally:
+        wav.write_bytes(kept)
+        os.utime(wav, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert machines_of(files) == {"valve"}
+    assert {"executed/table1.ipynb", "results/auc.parquet", "_build/html/index.html"} <= files
+
+
+def test_changed_settings_run_that_machine_alone(project):
+    """Another setting for the fan leaves the valve's pages as they are."""
+    project.profile("per_machine: {fan: {settings: {detectors: {n_trees: 64}}}}\n")
+    try:
+        files = project.to_do()
+    finally:
+        project.profile("")
+    assert machines_of(files) == {"fan"}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("profile=nowhere", ["profile", "nowhere", "miniature"]),
+        ("profil=miniature", ["profil", "profile"]),
+        ("machines=submarine", ["submarine", "fan"]),
+        ("data=not/here", ["not/here"]),
+    ],
+)
+def test_bad_configuration_is_one_sentence(project, config, words):
+    """The workflow says what is wrong with what it was told, before any job."""
+    done = project.snakemake("--dry-run", config=config)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert all(word in said for word in words)
+    assert "Traceback" not in said
