@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 from torch.nn.functional import elu, interpolate, max_pool2d, mse_loss
@@ -80,7 +80,7 @@ class SmallDCAE(nn.Sequential):
 NETWORKS: dict[str, type[nn.Module]] = {"lenet-dcae": LeNetDCAE, "small-dcae": SmallDCAE}
 
 
-class DCAE(OutlierMixin, BaseEstimator):
+class DCAE(BaseEstimator):
     """A convolutional auto-encoder as an anomaly detector.
 
     Parameters

@@ -149,10 +149,14 @@ def _machines(said: argparse.Namespace) -> tuple[str, ...]:
     profile = load_profile(said.profile)
     if said.data is None:
         return profile.machines
-    there = {machine for _, machine in dataset.trees(dataset.data_folder(said.data))}
-    if not there & set(profile.machines):
-        raise MimiiError(f"{said.data}: holds no machine; expected folders like -6_dB_fan/fan/id_00/normal")
-    return tuple(machine for machine in profile.machines if machine in there)
+    snr = profile.snr if said.snr is None else said.snr
+    found = dataset.trees(dataset.data_folder(said.data))
+    there = [name for name in profile.machines if (snr, name) in found or (None, name) in found]
+    if not there:
+        raise MimiiError(
+            f"{said.data}: holds no machine at {snr} dB; expected folders like {snr}_dB_fan/fan/id_00/normal"
+        )
+    return tuple(there)
 
 
 def _flat(values: list[str] | None) -> str | None:

@@ -197,8 +197,9 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
         raise MimiiError(f"{file}: lacks the column {', '.join(sorted(missing))}; expected seed, path, role")
     if not pd.api.types.is_integer_dtype(said.seed):
         raise MimiiError(f"{file}: column seed: expected whole numbers")
-    if wrong := set(said.role.dropna()) - {"train", "test"} or said.role.isna().any():
-        raise MimiiError(f"{file}: column role: found {wrong}, expected train or test in every row")
+    if len(wrong := said.role[~said.role.isin(["train", "test"])]):
+        found = "nothing" if pd.isna(wrong.iloc[0]) else f"'{wrong.iloc[0]}'"
+        raise MimiiError(f"{file}: column role: found {found}, expected train or test in every row")
     said = said[said.seed.isin(list(seeds))]
     labels = table.set_index("path").label
     here = said[said.path.isin(labels.index)]
@@ -277,11 +278,11 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
     if not found:
         raise MimiiError(f"{data}: no machine found; expected folders like -6_dB_fan/fan/id_00/normal")
     rows, problems = [], []
+    seen: dict[str, str] = {}
     work = [(snr, machine, path) for (snr, machine), folder in found.items() for path in _id_folders(folder)]
     for snr, machine, folder in tqdm(work, desc="checking", unit="ID", disable=None):
         wavs = {label: sorted(_wavs(folder / label)) for label in LABELS}
         channels: set[int] = set()
-        seen: dict[str, str] = {}
         for path in (path for label in LABELS for path in wavs[label]):
             name = path.relative_to(data).as_posix()
             try:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import IsolationForest
 from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -21,7 +21,7 @@ from mimii_lib.errors import one_of
 from mimii_lib.settings import DETECTORS, Detectors
 
 
-class KDE(OutlierMixin, BaseEstimator):
+class KDE(BaseEstimator):
     """Gaussian kernel density estimation in the log domain, by blocked matrix products.
 
     The density of a Gaussian kernel of width 0.1 in hundreds of dimensions is 0 in float64 nearly

@@ -116,7 +116,7 @@ def classifier(weights: Weights) -> nn.Module:
     net = get(weights.extractor).classifier()
     try:
         net.load_state_dict(weights.state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         first = str(error).splitlines()[1:2] or [str(error)]
         raise MimiiError(
             f"weights of {weights.extractor} ({weights.source}) do not fit the network: {first[0].strip()[:160]}"

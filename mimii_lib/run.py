@@ -5,6 +5,7 @@ on; asking again reads it back. So a notebook stands on its own, and the workflo
 notebooks will ask for.
 """
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -31,6 +32,7 @@ from mimii_lib import (
     paper,
     provenance,
 )
+from mimii_lib import weights as weights_room
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.settings import DETECTORS, EXTRACTORS, Profile, Settings, as_json, load_profile, several
 from mimii_lib.store import Store, file_digest
@@ -205,6 +207,8 @@ class Run:
 
     def weights(self, extractor: str) -> Weights:
         """Return the pretrained weights of an extractor, or raise with the reason and the remedy."""
+        if extractor not in self._weights:
+            raise one_of("extractors", extractor, self._weights)
         found = self._weights[extractor]
         if isinstance(found, WeightsNotFound):
             raise found
@@ -256,6 +260,7 @@ class Run:
             dataset,
             imaging,
             extractors,
+            weights_room,
         )
 
     def detector(self, detector: str, seed: int) -> Any:
@@ -315,7 +320,7 @@ class Run:
             return evaluation.anomaly_scores(normality).reshape(len(test), -1)
 
         key = self._fit_key(machine_id, extractor, detector, seed) | {"test": joblib_hash(list(test.path))}
-        rooms = [autoencoders] if extractor is None else [extractors, detectors]
+        rooms = [autoencoders] if extractor is None else [extractors, weights_room, detectors]
         return self.store.get("scores", key, compute, dataset, imaging, evaluation, *rooms)
 
     # The results
@@ -389,7 +394,7 @@ class Run:
     # Keys
 
     def _identity(self, machine_id: str) -> str:
-        """Return a digest of the names and contents of a machine ID's clips."""
+        """Return the sha256 of the list of a machine ID's clips, as sha256sum prints it."""
         paths = [self.data / path for path in self.of(machine_id).path]
         # Contents are read once and remembered for a file that has not been touched since.
         state = [
@@ -398,7 +403,8 @@ class Run:
         digests = self.store.get(
             "clip digests", {"files": joblib_hash(state)}, lambda: [file_digest(path) for path in paths]
         )
-        return joblib_hash(list(zip(self.of(machine_id).path, digests, strict=True)))
+        lines = [f"{digest}  {path}\n" for path, digest in zip(self.of(machine_id).path, digests, strict=True)]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def _imaging_key(self, machine_id: str) -> dict[str, Any]:
         return {

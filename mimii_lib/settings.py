@@ -8,7 +8,7 @@ what differs from the defaults.
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,14 +28,14 @@ DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS)
 """Names of the detectors and the auto-encoders, in the order of Table 1."""
 
 
-def stated(value: Any, where: str) -> Any:
-    """Return a field whose default is the paper's, with the place `where` the paper states it."""
-    return field(default=value, metadata={"stated": where})
+def stated(value: Any, where: str, choices: tuple[Any, ...] = ()) -> Any:
+    """Return a field whose default is the paper's: the place `where` it says so, and the values it can take."""
+    return field(default=value, metadata={"stated": where, "choices": choices})
 
 
-def chosen(value: Any, why: str) -> Any:
-    """Return a field that the paper leaves open, with the reason `why` for our default."""
-    return field(default=value, metadata={"chosen": why})
+def chosen(value: Any, why: str, choices: tuple[Any, ...] = ()) -> Any:
+    """Return a field that the paper leaves open: the reason `why` for our default, and the values it can take."""
+    return field(default=value, metadata={"chosen": why, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Imaging:
 
     sample_rate: int = stated(16_000, "§4, in Hz")
     seconds: int = stated(10, "§4: length of a clip")
-    channel: int = chosen(0, "§4 says single-channel, the files have 8; DCASE 2020 took the first")
+    channel: int = chosen(0, "§4 says single-channel, the files have 8; DCASE 2020 took the first", tuple(range(8)))
     n_mels: int = stated(64, "§5: Mel bands")
     window: int = stated(1024, "§5: Hann window, in samples")
     hop: int = stated(256, "§5: hop length, in samples")
@@ -62,7 +62,7 @@ class Imaging:
     top_db: float = chosen(80.0, "librosa's default; the reference is the clip's maximum")
     patch_frames: int = stated(64, "§5: frames in a patch")
     patch_offset: int = stated(32, "§5: frames between the starts of two patches")
-    colormap: str = stated("viridis", "§5")
+    colormap: str = stated("viridis", "§5", ("viridis", "gray", "magma"))
     image_size: int = stated(224, "§5: pixels a side, for the extractor")
 
     @property
@@ -75,7 +75,7 @@ class Imaging:
 class Features:
     """How the extractors compute (§5.1)."""
 
-    precision: str = chosen("float32", "the paper does not say; reduced precision is opted into")
+    precision: str = chosen("float32", "the paper does not say", ("float32",))
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,18 @@ class Detectors:
 
     n_components: int = stated(80, "§5.2: mixture components, diagonal covariances")
     max_iter: int = stated(150, "§5.2: limit of EM iterations")
-    init_params: str = stated("kmeans", "§5.2")
+    init_params: str = stated("kmeans", "§5.2", ("kmeans", "k-means++", "random"))
     reg_covar: float = chosen(1e-6, "scikit-learn's default; fitted in float64")
     tol: float = chosen(1e-3, "scikit-learn's default; one start")
-    weight_prior: str = chosen("dirichlet_process", "scikit-learn's default for the Bayesian mixture")
+    weight_prior: str = chosen(
+        "dirichlet_process",
+        "scikit-learn's default for the Bayesian mixture",
+        ("dirichlet_process", "dirichlet_distribution"),
+    )
     n_trees: int = stated(128, "§5.2: trees of the isolation forest")
     nu: float = stated(1e-4, "§5.2; the text extraction lost the minus sign of the exponent")
-    kernel: str = chosen("rbf", "scikit-learn's default")
-    gamma: str = chosen("scale", "scikit-learn's default")
+    kernel: str = chosen("rbf", "scikit-learn's default", ("rbf", "linear"))
+    gamma: str = chosen("scale", "scikit-learn's default", ("scale", "auto"))
     bandwidth: float = stated(0.1, "§5.2: Gaussian kernel; we keep the log of the density")
 
 
@@ -188,43 +192,54 @@ def load_profile(name: str | Path | None, machine: str | None = None) -> Profile
         raise one_of("profile", name, [*known, "a path to a YAML file"])
     try:
         said = yaml.safe_load(file.read_text()) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise MimiiError(f"{file.name}: not a YAML file ({' '.join(str(error).split())})") from None
-    if not isinstance(said, Mapping):
-        raise MimiiError(f"{file.name}: expected settings by name, found {type(said).__name__}")
-    said = dict(said)
-    per_machine = said.pop("per_machine", None) or {}
+    said = dict(_mapping(said, file.name))
+    per_machine = _mapping(said.pop("per_machine", None) or {}, f"{file.name}: per_machine")
     for other in per_machine:
         if other not in paper.MACHINES:
             raise one_of(f"{file.name}: per_machine", other, paper.MACHINES)
-    profile = replace(_filled(Profile(), said, file.name), name=file.stem)
-    profile = _filled(profile, per_machine.get(machine) or {}, f"{file.name}: per_machine: {machine}")
-    for folder in ("data", "weights"):
-        path = getattr(profile, folder)
-        if path is not None:
-            profile = replace(profile, **{folder: ROOT / Path(path).expanduser()})
-    return profile
+    profile = _filled(Profile(), said, file.name)
+    profile = _filled(profile, per_machine.get(str(machine)) or {}, f"{file.name}: per_machine: {machine}")
+    return replace(profile, name=file.stem)
 
 
-def _filled(base: Any, said: Mapping[str, Any], where: str) -> Any:
-    """Return the dataclass `base` with the values that `said` names, each of the type it replaces."""
+def _mapping(said: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(said, Mapping):
+        raise MimiiError(f"{where}: found {said!r}, expected settings by name")
+    return said
+
+
+def _filled(base: Any, said: Any, where: str) -> Any:
+    """Return the dataclass `base` with the values that `said` names."""
     known = {item.name: item for item in fields(base) if item.name != "name"}
-    changes: dict[str, Any] = {}
-    for name, value in said.items():
+    changes = {}
+    for name, value in _mapping(said, where).items():
         if name not in known:
             raise one_of(where, name, known)
-        old = getattr(base, name)
-        if name == "miniature":
-            old = old or Miniature()
-        if is_dataclass(old):
-            changes[name] = _filled(old, value or {}, f"{where}: {name}")
-        elif name in ("seeds", "machines", "ids", "extractors", "detectors"):
-            changes[name] = several(value, number=name == "seeds", parameter=f"{where}: {name}")
-        elif old is not None and (isinstance(value, bool) or not isinstance(value, (type(old), int))):
-            raise MimiiError(f"{where}: {name}: found {value!r}, expected a value like {old!r}")
-        else:
-            changes[name] = type(old)(value) if isinstance(old, float) else value
+        changes[name] = _value(getattr(base, name), value, known[name], f"{where}: {name}")
     return replace(base, **changes)
+
+
+def _value(old: Any, value: Any, item: Field[Any], where: str) -> Any:
+    """Return what a profile says of a field, as the type it replaces, or raise."""
+    if item.name == "miniature" and value is not None:
+        old = old or Miniature()
+    if is_dataclass(old):
+        return None if value is None else _filled(old, value, where)
+    if item.name in ("seeds", "machines", "ids", "extractors", "detectors"):
+        return several(value, number=item.name == "seeds", parameter=where)
+    if item.name in ("data", "weights") and (value is None or isinstance(value, str)):
+        return None if value is None else ROOT / Path(value).expanduser()
+    expected = (int, float) if isinstance(old, float) else type(old)
+    if old is None or isinstance(value, bool) or not isinstance(value, expected):
+        raise MimiiError(f"{where}: found {value!r}, expected {'a text' if old is None else f'a value like {old!r}'}")
+    choices = item.metadata.get("choices")
+    if choices and value not in choices:
+        raise one_of(where, value, choices)
+    if not isinstance(value, str) and item.name not in ("snr", "seed") and (value < 0 or (old and not value)):
+        raise MimiiError(f"{where}: found {value!r}, expected a number above 0, like {old!r}")
+    return type(old)(value)
 
 
 def several(value: Any, *, number: bool = False, parameter: str = "value") -> tuple[Any, ...] | None:

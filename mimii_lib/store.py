@@ -7,7 +7,7 @@ key in plain text (``metadata.json``) beside each result.
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +16,7 @@ from typing import Any
 from joblib import Memory
 from platformdirs import user_cache_dir
 
+from mimii_lib import provenance
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import ROOT, as_json
 
@@ -68,9 +69,11 @@ class Store:
         compute
             Makes the result; called only if it is not there. Arrays come back mapped read-only from disk.
         code
-            Modules whose source the result depends on: a change in one of them makes it anew.
+            Modules whose source the result depends on: a change in one of them makes it anew, and so does
+            another version of a package that computes.
         """
         key = key | {"code": {module.__name__: source_digest(module) for module in code}}
+        key |= {"versions": provenance.describe()["versions"]}
         return self._kept(stage, as_json(key), compute)
 
 
@@ -97,4 +100,5 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise MimiiError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
-        made.unlink(missing_ok=True)
+        with suppress(OSError):
+            made.unlink()

@@ -20,6 +20,7 @@ import socket
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -202,7 +203,7 @@ def _from_torchvision(extractor: str, _: Path | None) -> Weights | str:
     try:
         with redirect_stderr(io.StringIO()):  # torch announces each download there
             state = weights.get_state_dict(progress=False, check_hash=True)
-    except OSError as error:
+    except (OSError, HTTPException, RuntimeError) as error:  # no network, a broken one, another hash
         return f"torchvision's download failed: {getattr(error, 'reason', error)}"
     finally:
         socket.setdefaulttimeout(before)

@@ -249,12 +249,12 @@ def test_interrupted_make_is_completed(small, tmp_path, monkeypatch):
 def test_writing_fails_without_a_trace(tmp_path, monkeypatch):
     """A file that cannot be written whole is not there at all."""
 
-    def full(path, **given):
+    def full(path, *given, **more):
         Path(path).write_bytes(b"RIFF")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(miniature.soundfile, "write", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(MimiiError, match="no space"):
         make(tmp_path, normal=1, abnormal=0, machines=["valve"])
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["miniature.json.part"]
 

@@ -283,6 +283,17 @@ def test_other_splits_are_used(made, tmp_path):
     assert not np.allclose(given.scores(*arguments), drawn.scores(*arguments))
 
 
+def test_fewer_training_clips_are_another_fit(made, tmp_path):
+    """Splits that differ in one training clip only have scores of their own for the same test clips."""
+    drawn = made()
+    drawn.splits[1:].to_csv(tmp_path / "splits.csv", index=False)
+    given = made(splits=tmp_path / "splits.csv")
+    assert drawn.splits.role[0] == "train"
+    pd.testing.assert_frame_equal(given.members("id_00", 0, "test"), drawn.members("id_00", 0, "test"))
+    arguments = ("id_00", "squeezenet1_1", "kde", 0)
+    assert not np.allclose(given.scores(*arguments), drawn.scores(*arguments))
+
+
 def test_a_profile_makes_its_miniature(profile, tmp_path):
     """A profile that names the size of a miniature makes one where its data folder is, and again only once."""
     file = profile(f"data: {tmp_path / 'data'}\nminiature: {{normal: 1, abnormal: 1}}\nids: [id_06]\n")
@@ -370,7 +381,7 @@ def test_what_a_run_does_not_know_is_refused(made, said, names):
     [
         ("detectors: [kde]", "detectors: [kde]\nextractors: [vgg]", "vgg"),
         ("imaging:", "imaging:\n    colormap: rainbows", "colormap.*rainbows"),
-        ("imaging:", "imaging:\n    channel: 8\n    pad_mode: sideways", "pad_mode.*sideways"),
+        ("imaging:", "imaging:\n    channel: 7\n    pad_mode: sideways", "pad_mode.*sideways"),
         ("  detectors:", "  features: {precision: float61}\n  detectors:", "precision.*float61"),
         ("n_trees: 8", "n_trees: 8\n    kernel: popcorn", "kernel.*popcorn"),
     ],

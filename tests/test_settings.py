@@ -58,8 +58,15 @@ def test_nothing_is_an_error(value):
 def test_every_setting_says_where_it_comes_from(group, name):
     """Every setting is either stated by the paper, and where, or chosen by us, and why."""
     metadata = next(item.metadata for item in fields(GROUPS[group]) if item.name == name)
-    assert set(metadata) in ({"stated"}, {"chosen"})
-    assert all(metadata.values())
+    assert set(metadata) - {"choices"} in ({"stated"}, {"chosen"})
+    assert metadata.get("stated") or metadata.get("chosen")
+
+
+@pytest.mark.parametrize(("group", "name"), VALUES)
+def test_a_default_is_one_of_its_choices(group, name):
+    """Where a setting can take a few values only, its default is one of them."""
+    item = next(item for item in fields(GROUPS[group]) if item.name == name)
+    assert not item.metadata["choices"] or item.default in item.metadata["choices"]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +205,7 @@ REFUSED = {
     "a list for per_machine": ("per_machine: [fan]", "per_machine"),
     "an unknown key in per_machine": ("per_machine: {fan: {idz: [id_00]}}", "per_machine: fan: 'idz'"),
     "a text for a machine's settings": ("per_machine: {fan: loud}", "per_machine: fan.*loud"),
-    "a list": ("- 1\n- 2", "expected settings by name, found list"),
+    "a list": ("- 1\n- 2", "found .1, 2., expected settings by name"),
     "no YAML": ("a: [1, 2", "not a YAML file"),
 }
 
