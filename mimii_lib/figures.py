@@ -424,21 +424,31 @@ def table_1(table: pd.DataFrame, why_not: dict[tuple[str, str], str], caption: s
     head = "".join(f'<th colspan="{widths[name]}" scope="colgroup">{name.capitalize()}</th>' for name in machines)
     ids = "".join(f'<th scope="col">{name.replace("id_0", "M")}</th>' for _, name in table.columns)
     body = []
-    for (features, detector), row in table.iterrows():
-        if row.isna().all():
-            reason = why_not.get((features, detector), "not run")
-            cells = f'<td colspan="{len(row)}" class="not-run">{html.escape(reason)}</td>'
-        else:
-            marks = ranks.loc[(features, detector)].map({1: "first", 2: "second"}).fillna("")
-            pairs = zip(row, marks, strict=True)
-            cells = "".join(f'<td class="{mark}">{"–" if pd.isna(auc) else f"{auc:.1f}"}</td>' for auc, mark in pairs)
-        body.append(f'<tr><th scope="row">{features}</th><th scope="row">{detector}</th>{cells}</tr>')
+    for features, group in table.groupby(level=0, sort=False):
+        ran = group.notna().any(axis=None)
+        reason = why_not.get(group.index[0], "not run")
+        for number, ((_, detector), row) in enumerate(group.iterrows()):
+            first = f'<th scope="rowgroup" rowspan="{len(group)}">{features}</th>' if number == 0 else ""
+            if ran:
+                marks = ranks.loc[(features, detector)].map({1: "first", 2: "second"}).fillna("")
+                cells = "".join(_cell(*pair) for pair in zip(row, marks, strict=True))
+                if row.isna().all():
+                    reason = why_not.get((features, detector), "not run")
+                    cells = f'<td colspan="{len(row)}" class="not-run">{html.escape(reason)}</td>'
+            else:  # one reason for the whole group
+                box = f'<td colspan="{len(row)}" rowspan="{len(group)}" class="not-run">{html.escape(reason)}</td>'
+                cells = box if number == 0 else ""
+            body.append(f'<tr>{first}<th scope="row">{detector}</th>{cells}</tr>')
     return HTML(
         f'<div class="wide" tabindex="0" role="region" aria-label="{caption}"><table class="table1">'
         f"<caption>{caption}</caption><thead><tr><th></th><th></th>{head}</tr>"
         f'<tr><th scope="col">features</th><th scope="col">detector</th>{ids}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def _cell(auc: float, mark: str) -> str:
+    return f'<td class="{mark}">{"–" if pd.isna(auc) else f"{auc:.1f}"}</td>'
 
 
 def verdict(run: Run) -> str:
@@ -522,9 +532,10 @@ def pipeline(run: Run) -> HTML:
     return HTML(f'<ol class="pipeline" aria-label="From sound to score">{items}</ol>')
 
 
-def provenance_table(areas: pd.DataFrame) -> pd.DataFrame:
-    """Return what the results rest on: each fact with its value, or its values where they differ by row."""
+def provenance_table(areas: pd.DataFrame) -> HTML:
+    """Show what the results rest on: each fact with its value, or its values where they differ by row."""
     facts = areas.drop(columns=["auc", "seed", "id", "detector", "settings", "n_train", "n_normal", "n_abnormal"])
     facts = facts.assign(data=facts.data.map(KINDS), data_sha256=areas.data_sha256.str[:8])
     said = {name: "; ".join(dict.fromkeys(facts[name].dropna().astype(str))) for name in facts}
-    return pd.DataFrame({"value": said}).rename_axis("fact")
+    rows = "".join(f'<tr><th scope="row">{name}</th><td>{html.escape(said[name])}</td></tr>' for name in said)
+    return HTML(f'<table class="facts"><tbody>{rows}</tbody></table>')

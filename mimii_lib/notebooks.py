@@ -101,8 +101,13 @@ def _replaced(value: Any, machine: str) -> Any:
 
 
 def _tidy(page: nbformat.NotebookNode) -> None:
-    """Take out what differs between two runs or tells of this machine: times and paths."""
+    """Take out what differs between two runs or tells of this machine: times and paths.
+
+    The injected parameters stay in the executed notebook and off the page, which states its facts in a box.
+    """
     page.metadata.pop("papermill", None)
     for cell in page.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"].append("remove-cell")

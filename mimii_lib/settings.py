@@ -57,7 +57,7 @@ class Imaging:
     window: int = stated(1024, "§5: Hann window, in samples")
     hop: int = stated(256, "§5: hop length, in samples")
     pad_mode: Literal["constant", "reflect"] = chosen(
-        "constant", "librosa's default: centred frames, padded with zeros"
+        "constant", "librosa's default: centred frames, padded with zeros", ("constant", "reflect")
     )
     top_db: float = chosen(80.0, "librosa's default; the reference is the clip's maximum")
     patch_frames: int = stated(64, "§5: frames in a patch")

@@ -29,7 +29,7 @@
 # each seed, 150 normal clips are set aside to test, joined by as many anomalous ones {cite:p}`mueller2021acoustic`.
 # :::
 
-# %% tags=["parameters", "hide-cell"]
+# %% tags=["parameters", "remove-cell"]
 machine = "fan"  # machine type: fan, pump, slider or valve
 profile = "miniature"  # a file of profiles/ or the path of one; it says what is None below
 data = None  # folder of the recordings, laid out as MIMII is
@@ -40,7 +40,7 @@ detectors = None  # detectors, such as ["gmm", "kde"]
 seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
 weights = None  # folder of weight files
 
-# %%
+# %% tags=["hide-input"]
 from myst_nb import glue
 
 from mimii_lib import Run, figures

@@ -21,7 +21,7 @@
 # draws it anew. Trained on normal sound only, it should draw normal pictures well and anomalous ones
 # badly, so that the error can serve as a score. The paper measures its idea against two of them (§5.2).
 
-# %% tags=["parameters", "hide-cell"]
+# %% tags=["parameters", "remove-cell"]
 machine = "fan"  # machine type: fan, pump, slider or valve
 profile = "miniature"  # a file of profiles/ or the path of one; it says what is None below
 data = None  # folder of the recordings, laid out as MIMII is
@@ -32,7 +32,7 @@ detectors = None  # detectors, such as ["gmm", "kde"]
 seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
 weights = None  # folder of weight files
 
-# %%
+# %% tags=["hide-input"]
 from myst_nb import glue
 
 from mimii_lib import Run, figures

@@ -20,7 +20,7 @@
 # Every row of the table, every machine ID, every seed: this page gathers what was computed for the {machine}, and follows
 # §6 of the paper.
 
-# %% tags=["parameters", "hide-cell"]
+# %% tags=["parameters", "remove-cell"]
 machine = "fan"  # machine type: fan, pump, slider or valve
 profile = "miniature"  # a file of profiles/ or the path of one; it says what is None below
 data = None  # folder of the recordings, laid out as MIMII is
@@ -31,7 +31,7 @@ detectors = None  # detectors, such as ["gmm", "kde"]
 seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
 weights = None  # folder of weight files
 
-# %%
+# %% tags=["hide-input"]
 from myst_nb import glue
 
 from mimii_lib import Run, figures

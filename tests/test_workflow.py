@@ -38,7 +38,7 @@ class Project:
         self.folder, self.data = folder, data
         for name in ("Snakefile", "_config.yml", "_toc.yml"):
             shutil.copy(ROOT / name, folder)
-        for name in ("book", "notebooks", "mimii_lib"):
+        for name in ("book", "notebooks", "mimii_lib", "profiles"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         commands = folder / "commands"
         commands.mkdir()
@@ -62,11 +62,12 @@ class Project:
 
     def to_do(self) -> set[str]:
         """Return the files that the workflow would make anew."""
-        done = self.snakemake("--dry-run")
+        done = self.snakemake("--summary")
         assert done.returncode == 0, done.stdout + done.stderr
-        lines = (done.stdout + done.stderr).splitlines()
-        outputs = [line.partition("output:")[2] for line in lines if line.strip().startswith("output:")]
-        return {name.strip() for line in outputs for name in line.split(",")}
+        rows = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line]
+        plan = {row[0]: row[-1] for row in rows[1:]}
+        assert "_build/html/index.html" in plan
+        return {file for file, step in plan.items() if step != "no update"}
 
 
 @pytest.fixture(scope="module")
