@@ -32,6 +32,8 @@ NORMAL, ABNORMAL, QUIET = "#0072b2", "#d55e00", "#9a9a9a"
 NAMES = dict(paper.DETECTORS) | dict(paper.AUTOENCODERS)
 """The paper's names of detectors and auto-encoders."""
 
+pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
+
 _STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 110,
@@ -92,7 +94,8 @@ def spectrogram(decibels: NDArray[np.float32], settings: Imaging, patches: Seque
         for number in patches:
             start = imaging.seconds(int(starts[number]), settings)
             low = 0.4 + number % 2
-            box = Rectangle((start, low), width, len(decibels) - 2 * low, fill=False, color="white", lw=1.4)
+            line = {"color": "white", "ls": "-" if number % 2 == 0 else "--", "lw": 1.6}
+            box = Rectangle((start, low), width, len(decibels) - 2 * low, fill=False, **line)
             axis.add_patch(box)
             axis.text(start + 0.05, len(decibels) - 5 - 6 * (number % 2), f"{number}", color="white", weight="bold")
     return figure
@@ -100,7 +103,7 @@ def spectrogram(decibels: NDArray[np.float32], settings: Imaging, patches: Seque
 
 def _png(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", dpi=150)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -255,7 +258,11 @@ def extractor_table(run: Run) -> pd.DataFrame:
         else:
             source, digest = f"not run: not part of the profile “{run.profile.name}”", "–"
         rows.append((name, extractor_name(name), extractor.dimension, source, digest))
-    return pd.DataFrame(rows, columns=["name", "network", "features", "weights", "sha256"]).set_index("name")
+    return (
+        pd.DataFrame(rows, columns=["name", "network", "features", "weights", "sha256"])
+        .set_index("name")
+        .rename_axis(None)
+    )
 
 
 def feature_map(run: Run, extractor: str, seed: int) -> Figure:
@@ -316,7 +323,8 @@ def loss_curves(fits: dict[str, Any]) -> Figure:
             epochs = np.arange(1, len(fitted.losses_) + 1)
             axis.plot(epochs, fitted.losses_, "o-", color=NORMAL, ms=3)
             axis.set(title=NAMES[name], xlabel="epoch", ylabel="mean squared error", ylim=(0, None))
-            axis.xaxis.get_major_locator().set_params(integer=True)
+            if len(epochs) <= 10:
+                axis.set_xticks(epochs)
     return figure
 
 

@@ -325,8 +325,11 @@ class Run:
 
     # The results
 
-    def rows(self) -> list[tuple[str | None, str]]:
-        """Return the rows of the table that can be run: (extractor, detector), None for the auto-encoders."""
+    def rows(self, extractor: str | None = None) -> list[tuple[str | None, str]]:
+        """Return the rows of the table that can be run: (extractor, detector), None for the auto-encoders.
+
+        Where an `extractor` is named, its rows alone; raises if no detector was asked for.
+        """
         classical = [name for name in self.profile.detectors if name in paper.DETECTORS]
         baselines = [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
         return [(extractor, name) for extractor in self._reachable for name in classical] + [

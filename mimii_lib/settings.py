@@ -298,4 +298,6 @@ def table(*groups: Any) -> pd.DataFrame:
             source = "the paper" if "stated" in item.metadata else "our choice"
             why = item.metadata.get("stated") or item.metadata.get("chosen", "")
             rows.append((item.name, getattr(group, item.name), source, why))
-    return pd.DataFrame(rows, columns=["setting", "value", "from", "where or why"]).set_index("setting")
+    return (
+        pd.DataFrame(rows, columns=["setting", "value", "from", "where or why"]).set_index("setting").rename_axis(None)
+    )

@@ -135,7 +135,10 @@ figures.split_sizes(run)
 figures.split_map(run, machine_id)
 
 # %% tags=["remove-cell"]
-first, second = (set(run.members(machine_id, seed, "test").path) for seed in (run.profile.seeds * 2)[:2])
+first, second = (
+    set(run.members(machine_id, seed, "test").path)
+    for seed in (run.profile.seeds * 2)[:2]
+)
 glue("overlap", len(first & second) / len(first), display=False)
 
 # %% [markdown]

@@ -111,8 +111,14 @@ figures.spectrogram(decibels, settings, patches=[0, 1, 2])
 
 # %% tags=["remove-cell"]
 glue("n_patches", len(patches), display=False)
-glue("patch_seconds", imaging.seconds(settings.patch_frames, settings), display=False)
-glue("offset_seconds", imaging.seconds(settings.patch_offset, settings), display=False)
+glue(
+    "patch_seconds", imaging.seconds(settings.patch_frames, settings), display=False
+)
+glue(
+    "offset_seconds",
+    imaging.seconds(settings.patch_offset, settings),
+    display=False,
+)
 
 # %% [markdown]
 # That gives {glue:text}`n_patches` patches. The figure frames the first three: each overlaps half of
@@ -148,7 +154,9 @@ figures.patch_steps(patches[0], settings)
 # %%
 from mimii_lib.weights import IMAGENET_MEAN, IMAGENET_STD
 
-images = imaging.extractor_input(imaging.pictures(patches, settings), IMAGENET_MEAN, IMAGENET_STD, settings)
+images = imaging.extractor_input(
+    imaging.pictures(patches, settings), IMAGENET_MEAN, IMAGENET_STD, settings
+)
 tuple(images.shape), f"from {images.min():.2f} to {images.max():.2f}"
 
 # %% [markdown]

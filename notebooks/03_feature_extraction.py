@@ -116,9 +116,15 @@ glue("dead", int((features == 0).all((0, 1)).sum()), display=False)
 from sklearn.preprocessing import StandardScaler
 
 seed = run.profile.seeds[0]
-train, test = (run.inputs(machine_id, extractor, run.members(machine_id, seed, role)) for role in ("train", "test"))
+train, test = (
+    run.inputs(machine_id, extractor, run.members(machine_id, seed, role))
+    for role in ("train", "test")
+)
 scaler = StandardScaler().fit(train)
-spread = {"train": scaler.transform(train).std(), "test": scaler.transform(test).std()}
+spread = {
+    "train": scaler.transform(train).std(),
+    "test": scaler.transform(test).std(),
+}
 {name: round(float(value), 2) for name, value in spread.items()}
 
 # %% tags=["remove-cell"]
@@ -126,7 +132,7 @@ glue("test_spread", float(spread["test"]), display=False)
 
 # %% [markdown]
 # The test patches spread by {glue:text}`test_spread:.2f` where the training patches, by construction, spread
-# by at most 1. What lies outside of the training patches' range is what a detector will look for.
+# by at most 1. What lies outside of the range of the training patches is what a detector will look for.
 #
 # ## A look at the feature space
 #

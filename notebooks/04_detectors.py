@@ -83,7 +83,7 @@ table(run.settings.detectors)
 # We fit a detector on the normal clips of one machine ID and look at a clip that it has never heard.
 
 # %%
-rows = [(run.extractors[0], name) for name in run.profile.detectors if not name.endswith("dcae")]
+rows = run.rows(run.extractors[0])
 extractor, detector = rows[0]
 machine_id, seed = run.ids[0], run.profile.seeds[0]
 
@@ -92,7 +92,7 @@ scores = run.scores(machine_id, extractor, detector, seed)
 scores.shape
 
 # %% [markdown]
-# That is an anomaly score for each test clip and each of its patches. {eq}`eq-mean-pooling` takes the mean over the patches.
+# That is an anomaly score for each test clip and each of its patches. Equation {eq}`eq-mean-pooling` takes the mean over the patches.
 
 # %%
 from mimii_lib.evaluation import mean_pooling

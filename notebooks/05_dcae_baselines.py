@@ -75,11 +75,16 @@ run
 # :::
 
 # %%
-names = [name for name in run.profile.detectors if name.endswith("dcae")] or ["small-dcae"]
+names = [name for name in run.profile.detectors if name.endswith("dcae")] or [
+    "small-dcae"
+]
 machine_id, seed = run.ids[0], run.seeds(names[0])[0]
 fits = {name: run.fit(machine_id, None, name, seed) for name in names}
 
-{name: sum(each.numel() for each in fitted.net_.parameters()) for name, fitted in fits.items()}
+{
+    name: sum(each.numel() for each in fitted.net_.parameters())
+    for name, fitted in fits.items()
+}
 
 # %% [markdown]
 # These are the numbers of trainable parameters.
@@ -92,13 +97,20 @@ from mimii_lib.settings import Autoencoders
 epochs = run.settings.autoencoders.epochs
 glue("epochs", epochs, display=False)
 glue("paper_epochs", Autoencoders().epochs, display=False)
-glue("n_seeds", len(run.seeds(names[0])), display=False)
-glue("n_patches", len(run.inputs(machine_id, None, run.members(machine_id, seed, "train"))), display=False)
+glue("batch_size", run.settings.autoencoders.batch_size, display=False)
+glue("paper_batch_size", Autoencoders().batch_size, display=False)
+n_seeds = len(run.seeds(names[0]))
+glue("n_seeds", f"{n_seeds} seed" + "s" * (n_seeds > 1), display=False)
+glue(
+    "n_patches",
+    len(run.inputs(machine_id, None, run.members(machine_id, seed, "train"))),
+    display=False,
+)
 
 # %% [markdown]
-# Here they train for **{glue:text}`epochs` epochs** on {glue:text}`n_patches` patches, for
-# {glue:text}`n_seeds` seed(s), where the paper trains for {glue:text}`paper_epochs` epochs and five seeds. Read what follows
-# with that in mind.
+# Here they train for **{glue:text}`epochs` epochs** in batches of {glue:text}`batch_size`, on {glue:text}`n_patches`
+# patches and for {glue:text}`n_seeds`. The paper trains for {glue:text}`paper_epochs` epochs in batches of
+# {glue:text}`paper_batch_size`, for five seeds. Read what follows with that in mind.
 
 # %% mystnb={"image": {"alt": "Training loss by epoch of each auto-encoder"}}
 figures.loss_curves(fits)
@@ -110,13 +122,20 @@ figures.loss_curves(fits)
 
 # %% mystnb={"image": {"alt": "Patches in the first row, their reconstructions by each auto-encoder below"}}
 test = run.members(machine_id, seed, "test")
-four = [*test.index[test.label == "normal"][:2], *test.index[test.label == "abnormal"][:2]]
-shown = {f"{run.of(machine_id).label[at]} {at}": run.patches(machine_id)[at, 0] for at in four}
+four = [
+    *test.index[test.label == "normal"][:2],
+    *test.index[test.label == "abnormal"][:2],
+]
+shown = {
+    f"{run.of(machine_id).label[at]} {at}": run.patches(machine_id)[at, 0]
+    for at in four
+}
 figures.reconstructions(fits, shown, run.settings.imaging)
 
 # %% [markdown]
-# An auto-encoder first learns the mean picture, then its large shapes, and only late the fine lines. After few epochs it has hardly
-# more than the mean to offer, and its error tells mostly how far a clip is from the average one.
+# An auto-encoder first learns the brightness that all pictures share, then their large shapes, and the fine lines last.
+# The drawings show how far these two have come. One that draws the same picture for every input does
+# not yet know one clip from another: its error only tells how far a clip is from that one picture.
 #
 # ## How well they detect
 

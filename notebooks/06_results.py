@@ -67,7 +67,11 @@ glue("easiest", table.mean().idxmax(), display=False)
 glue("easiest_auc", float(table.mean().max()), display=False)
 glue("hardest", table.mean().idxmin(), display=False)
 glue("hardest_auc", float(table.mean().min()), display=False)
-spread = areas.groupby(["id", "extractor", "detector"]).auc.agg(lambda each: each.max() - each.min()).mul(100)
+spread = (
+    areas.groupby(["id", "extractor", "detector"])
+    .auc.agg(lambda each: each.max() - each.min())
+    .mul(100)
+)
 glue("seed_spread", float(spread.median()), display=False)
 glue("n_test", int(areas.n_normal.min() + areas.n_abnormal.min()), display=False)
 
@@ -75,6 +79,7 @@ glue("n_test", int(areas.n_normal.min() + areas.n_abnormal.min()), display=False
 # Means over the seeds, in percent. The highest mean over the machine IDs is {glue:text}`best_auc:.1f`
 # ({glue:text}`best`). Averaged over all rows, {glue:text}`easiest` comes out at {glue:text}`easiest_auc:.1f` and
 # {glue:text}`hardest` at {glue:text}`hardest_auc:.1f`: product models of one machine type can be very different tasks.
+# Below 50, a row takes the abnormal clips for the more ordinary ones.
 #
 # ## How sure is that?
 #
