@@ -94,8 +94,8 @@ def spectrogram(decibels: NDArray[np.float32], settings: Imaging, patches: Seque
         for number in patches:
             start = imaging.seconds(int(starts[number]), settings)
             low = 0.4 + number % 2
-            line = {"color": "white", "ls": "-" if number % 2 == 0 else "--", "lw": 1.6}
-            box = Rectangle((start, low), width, len(decibels) - 2 * low, fill=False, **line)
+            style = "-" if number % 2 == 0 else "--"
+            box = Rectangle((start, low), width, len(decibels) - 2 * low, fill=False, color="white", ls=style, lw=1.6)
             axis.add_patch(box)
             axis.text(start + 0.05, len(decibels) - 5 - 6 * (number % 2), f"{number}", color="white", weight="bold")
     return figure

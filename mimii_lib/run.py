@@ -332,9 +332,11 @@ class Run:
         """
         classical = [name for name in self.profile.detectors if name in paper.DETECTORS]
         baselines = [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
-        return [(extractor, name) for extractor in self._reachable for name in classical] + [
-            (None, n) for n in baselines
-        ]
+        if extractor is not None:
+            if not classical:
+                raise MimiiError(f"detectors: found {', '.join(baselines)}; name one of {', '.join(paper.DETECTORS)}")
+            return [(extractor, name) for name in classical]
+        return [(name, other) for name in self._reachable for other in classical] + [(None, name) for name in baselines]
 
     def seeds(self, detector: str) -> tuple[int, ...]:
         """Return the seeds of a row: the auto-encoders may be trained for fewer."""
