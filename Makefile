@@ -29,11 +29,11 @@ setup: .venv/ready  ## make the environment in .venv (about 2 minutes, 6 GB)
 	touch $@
 
 book: .venv/ready  ## run the experiment and render the book to _build/html/index.html
-	$(SNAKEMAKE)
+	@$(SNAKEMAKE)
 	@echo "The book: _build/html/index.html"
 
 plan: .venv/ready  ## say what `make book` would do, and do nothing
-	$(SNAKEMAKE) --dry-run
+	@$(SNAKEMAKE) --dry-run
 
 test: .venv/ready  ## run the tests
 	$(BIN)/pytest

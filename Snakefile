@@ -175,4 +175,4 @@ rule html:
     message:
         "Rendering the book"
     shell:
-        "PYTHONPATH=book jupyter-book build . --all -W -n --keep-going"
+        "PYTHONPATH=book jupyter-book build . --all -q -W -n --keep-going"

@@ -142,7 +142,7 @@ def _clip(run: Run, caption: str, path: str, scores: dict[str, NDArray[np.float6
     return (
         f'<figure class="clip"><figcaption>{text}</figcaption>'
         f'<img src="data:image/png;base64,{png}" alt="Log-mel spectrogram of: {text}">'
-        f'<audio controls preload="none" aria-label="Sound of: {text}" '
+        f'<audio controls preload="metadata" aria-label="Sound of: {text}" '
         f'src="data:audio/flac;base64,{_flac(waveform, settings.sample_rate)}"></audio></figure>'
     )
 

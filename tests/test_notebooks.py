@@ -85,7 +85,7 @@ def test_a_cell_that_raises_never_becomes_a_page(tmp_path, capsys):
     made.write_text("the earlier page")
     with pytest.raises(MimiiError, match="ZeroDivisionError"):
         notebooks.execute(source, made, {"machine": "fan"})
-    assert "1 / 0" in capsys.readouterr().err
+    assert "division by zero" in capsys.readouterr().err
     assert made.read_text() == "the earlier page"
     assert [path.name for path in made.parent.iterdir()] == ["page.ipynb"]
 

@@ -1,8 +1,12 @@
-"""Let the book open from disk with the network off: its mathematics comes from a copy beside the pages."""
+"""Let the book open from disk with the network off.
+
+Its mathematics comes from a copy beside the pages, and what would run cells on a server is left out.
+"""
 
 import shutil
 from importlib.metadata import files
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -23,8 +27,18 @@ def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
         shutil.copy(str(found.locate()), target / MATHJAX)
 
 
+def without_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Leave out thebe, which Jupyter Book loads from a server on every page, twice, even where it is turned off."""
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in f"{getattr(script, 'filename', '')}{getattr(script, 'attributes', {}).get('body', '')}"
+    ]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
     app.connect("config-inited", set_path, priority=999)
+    app.connect("html-page-context", without_thebe, priority=999)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
