@@ -143,6 +143,12 @@ class DCAE(BaseEstimator):
         self.net_ = net.eval()
         return self
 
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters that were trained."""
+        check_is_fitted(self)
+        return sum(each.numel() for each in self.net_.parameters())
+
     def reconstruct(self, X: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the reconstructions, (n, 3, 64, 64), of patches X of shape (n, 64, 64)."""
         check_is_fitted(self)

@@ -1,4 +1,4 @@
-"""What the book's pages show: one hand for figures, sounds and tables.
+"""What the book's pages show: one hand for figures and sounds (tables stand in :mod:`~mimii_lib.tables`).
 
 Matplotlib figures are returned closed, so that a cell that ends in one shows it once.
 """
@@ -22,17 +22,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from mimii_lib import evaluation, imaging, paper
-from mimii_lib.run import KINDS, Run
+from mimii_lib import evaluation, imaging, tables
+from mimii_lib.run import Run
 from mimii_lib.settings import Imaging
 
 NORMAL, ABNORMAL, QUIET = "#0072b2", "#d55e00", "#9a9a9a"
 """Colours of the classes (Okabe and Ito: they survive colour blindness), and of what stays behind."""
 
-NAMES = dict(paper.DETECTORS) | dict(paper.AUTOENCODERS)
-"""The paper's names of detectors and auto-encoders."""
-
-pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
 
 _STYLE: dict[Any, Any] = {
     "figure.dpi": 110,
@@ -53,18 +49,6 @@ def _figure(rows: int = 1, columns: int = 1, **said: Any) -> Iterator[tuple[Figu
         figure, axes = plt.subplots(rows, columns, layout="constrained", squeeze=False, **said)
         yield figure, axes
         plt.close(figure)
-
-
-def name_of(row: tuple[str | None, str]) -> str:
-    """Return a row's name as Table 1 has it: features and detector."""
-    extractor, detector = row
-    return NAMES[detector] if extractor is None else f"{extractor_name(extractor)} {NAMES[detector]}"
-
-
-def extractor_name(extractor: str) -> str:
-    """Return an extractor's name in the paper, with the version that the paper leaves open."""
-    version = {"squeezenet1_0": " 1.0", "squeezenet1_1": " 1.1", "efficientnet_lite0": "EfficientNet-Lite0"}
-    return paper.EXTRACTORS.get(extractor, "") + version.get(extractor, "")
 
 
 # Spectrograms and sounds
@@ -107,10 +91,13 @@ def _png(figure: Figure) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _flac(waveform: NDArray[np.float32], rate: int) -> str:
+def _player(waveform: NDArray[np.float32], rate: int, label: str) -> str:
+    """Return a player whose sound is part of the page: MP3 at about 80 kbit/s, which every browser plays."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, waveform, rate, format="FLAC", subtype="PCM_16")
-    return base64.b64encode(buffer.getvalue()).decode()
+    soundfile.write(buffer, waveform, rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.5)
+    sound = base64.b64encode(buffer.getvalue()).decode()
+    source = f"data:audio/mpeg;base64,{sound}"
+    return f'<audio controls preload="metadata" aria-label="Sound of: {label}" src="{source}"></audio>'
 
 
 def clips(run: Run, chosen: dict[str, str], scores: dict[str, NDArray[np.float64]] | None = None) -> HTML:
@@ -123,27 +110,36 @@ def clips(run: Run, chosen: dict[str, str], scores: dict[str, NDArray[np.float64
     scores
         Patch scores by caption, drawn along time over the spectrogram.
     """
-    return HTML(f'<div class="clips">{"".join(_clip(run, *item, scores) for item in chosen.items())}</div>')
+    shown = [_clip(run, caption, path, (scores or {}).get(caption)) for caption, path in chosen.items()]
+    return HTML(f'<div class="clips">{"".join(shown)}</div>')
 
 
-def _clip(run: Run, caption: str, path: str, scores: dict[str, NDArray[np.float64]] | None) -> str:
+def gallery(run: Run) -> HTML:
+    """Show Figure 2 anew, with players: a normal (top) and an abnormal (bottom) clip of every machine ID."""
+    columns = [
+        "".join(_clip(run, caption, path, width=2.1) for caption, path in examples(run, machine_id).items())
+        for machine_id in run.ids
+    ]
+    return HTML(f'<div class="clips narrow">{"".join(f"<div>{column}</div>" for column in columns)}</div>')
+
+
+def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None = None, width: float = 4.2) -> str:
     settings, waveform = run.settings.imaging, run.waveform(path)
     decibels = imaging.log_mel(waveform, settings)
-    rows = 1 if scores is None else 2
-    ratios = [1] if scores is None else [1, 2]
-    with _figure(rows, figsize=(4.2, 1.5 + 0.9 * rows), sharex=True, height_ratios=ratios) as (figure, axes):
+    rows, ratios = (1, [1]) if scores is None else (2, [1, 2])
+    height = 0.7 * width if scores is not None else 0.56 * width
+    with _figure(rows, figsize=(width, height), sharex=True, height_ratios=ratios) as (figure, axes):
         axis = axes[-1, 0]
         _draw_spectrogram(axis, decibels, settings)
-        axis.set(xlabel="time (s)", ylabel="mel scale (kHz)")
+        axis.set(xlabel="time (s)", ylabel="mel scale (kHz)" if width > 3 else "")
         if scores is not None:
-            _draw_scores(axes[0, 0], scores[caption], decibels.shape[1], settings)
+            _draw_scores(axes[0, 0], scores, decibels.shape[1], settings)
         png = _png(figure)
     text = html.escape(caption)
     return (
         f'<figure class="clip"><figcaption>{text}</figcaption>'
         f'<img src="data:image/png;base64,{png}" alt="Log-mel spectrogram of: {text}">'
-        f'<audio controls preload="metadata" aria-label="Sound of: {text}" '
-        f'src="data:audio/flac;base64,{_flac(waveform, settings.sample_rate)}"></audio></figure>'
+        f"{_player(waveform, settings.sample_rate, text)}</figure>"
     )
 
 
@@ -163,28 +159,6 @@ def examples(run: Run, machine_id: str) -> dict[str, str]:
 
 
 # §4 Dataset
-
-
-def clip_counts(run: Run) -> pd.DataFrame:
-    """Return the number of clips per machine ID and label, here and in MIMII."""
-    here = run.clips.groupby(["id", "label"]).size().unstack(fill_value=0)
-    here = here.reindex(columns=["normal", "abnormal"], fill_value=0)
-    mimii = {name: (count.normal, count.abnormal) for name, count in paper.MIMII[run.machine].items()}
-    there = pd.DataFrame.from_dict(mimii, orient="index", columns=["normal", "abnormal"]).reindex(here.index)
-    table = pd.concat({"here": here, "MIMII": there}, axis=1)
-    table.index.name = "machine ID"
-    return table
-
-
-def split_sizes(run: Run) -> pd.DataFrame:
-    """Return the number of clips that train and test, per machine ID (the same for every seed)."""
-    roles = run.splits.merge(run.clips, on="path")
-    roles = roles[roles.seed == run.profile.seeds[0]]
-    sizes = roles.groupby(["id", "role", "label"]).size().unstack(["role", "label"], fill_value=0)
-    wanted = [("train", "normal"), ("test", "normal"), ("test", "abnormal")]
-    sizes = sizes.reindex(columns=pd.MultiIndex.from_tuples(wanted), fill_value=0)
-    sizes.index.name = "machine ID"
-    return sizes
 
 
 def split_map(run: Run, machine_id: str) -> Figure:
@@ -230,39 +204,7 @@ def patch_steps(entries: NDArray[np.uint8], settings: Imaging) -> Figure:
     return figure
 
 
-def gallery(run: Run) -> Figure:
-    """Draw Figure 2 anew: a normal (top) and an abnormal (bottom) clip of every machine ID."""
-    with _figure(2, len(run.ids), figsize=(7.4, 3.2), sharex=True, sharey=True) as (figure, axes):
-        for column, machine_id in zip(axes.T, run.ids, strict=True):
-            for axis, (caption, path) in zip(column, examples(run, machine_id).items(), strict=True):
-                _draw_spectrogram(axis, imaging.log_mel(run.waveform(path), run.settings.imaging), run.settings.imaging)
-                axis.set_title(caption.removeprefix(f"{run.machine} "))
-        figure.supxlabel("time (s)", fontsize=9)
-        figure.supylabel("mel scale (kHz)", fontsize=9)
-    return figure
-
-
 # §5.1 extractors
-
-
-def extractor_table(run: Run) -> pd.DataFrame:
-    """Return the extractors: length of a feature vector, and whether and with which weights they run."""
-    from mimii_lib.extractors import EXTRACTORS
-
-    rows = []
-    for name, extractor in EXTRACTORS.items():
-        if name in run.not_run:
-            source = digest = "not run: weights not reachable"
-        elif name in run.profile.extractors:
-            source, digest = run.weights(name).source, run.weights(name).sha256[:12] + "…"
-        else:
-            source, digest = f"not run: not part of the profile “{run.profile.name}”", "–"
-        rows.append((name, extractor_name(name), extractor.dimension, source, digest))
-    return (
-        pd.DataFrame(rows, columns=["name", "network", "features", "weights", "sha256"])
-        .set_index("name")
-        .rename_axis(None)
-    )
 
 
 def feature_map(run: Run, extractor: str, seed: int) -> Figure:
@@ -308,7 +250,7 @@ def score_strips(run: Run, machine_id: str, rows: Sequence[tuple[str | None, str
                 marker="x",
                 label="abnormal",
             )
-        axis.set_yticks(range(len(rows)), [name_of(row) for row in rows])
+        axis.set_yticks(range(len(rows)), [tables.name_of(row) for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set(xlabel="test clips, from the most normal (left) to the most anomalous score (right)", xticks=[])
         handles, labels = axis.get_legend_handles_labels()
@@ -322,7 +264,7 @@ def loss_curves(fits: dict[str, Any]) -> Figure:
         for axis, (name, fitted) in zip(axes[0], fits.items(), strict=True):
             epochs = np.arange(1, len(fitted.losses_) + 1)
             axis.plot(epochs, fitted.losses_, "o-", color=NORMAL, ms=3)
-            axis.set(title=NAMES[name], xlabel="epoch", ylabel="mean squared error", ylim=(0, None))
+            axis.set(title=tables.NAMES[name], xlabel="epoch", ylabel="mean squared error", ylim=(0, None))
             if len(epochs) <= 10:
                 axis.set_xticks(epochs)
     return figure
@@ -332,7 +274,7 @@ def reconstructions(fits: dict[str, Any], entries: dict[str, NDArray[np.uint8]],
     """Draw patches, by caption, over their reconstructions by each auto-encoder."""
     stacked = np.stack(list(entries.values()))
     rows = {"picture": imaging.pictures(stacked, settings).numpy()}
-    rows |= {NAMES[name]: fitted.reconstruct(stacked) for name, fitted in fits.items()}
+    rows |= {tables.NAMES[name]: fitted.reconstruct(stacked) for name, fitted in fits.items()}
     with _figure(len(rows), len(entries), figsize=(7, 1.6 * len(rows))) as (figure, axes):
         for line, (name, pictures) in zip(axes, rows.items(), strict=True):
             for axis, picture in zip(line, pictures, strict=True):
@@ -346,16 +288,6 @@ def reconstructions(fits: dict[str, Any], entries: dict[str, NDArray[np.uint8]],
 
 
 # §6 results
-
-
-def auc_table(run: Run, table: pd.DataFrame) -> pd.DataFrame:
-    """Return AUCs in percent, mean over the seeds: a row per row of Table 1, a column per machine ID."""
-    rows = {row: name_of(row) for row in run.rows()}
-    wide = table.assign(
-        row=[(None if pd.isna(e) else e, d) for e, d in zip(table.extractor, table.detector, strict=True)]
-    )
-    wide = wide.groupby(["row", "id"]).auc.mean().unstack("id") * 100
-    return wide.reindex(list(rows)).rename(index=rows).rename_axis(index="features and detector", columns=None)
 
 
 def auc_dots(run: Run, table: pd.DataFrame) -> Figure:
@@ -374,7 +306,7 @@ def auc_dots(run: Run, table: pd.DataFrame) -> Figure:
                 axis.plot(areas.mean(), height, "|", color="black", ms=12, mew=2)
             axis.axvline(50, color=QUIET, lw=0.8, ls=":")
             axis.set(title=machine_id, xlabel="AUC (%)")
-        axes[0, 0].set_yticks(range(len(rows)), [name_of(row) for row in rows])
+        axes[0, 0].set_yticks(range(len(rows)), [tables.name_of(row) for row in rows])
         axes[0, 0].invert_yaxis()
     return figure
 
@@ -403,83 +335,6 @@ def caught_and_missed(run: Run, table: pd.DataFrame) -> tuple[dict[str, str], di
         number = Path(path).stem
         chosen[f"{word}: {machine_id}, clip {number}; scores above {place:.0%} of the normal clips"] = path
     return chosen, {caption: scores[path] for caption, path in chosen.items()}
-
-
-# Table 1
-
-
-def reasons(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
-    """Return why rows of Table 1 were not run, by the paper's names."""
-    profile = runs[0].profile
-    why: dict[tuple[str, str], str] = {}
-    for extractor, features in paper.EXTRACTORS.items():
-        for detector, name in paper.DETECTORS.items():
-            if detector not in profile.detectors or extractor not in profile.extractors:
-                why.setdefault((features, name), f"not run: not part of the profile “{profile.name}”")
-            elif extractor in runs[0].not_run:
-                why[features, name] = "not run: weights not reachable"
-    for detector, name in paper.AUTOENCODERS.items():
-        if detector not in profile.detectors:
-            why[paper.NO_FEATURES, name] = f"not run: not part of the profile “{profile.name}”"
-    return why
-
-
-def table_1(table: pd.DataFrame, why_not: dict[tuple[str, str], str], caption: str) -> HTML:
-    """Show AUCs (rows: features and detector, columns: machine and ID) as the paper prints its Table 1."""
-    ranks = table.round(1).rank(ascending=False, method="min")
-    machines = list(dict.fromkeys(table.columns.get_level_values(0)))
-    widths = {machine: (table.columns.get_level_values(0) == machine).sum() for machine in machines}
-    head = "".join(f'<th colspan="{widths[name]}" scope="colgroup">{name.capitalize()}</th>' for name in machines)
-    ids = "".join(f'<th scope="col">{name.replace("id_0", "M")}</th>' for _, name in table.columns)
-    body = []
-    for features, group in table.groupby(level=0, sort=False):
-        ran = group.notna().any(axis=None)
-        reason = why_not.get(group.index[0], "not run")
-        for number, ((_, detector), row) in enumerate(group.iterrows()):
-            first = f'<th scope="rowgroup" rowspan="{len(group)}">{features}</th>' if number == 0 else ""
-            if ran:
-                marks = ranks.loc[(features, detector)].map({1: "first", 2: "second"}).fillna("")
-                cells = "".join(_cell(*pair) for pair in zip(row, marks, strict=True))
-                if row.isna().all():
-                    reason = why_not.get((features, detector), "not run")
-                    cells = f'<td colspan="{len(row)}" class="not-run">{html.escape(reason)}</td>'
-            else:  # one reason for the whole group
-                box = f'<td colspan="{len(row)}" rowspan="{len(group)}" class="not-run">{html.escape(reason)}</td>'
-                cells = box if number == 0 else ""
-            body.append(f'<tr>{first}<th scope="row">{detector}</th>{cells}</tr>')
-    return HTML(
-        f'<div class="wide" tabindex="0" role="region" aria-label="{caption}"><table class="table1">'
-        f"<caption>{caption}</caption><thead><tr><th></th><th></th>{head}</tr>"
-        f'<tr><th scope="col">features</th><th scope="col">detector</th>{ids}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def _cell(auc: float, mark: str) -> str:
-    return f'<td class="{mark}">{"–" if pd.isna(auc) else f"{auc:.1f}"}</td>'
-
-
-def verdict(run: Run) -> str:
-    """Say in a sentence whether our results may be held against the paper's: only where the data are MIMII."""
-    if run.kind == "MIMII":
-        return "The recordings are those of the paper, so the cells of the two tables estimate the same thing."
-    return (
-        "Whether the paper's findings hold cannot be told from this: the recordings are not MIMII. What it shows is "
-        "that every step works and can be checked."
-    )
-
-
-def may_be_compared(run: Run) -> HTML:
-    """Say at length what :func:`verdict` says."""
-    if run.kind == "MIMII":
-        more = "One AUC of this size carries a sampling error of two to four points, and so does each of the paper's."
-    else:
-        more = (
-            "The tables stand beside each other to show the shape that a run on MIMII fills. No difference is drawn "
-            "between them, and no statement of the paper is judged."
-        )
-    text = f"Our recordings are {KINDS[run.kind]}. {verdict(run)} {more}"
-    return HTML(f'<div class="admonition finding"><p class="admonition-title">We found</p><p>{text}</p></div>')
 
 
 def pipeline(run: Run) -> HTML:
@@ -522,7 +377,7 @@ def pipeline(run: Run) -> HTML:
         (
             "03_feature_extraction",
             "Features",
-            f"{len(features)} numbers by {extractor_name(extractor)}",
+            f"{len(features)} numbers by {tables.extractor_name(extractor)}",
             lambda axis: axis.imshow(np.sqrt(np.abs(square)), cmap="gray_r"),
         ),
         (
@@ -537,13 +392,8 @@ def pipeline(run: Run) -> HTML:
         f"<strong>{title}</strong>{text}</a></li>"
         for page, title, text, draw in steps
     )
-    return HTML(f'<ol class="pipeline" aria-label="From sound to score">{items}</ol>')
-
-
-def provenance_table(areas: pd.DataFrame) -> HTML:
-    """Show what the results rest on: each fact with its value, or its values where they differ by row."""
-    facts = areas.drop(columns=["auc", "seed", "id", "detector", "settings", "n_train", "n_normal", "n_abnormal"])
-    facts = facts.assign(data=facts.data.map(KINDS), data_sha256=areas.data_sha256.str[:8])
-    said = {name: "; ".join(dict.fromkeys(facts[name].dropna().astype(str))) for name in facts}
-    rows = "".join(f'<tr><th scope="row">{name}</th><td>{html.escape(said[name])}</td></tr>' for name in said)
-    return HTML(f'<table class="facts"><tbody>{rows}</tbody></table>')
+    listen = _player(waveform, settings.sample_rate, f"the clip above, {run.machine} {machine_id}, abnormal")
+    return HTML(
+        f'<ol class="pipeline" aria-label="From sound to score">{items}</ol>'
+        f'<figure class="clip listen"><figcaption>Listen to this clip</figcaption>{listen}</figure>'
+    )

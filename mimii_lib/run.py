@@ -331,12 +331,17 @@ class Run:
         Where an `extractor` is named, its rows alone; raises if no detector was asked for.
         """
         classical = [name for name in self.profile.detectors if name in paper.DETECTORS]
-        baselines = [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
         if extractor is not None:
             if not classical:
-                raise MimiiError(f"detectors: found {', '.join(baselines)}; name one of {', '.join(paper.DETECTORS)}")
+                raise MimiiError(f"detectors: only auto-encoders found; name one of {', '.join(paper.DETECTORS)} too")
             return [(extractor, name) for name in classical]
-        return [(name, other) for name in self._reachable for other in classical] + [(None, name) for name in baselines]
+        rows: list[tuple[str | None, str]] = [(name, other) for name in self._reachable for other in classical]
+        return rows + [(None, name) for name in self.baselines]
+
+    @property
+    def baselines(self) -> list[str]:
+        """Auto-encoders that were asked for."""
+        return [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
 
     def seeds(self, detector: str) -> tuple[int, ...]:
         """Return the seeds of a row: the auto-encoders may be trained for fewer."""
@@ -432,19 +437,24 @@ class Run:
         return key if extractor is None else key | self._extractor_key(extractor)
 
     def _repr_html_(self) -> str:
-        """Tell a reader of a notebook what its numbers rest on."""
-        used = [f"{name} ({found.source}, sha256 {found.sha256[:12]}…)" for name, found in self._found.items()]
-        facts = {
-            "Machine": f"{self.machine}: {', '.join(map(str, self.clips.id.unique()))}",
-            "Data": f"{KINDS[self.kind]}, {self.profile.snr} dB".replace("-", "−"),
-            "Weights": ", ".join(used) or "none could be reached",
-            "Precision": self.settings.features.precision,
-            "Seeds": ", ".join(map(str, self.profile.seeds)),
-            "Profile": self.profile.name,
-            "Commit": provenance.commit()[:10],
-        }
-        items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items())
-        return f'<dl class="run">{items}</dl>'
+        return facts([self])
+
+
+def facts(runs: Sequence[Run]) -> str:
+    """Tell a reader of a page what its numbers rest on: a box of facts, as HTML, on runs of one profile."""
+    first = runs[0]
+    used = [f"{name} ({found.source}, sha256 {found.sha256[:12]}…)" for name, found in first._found.items()]
+    said = {
+        "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
+        "Data": f"{KINDS[first.kind]}, {first.profile.snr} dB".replace("-", "−"),
+        "Weights": ", ".join(used) or "none could be reached",
+        "Precision": first.settings.features.precision,
+        "Seeds": ", ".join(map(str, first.profile.seeds)),
+        "Profile": first.profile.name,
+        "Commit": provenance.commit()[:10],
+    }
+    items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in said.items())
+    return f'<dl class="run">{items}</dl>'
 
 
 def several_runs(machines: Any = None, **said: Any) -> list[Run]:

@@ -43,7 +43,7 @@ weights = None  # folder of weight files
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures
+from mimii_lib import Run, figures, tables
 
 run = Run(
     machine,
@@ -79,7 +79,7 @@ run
 # is taught by the normal clips of one ID and examined on the clips of the same ID.
 
 # %%
-counts = figures.clip_counts(run)
+counts = tables.clip_counts(run)
 counts
 
 # %% tags=["remove-cell"]
@@ -98,9 +98,9 @@ run.skipped or "Every machine ID can be evaluated."
 # %% [markdown]
 # ## What it sounds like
 #
-# Listen to a normal and to an abnormal clip of the same {machine}. Below each stands its *log-mel spectrogram*: time
-# runs to the right, pitch runs upwards, and brighter means louder. How it is computed is the matter of the
-# [next page](02_spectrogram_imaging.ipynb).
+# Listen to a normal and to an abnormal clip of the same {machine}. Each player stands under
+# its *log-mel spectrogram*: time runs to the right, pitch runs upwards, and brighter means louder. How it is computed is the
+# matter of the [next page](02_spectrogram_imaging.ipynb). The clips are quiet, so turn the volume up.
 
 # %%
 machine_id = run.ids[0]
@@ -125,7 +125,7 @@ figures.clips(run, figures.examples(run, machine_id))
 # :::
 
 # %%
-figures.split_sizes(run)
+tables.split_sizes(run)
 
 # %% [markdown]
 # The seeds redraw the same pool, so their test sets overlap. Each row of the next figure is a seed,

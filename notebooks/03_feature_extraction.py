@@ -43,7 +43,7 @@ weights = None  # folder of weight files
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures
+from mimii_lib import Run, figures, tables
 
 run = Run(
     machine,
@@ -66,7 +66,7 @@ run
 # never stand in.
 
 # %%
-figures.extractor_table(run)
+tables.extractor_table(run)
 
 # %% [markdown]
 # :::{admonition} Left open
@@ -88,7 +88,7 @@ features = run.features(machine_id, extractor)
 features.shape
 
 # %% tags=["remove-cell"]
-glue("extractor", figures.extractor_name(extractor), display=False)
+glue("extractor", tables.extractor_name(extractor), display=False)
 glue("n_clips", features.shape[0], display=False)
 glue("n_patches", features.shape[1], display=False)
 glue("dimension", features.shape[2], display=False)

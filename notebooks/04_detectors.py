@@ -35,7 +35,7 @@ weights = None  # folder of weight files
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures
+from mimii_lib import Run, figures, tables
 
 run = Run(
     machine,
@@ -108,7 +108,7 @@ paths = {caption: test.path[at] for caption, at in shown.items()}
 figures.clips(run, paths, {caption: scores[at] for caption, at in shown.items()})
 
 # %% tags=["remove-cell"]
-glue("row", figures.name_of((extractor, detector)), display=False)
+glue("row", tables.name_of((extractor, detector)), display=False)
 glue("machine_id", machine_id, display=False)
 
 # %% [markdown]
@@ -129,8 +129,7 @@ figures.score_strips(run, machine_id, rows, seed)
 # close it comes: it is the share of pairs, one normal and one abnormal clip, that are in the right order.
 
 # %%
-areas = run.auc(rows, [seed])
-areas.pivot(index="detector", columns="id", values="auc").mul(100).round(1)
+tables.auc_table(run.auc(rows, [seed])).round(1)
 
 # %% [markdown]
 # These are percentages for one seed. 50 is what guessing gives.

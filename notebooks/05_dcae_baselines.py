@@ -35,7 +35,7 @@ weights = None  # folder of weight files
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures
+from mimii_lib import Run, figures, tables
 
 run = Run(
     machine,
@@ -75,16 +75,10 @@ run
 # :::
 
 # %%
-names = [name for name in run.profile.detectors if name.endswith("dcae")] or [
-    "small-dcae"
-]
+names = run.baselines or ["small-dcae"]
 machine_id, seed = run.ids[0], run.seeds(names[0])[0]
 fits = {name: run.fit(machine_id, None, name, seed) for name in names}
-
-{
-    name: sum(each.numel() for each in fitted.net_.parameters())
-    for name, fitted in fits.items()
-}
+{name: fitted.n_parameters for name, fitted in fits.items()}
 
 # %% [markdown]
 # These are the numbers of trainable parameters.
@@ -118,17 +112,23 @@ figures.loss_curves(fits)
 # %% [markdown]
 # ## What they draw
 #
-# Two normal and two abnormal test patches, and below each what the networks make of it.
+# We take a normal and an abnormal test clip,
+
+# %%
+table = run.members(machine_id, seed, "test")
+firsts = table.drop_duplicates("label")
+figures.clips(
+    run, {f"{clip.label}, {machine_id}": clip.path for clip in firsts.itertuples()}
+)
+
+# %% [markdown]
+# and two patches of each. Below each patch stands what the networks make of it.
 
 # %% mystnb={"image": {"alt": "Patches in the first row, their reconstructions by each auto-encoder below"}}
-test = run.members(machine_id, seed, "test")
-four = [
-    *test.index[test.label == "normal"][:2],
-    *test.index[test.label == "abnormal"][:2],
-]
 shown = {
-    f"{run.of(machine_id).label[at]} {at}": run.patches(machine_id)[at, 0]
-    for at in four
+    f"{clip.label}, patch {patch}": run.patches(machine_id)[clip.Index, patch]
+    for clip in firsts.itertuples()
+    for patch in (0, 9)
 }
 figures.reconstructions(fits, shown, run.settings.imaging)
 
@@ -140,8 +140,7 @@ figures.reconstructions(fits, shown, run.settings.imaging)
 # ## How well they detect
 
 # %%
-areas = run.auc([(None, name) for name in names], [seed])
-areas.pivot(index="detector", columns="id", values="auc").mul(100).round(1)
+tables.auc_table(run.auc([(None, name) for name in names], [seed])).round(1)
 
 # %% [markdown]
 # AUC in percent, for one seed.

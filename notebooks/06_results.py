@@ -34,7 +34,7 @@ weights = None  # folder of weight files
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures
+from mimii_lib import Run, figures, tables
 
 run = Run(
     machine,
@@ -57,7 +57,7 @@ run
 
 # %%
 areas = run.auc()
-table = figures.auc_table(run, areas)
+table = tables.auc_table(areas)
 table.round(1)
 
 # %% tags=["remove-cell"]

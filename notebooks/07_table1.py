@@ -32,12 +32,13 @@ seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detecto
 weights = None  # folder of weight files
 
 # %% tags=["hide-input"]
+from IPython.display import HTML
 from myst_nb import glue
 
-from mimii_lib import figures
+from mimii_lib import figures, tables
 from mimii_lib.evaluation import table_1_shape
 from mimii_lib.paper import table_1
-from mimii_lib.run import several_runs
+from mimii_lib.run import facts, several_runs
 
 runs = several_runs(
     machine,
@@ -50,7 +51,7 @@ runs = several_runs(
     seeds=seeds,
     weights=weights,
 )
-runs[0]
+HTML(facts(runs))
 
 # %% tags=["remove-cell"]
 import pandas as pd
@@ -73,7 +74,7 @@ glue(
     float(done.stack(done.columns.names, future_stack=True).median()),
     display=False,
 )
-glue("verdict", figures.verdict(runs[0]), display=False)
+glue("verdict", tables.verdict(runs[0]), display=False)
 glue("pipeline", figures.pipeline(runs[0]), display=False)
 by_row = done.mean(axis=1)
 glue("lowest_row", float(by_row.min()), display=False)
@@ -92,7 +93,7 @@ glue(
     f"SqueezeNet is version {' and '.join(squeezenets)}." if squeezenets else "",
     display=False,
 )
-glue("kind", figures.KINDS[runs[0].kind], display=False)
+glue("kind", tables.KINDS[runs[0].kind], display=False)
 glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
 
 # %% [markdown]
@@ -102,7 +103,7 @@ glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
 # best underlined on yellow; ties share the mark. A row that was not run says why.
 
 # %% tags=["full-width"]
-figures.table_1(ours, figures.reasons(runs), "Our results")
+tables.table_1(ours, tables.reasons(runs), "Our results")
 
 # %% [markdown]
 # {glue:text}`rows_run` of the {glue:text}`rows` rows were run on {glue:text}`ids_run` machine IDs. The AUCs go
@@ -114,13 +115,13 @@ figures.table_1(ours, figures.reasons(runs), "Our results")
 # Table 1 of {cite:t}`mueller2021acoustic`. M0, M2, M4 and M6 are the machine IDs `id_00`, `id_02`, `id_04` and `id_06`.
 
 # %% tags=["full-width"]
-figures.table_1(table_1(), {}, "The paper's Table 1")
+tables.table_1(table_1(), {}, "The paper's Table 1")
 
 # %% [markdown]
 # ## May the two be compared?
 
 # %%
-figures.may_be_compared(runs[0])
+tables.may_be_compared(runs[0])
 
 # %% [markdown]
 # ## What ours rest on
@@ -128,4 +129,4 @@ figures.may_be_compared(runs[0])
 # The same columns, and more, stand beside every number in `results/auc.csv` and `results/auc.parquet`.
 
 # %%
-figures.provenance_table(areas)
+tables.provenance_table(areas)

@@ -121,4 +121,4 @@ def test_a_clip_can_be_played(page):
             return player.duration;
         }"""
     )
-    assert seconds == pytest.approx(10, abs=0.01)
+    assert seconds == pytest.approx(10, abs=0.2)  # an MP3 is padded to whole frames

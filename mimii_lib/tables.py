@@ -1,0 +1,162 @@
+"""What the book's pages show: tables."""
+
+import html
+from collections.abc import Sequence
+
+import pandas as pd
+from IPython.display import HTML
+
+from mimii_lib import paper
+from mimii_lib.extractors import EXTRACTORS
+from mimii_lib.run import KINDS, Run
+
+pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
+
+NAMES = dict(paper.DETECTORS) | dict(paper.AUTOENCODERS)
+"""The paper's names of detectors and auto-encoders."""
+
+
+def name_of(row: tuple[str | None, str]) -> str:
+    """Return a row's name as Table 1 has it: features and detector."""
+    extractor, detector = row
+    return NAMES[detector] if extractor is None else f"{extractor_name(extractor)} {NAMES[detector]}"
+
+
+def extractor_name(extractor: str) -> str:
+    """Return an extractor's name in the paper, with the version that the paper leaves open."""
+    version = {"squeezenet1_0": " 1.0", "squeezenet1_1": " 1.1", "efficientnet_lite0": "EfficientNet-Lite0"}
+    return paper.EXTRACTORS.get(extractor, "") + version.get(extractor, "")
+
+
+def clip_counts(run: Run) -> pd.DataFrame:
+    """Return the number of clips per machine ID and label, here and in MIMII."""
+    here = run.clips.groupby(["id", "label"]).size().unstack(fill_value=0)
+    here = here.reindex(columns=["normal", "abnormal"], fill_value=0)
+    mimii = {name: (count.normal, count.abnormal) for name, count in paper.MIMII[run.machine].items()}
+    there = pd.DataFrame.from_dict(mimii, orient="index", columns=["normal", "abnormal"]).reindex(here.index)
+    table = pd.concat({"here": here, "MIMII": there}, axis=1)
+    table.index.name = "machine ID"
+    return table
+
+
+def split_sizes(run: Run) -> pd.DataFrame:
+    """Return the number of clips that train and test, per machine ID (the same for every seed)."""
+    roles = run.splits.merge(run.clips, on="path")
+    roles = roles[roles.seed == run.profile.seeds[0]]
+    sizes = roles.groupby(["id", "role", "label"]).size().unstack(["role", "label"], fill_value=0)
+    wanted = [("train", "normal"), ("test", "normal"), ("test", "abnormal")]
+    sizes = sizes.reindex(columns=pd.MultiIndex.from_tuples(wanted), fill_value=0)
+    sizes.index.name = "machine ID"
+    return sizes
+
+
+def extractor_table(run: Run) -> pd.DataFrame:
+    """Return the extractors: length of a feature vector, and whether and with which weights they run."""
+    rows = []
+    for name, extractor in EXTRACTORS.items():
+        if name in run.not_run:
+            source = digest = "not run: weights not reachable"
+        elif name in run.profile.extractors:
+            source, digest = run.weights(name).source, run.weights(name).sha256[:12] + "…"
+        else:
+            source, digest = f"not run: not part of the profile “{run.profile.name}”", "–"
+        rows.append((name, extractor_name(name), extractor.dimension, source, digest))
+    return (
+        pd.DataFrame(rows, columns=["name", "network", "features", "weights", "sha256"])
+        .set_index("name")
+        .rename_axis(None)
+    )
+
+
+def auc_table(areas: pd.DataFrame) -> pd.DataFrame:
+    """Return AUCs in percent, mean over the seeds: a row per row of Table 1, a column per machine ID."""
+    extractors = [None if pd.isna(name) else name for name in areas.extractor]
+    rows = [name_of(row) for row in zip(extractors, areas.detector, strict=True)]
+    wide = areas.assign(row=rows).pivot_table(index="row", columns="id", values="auc", sort=False) * 100
+    return wide.rename_axis(index=None, columns=None)
+
+
+# Table 1
+
+
+def reasons(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """Return why rows of Table 1 were not run, by the paper's names."""
+    profile = runs[0].profile
+    why: dict[tuple[str, str], str] = {}
+    for extractor, features in paper.EXTRACTORS.items():
+        for detector, name in paper.DETECTORS.items():
+            if detector not in profile.detectors or extractor not in profile.extractors:
+                why.setdefault((features, name), f"not run: not part of the profile “{profile.name}”")
+            elif extractor in runs[0].not_run:
+                why[features, name] = "not run: weights not reachable"
+    for detector, name in paper.AUTOENCODERS.items():
+        if detector not in profile.detectors:
+            why[paper.NO_FEATURES, name] = f"not run: not part of the profile “{profile.name}”"
+    return why
+
+
+def table_1(table: pd.DataFrame, why_not: dict[tuple[str, str], str], caption: str) -> HTML:
+    """Show AUCs (rows: features and detector, columns: machine and ID) as the paper prints its Table 1."""
+    ranks = table.round(1).rank(ascending=False, method="min")
+    machines = list(dict.fromkeys(table.columns.get_level_values(0)))
+    widths = {machine: (table.columns.get_level_values(0) == machine).sum() for machine in machines}
+    head = "".join(f'<th colspan="{widths[name]}" scope="colgroup">{name.capitalize()}</th>' for name in machines)
+    ids = "".join(f'<th scope="col">{name.replace("id_0", "M")}</th>' for _, name in table.columns)
+    body = []
+    for features, group in table.groupby(level=0, sort=False):
+        ran = group.notna().any(axis=None)
+        reason = why_not.get(group.index[0], "not run")
+        for number, ((_, detector), row) in enumerate(group.iterrows()):
+            first = f'<th scope="rowgroup" rowspan="{len(group)}">{features}</th>' if number == 0 else ""
+            if ran:
+                marks = ranks.loc[(features, detector)].map({1: "first", 2: "second"}).fillna("")
+                cells = "".join(_cell(*pair) for pair in zip(row, marks, strict=True))
+                if row.isna().all():
+                    reason = why_not.get((features, detector), "not run")
+                    cells = f'<td colspan="{len(row)}" class="not-run">{html.escape(reason)}</td>'
+            else:  # one reason for the whole group
+                box = f'<td colspan="{len(row)}" rowspan="{len(group)}" class="not-run">{html.escape(reason)}</td>'
+                cells = box if number == 0 else ""
+            body.append(f'<tr>{first}<th scope="row">{detector}</th>{cells}</tr>')
+    return HTML(
+        f'<div class="wide" tabindex="0" role="region" aria-label="{caption}"><table class="table1">'
+        f"<caption>{caption}</caption><thead><tr><th></th><th></th>{head}</tr>"
+        f'<tr><th scope="col">features</th><th scope="col">detector</th>{ids}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _cell(auc: float, mark: str) -> str:
+    return f'<td class="{mark}">{"–" if pd.isna(auc) else f"{auc:.1f}"}</td>'
+
+
+def verdict(run: Run) -> str:
+    """Say in a sentence whether our results may be held against the paper's: only where the data are MIMII."""
+    if run.kind == "MIMII":
+        return "The recordings are those of the paper, so the cells of the two tables estimate the same thing."
+    return (
+        "Whether the paper's findings hold cannot be told from this: the recordings are not MIMII. What it shows is "
+        "that every step works and can be checked."
+    )
+
+
+def may_be_compared(run: Run) -> HTML:
+    """Say at length what :func:`verdict` says."""
+    if run.kind == "MIMII":
+        more = "One AUC of this size carries a sampling error of two to four points, and so does each of the paper's."
+    else:
+        more = (
+            "The tables stand beside each other to show the shape that a run on MIMII fills. No difference is drawn "
+            "between them, and no statement of the paper is judged."
+        )
+    text = f"Our recordings are {KINDS[run.kind]}. {verdict(run)} {more}"
+    return HTML(f'<div class="admonition finding"><p class="admonition-title">We found</p><p>{text}</p></div>')
+
+
+def provenance_table(areas: pd.DataFrame) -> HTML:
+    """Show what the results rest on: each fact with its value, or its values where they differ by row."""
+    facts = areas.drop(columns=["auc", "seed", "id", "detector", "settings", "n_train", "n_normal", "n_abnormal"])
+    facts = facts.assign(data=facts.data.map(KINDS), data_sha256=areas.data_sha256.str[:8])
+    said = {name: "; ".join(dict.fromkeys(facts[name].dropna().astype(str))) for name in facts}
+    rows = "".join(f'<tr><th scope="row">{name}</th><td>{html.escape(said[name])}</td></tr>' for name in said)
+    return HTML(f'<table class="facts"><tbody>{rows}</tbody></table>')
