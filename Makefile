@@ -6,9 +6,15 @@ CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
 BIN := .venv/bin
 # One thread a job: the workflow runs a job on each core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
-CONFIG := profile=$(PROFILE) $(if $(DATA),data=$(DATA)) $(if $(SNR),snr=$(SNR)) \
-          $(if $(MACHINES),machines="$(MACHINES)") $(if $(WEIGHTS),weights=$(WEIGHTS))
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/snakemake --cores $(CORES) --rerun-incomplete --nolock --quiet host reason --config $(CONFIG)
+MACHINE ?= $(MACHINES)
+CONFIG := profile='$(PROFILE)' $(foreach name,MACHINE DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS,\
+  $(if $(strip $($(name))),$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/snakemake --cores $(CORES) \
+  --rerun-incomplete --nolock --quiet host reason --config $(CONFIG)
+
+KNOWN := PYTHON PROFILE CORES MACHINE MACHINES DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS
+UNKNOWN := $(filter-out $(KNOWN) -%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
+$(if $(UNKNOWN),$(error $(UNKNOWN) is not known; expected one of $(KNOWN)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book plan test check clean
@@ -16,7 +22,7 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/snakemake --cor
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 	@echo
-	@echo "make book takes PROFILE=… (a file of profiles/), DATA=… (folder of the recordings), SNR=…, MACHINES=\"fan pump\", WEIGHTS=…"
+	@echo "make book takes the parameters of the notebooks: PROFILE=… DATA=… SNR=… MACHINE=\"fan pump\" IDS=… SEEDS=… …"
 
 setup: .venv/ready  ## make the environment in .venv (about 2 minutes, 6 GB)
 

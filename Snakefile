@@ -1,8 +1,9 @@
 """The order of work: per machine ID what is heavy, then each notebook of each machine type, then the book.
 
-Called by `make book`. Configuration (`--config name=value`): profile, data, snr, machines, weights.
+Called by `make book`. Configuration (`--config name=value`): the parameters of the notebooks.
 """
 
+import shlex
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,66 +12,84 @@ from joblib import hash as digest
 
 from mimii_lib import dataset, miniature, paper
 from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.settings import as_json, load_profile, several
+from mimii_lib.settings import as_json, load_profile, several, with_parameters
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))
 LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
-KNOWN = ("profile", "data", "snr", "machines", "weights")
+KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights")
+
+
+def of(said, machine=None):
+    """Return the profile of a machine type with the parameters in place."""
+    rest = {name: value for name, value in said.items() if name != "profile"}
+    return with_parameters(load_profile(str(said["profile"]), machine), **rest)
 
 
 def prepared():
-    """Return the profile's name, the profile, the asked machine types and what the jobs are told, or raise."""
+    """Return the asked machine types and profile, and the parameters for the jobs, or raise."""
     for name in config:
         if name not in KNOWN:
             raise one_of("--config", name, KNOWN)
-    name = str(config.get("profile", "miniature"))
-    said = {key: config[key] for key in ("data", "snr", "weights") if key in config}
-    said = {key: str(Path(value).resolve()) if key != "snr" else value for key, value in said.items()}
-    if not isinstance(said.get("snr", 0), int):
-        raise MimiiError(f"snr: found {said['snr']!r}, expected a whole number of dB such as -6")
-    profile = load_profile(name)
-    profile = replace(profile, snr=said.get("snr", profile.snr))
-    if profile.miniature is not None and "data" not in said:
+    said = {"profile": "miniature"} | config
+    machines = several(said.pop("machine", None), parameter="machine")
+    for machine in machines or ():
+        if machine not in paper.MACHINES:
+            raise one_of("machine", machine, paper.MACHINES)
+    for folder in ("data", "weights"):
+        if folder in said:
+            said[folder] = str(Path(said[folder]).resolve())
+    profile = of(said)
+    if profile.miniature is not None:
         # The plan depends on the files, so they come before it.
         if not (profile.recordings / dataset.MARKER).is_file():
             print("Making the miniature (less than a minute)", file=sys.stderr)
         miniature.make(profile.recordings, snr=profile.snr, **asdict(profile.miniature))
-    machines = several(config.get("machines"), parameter="machines") or profile.machines
-    for machine in machines:
-        if machine not in paper.MACHINES:
-            raise one_of("machines", machine, paper.MACHINES)
-    return name, profile, machines, said
+    return machines or profile.machines, profile, said
 
 
 def evaluable(machine):
-    """Return the machine IDs to run and a fingerprint of their files (names, sizes, times)."""
-    chosen = load_profile(NAME, machine)
-    data = dataset.data_folder(SAID.get("data", PROFILE.recordings))
-    clips = dataset.clips(data, machine, PROFILE.snr, chosen.ids)
-    splits = dataset.split(clips, chosen.seeds[:1], chosen.settings.split)
-    skipped = dataset.not_evaluable(clips, splits, chosen.settings.split)
+    """Return the machine IDs to run, why others are skipped, and a fingerprint of the files (names, sizes, times)."""
+    profile = of(SAID, machine)
+    data = dataset.data_folder(profile.recordings)
+    clips = dataset.clips(data, machine, profile.snr, profile.ids)
+    splits = dataset.split(clips, profile.seeds[:1], profile.settings.split)
+    skipped = dataset.not_evaluable(clips, splits, profile.settings.split)
     ids = [name for name in clips.id.unique() if name not in skipped]
-    if not ids:
-        raise MimiiError(f"{machine}: no machine ID can be evaluated ({skipped}); name others with MACHINES")
-    states = [(data / path).stat() for path in clips.path]
-    return ids, digest([(path, s.st_size, s.st_mtime_ns) for path, s in zip(clips.path, states)])
+    states = [dataset.state(data / path)[1:3] for path in clips.path]
+    return ids, skipped, digest([*zip(clips.path, states)])
 
 
 try:
-    NAME, PROFILE, MACHINES, SAID = prepared()
-    IDS = {machine: evaluable(machine) for machine in MACHINES}
+    ASKED, PROFILE, SAID = prepared()
+    FOUND = {machine: evaluable(machine) for machine in ASKED}
+    MACHINES = [machine for machine in ASKED if FOUND[machine][0]]
+    NOT_RUN = {machine: "not part of this run" for machine in paper.MACHINES if machine not in ASKED}
+    for machine in ASKED:
+        if machine not in MACHINES:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in FOUND[machine][1].items())
+            NOT_RUN[machine] = f"no machine ID can be evaluated ({reasons})"
+            print(f"{machine}: {NOT_RUN[machine]}", file=sys.stderr)
+    if not MACHINES:
+        raise MimiiError("nothing can be run; the reasons stand above")
 except MimiiError as error:
     sys.exit(f"mimii: {error}")
 
-PARAMETERS = {"profile": NAME, **SAID}
-AS_OPTIONS = " ".join(f"--{name} {value!r}" for name, value in PARAMETERS.items() if name != "data")
-AS_PARAMETERS = " ".join(f"-p {name} {value!r}" for name, value in PARAMETERS.items())
-DATA = repr(SAID["data"]) if "data" in SAID else ""
+
+def quoted(pattern, without=()):
+    """Return the parameters as words of a command."""
+    words = [pattern.format(name, shlex.quote(str(value))) for name, value in SAID.items() if name not in without]
+    return " ".join(words)
+
+
+DATA = shlex.quote(SAID["data"]) if "data" in SAID else ""
+OPTIONS = quoted("--{} {}", without=("data",))
+OPTIONS_OF_AN_ID = quoted("--{} {}", without=("data", "ids"))
+PARAMETERS = quoted("-p {} {}")
 
 
 def settings_of(machine):
     """Return a digest of the profile and the options: a machine type's jobs run again if it changes."""
-    return digest([as_json(replace(load_profile(NAME, machine), machines=())), PARAMETERS])
+    return digest(as_json(replace(of(SAID, machine), machines=())))
 
 
 wildcard_constraints:
@@ -89,16 +108,16 @@ rule scores:
     output:
         "results/auc/{machine}_{id}.json",
     params:
-        data=lambda wildcards: IDS[wildcards.machine][1],
+        data=lambda wildcards: FOUND[wildcards.machine][2],
         settings=lambda wildcards: settings_of(wildcards.machine),
     message:
         "Features, detectors and auto-encoders of {wildcards.machine} {wildcards.id}"
     shell:
-        "mimii auc {DATA} --machine {wildcards.machine} --ids {wildcards.id} {AS_OPTIONS} --json {output} > {output}.txt"
+        "mimii auc {DATA} --machine {wildcards.machine} --ids {wildcards.id} {OPTIONS_OF_AN_ID} --json {output} > {output}.txt"
 
 
 def scores_of(machine):
-    return expand("results/auc/{machine}_{id}.json", machine=machine, id=IDS[machine][0])
+    return expand("results/auc/{machine}_{id}.json", machine=machine, id=FOUND[machine][0])
 
 
 rule notebook:
@@ -115,7 +134,7 @@ rule notebook:
     message:
         "Notebook {wildcards.notebook} for the {wildcards.machine}"
     shell:
-        "mimii run {input.notebook} {output} -p machine {wildcards.machine} {AS_PARAMETERS}"
+        "mimii run {input.notebook} {output} -p machine {wildcards.machine} {PARAMETERS}"
 
 
 rule not_run:
@@ -124,12 +143,14 @@ rule not_run:
     output:
         "executed/{machine}/{notebook}.ipynb",
     wildcard_constraints:
-        machine="|".join([machine for machine in paper.MACHINES if machine not in MACHINES] or ["none"]),
+        machine="|".join(NOT_RUN or ["none"]),
+    params:
+        reason=lambda wildcards: f"The {wildcards.machine}: {NOT_RUN[wildcards.machine]}.",
     message:
         "Notebook {wildcards.notebook} for the {wildcards.machine}: not run"
     shell:
         "mimii run {input.notebook} {output} -p machine {wildcards.machine} "
-        "--not-run 'The {wildcards.machine} was left out of this run.'"
+        "--not-run {params.reason:q}"
 
 
 rule results:
@@ -145,7 +166,7 @@ rule results:
     message:
         "Gathering the results"
     shell:
-        "mimii auc {DATA} --machine {MACHINES} {AS_OPTIONS} --save results > results/auc.txt"
+        "mimii auc {DATA} --machine {MACHINES} {OPTIONS} --save results > results/auc.txt"
 
 
 rule table1:
@@ -160,7 +181,7 @@ rule table1:
     message:
         "Notebook 07_table1"
     shell:
-        "mimii run {input.notebook} {output} -p machine '{MACHINES}' {AS_PARAMETERS}"
+        "mimii run {input.notebook} {output} -p machine '{MACHINES}' {PARAMETERS}"
 
 
 rule html:

@@ -42,8 +42,8 @@ class LeNetDCAE(nn.Module):
         self.bottleneck_norm = _norm(nn.BatchNorm1d, self.BOTTLENECK)
         self.deconvolutions = nn.ModuleList(nn.ConvTranspose2d(a, b, 5, padding=2, bias=False) for a, b in pairwise(up))
         self.decoder_norms = nn.ModuleList(_norm(nn.BatchNorm2d, channels) for channels in up[1:-1])
-        for layer in self.deconvolutions:
-            nn.init.xavier_uniform_(layer.get_parameter("weight"), gain=nn.init.calculate_gain("leaky_relu"))
+        for layer in (*self.convolutions, *self.deconvolutions):
+            nn.init.xavier_uniform_(layer.get_parameter("weight"))
         self.code_shape = (up[0], side, side)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

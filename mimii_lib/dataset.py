@@ -145,6 +145,16 @@ def read(path: Path, settings: Imaging | None = None) -> NDArray[np.float32]:
     return np.ascontiguousarray(sound[:, settings.channel if sound.shape[1] > 1 else 0])
 
 
+def state(path: Path) -> tuple[str, int, int, int]:
+    """Return what changes when a file does: name, size in bytes, times of content and inode in ns."""
+    try:
+        seen = path.stat()
+        with path.open("rb"):
+            return str(path.resolve()), seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+    except OSError as error:
+        raise MimiiError(f"{path}: cannot be read ({error.strerror}); replace it or leave it out") from None
+
+
 def split(table: pd.DataFrame, seeds: Iterable[int], settings: Split | None = None) -> pd.DataFrame:
     """Draw the training and test clips of every machine ID, once per seed (§5).
 
@@ -203,6 +213,11 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     said = said[said.seed.isin(list(seeds))]
     labels = table.set_index("path").label
     here = said[said.path.isin(labels.index)]
+    folders = {path.rsplit("/", 2)[0] for path in labels.index}
+    lost = said[said.path.str.rsplit("/", n=2).str[0].isin(folders) & ~said.path.isin(labels.index)]
+    if len(lost):
+        row = lost.iloc[0]
+        raise MimiiError(f"{file}: seed {row.seed}: names {row.path}, which is not there; expected paths of clips")
     for seed in seeds:
         if not (here.seed == seed).any():
             raise MimiiError(
@@ -231,10 +246,12 @@ def not_evaluable(table: pd.DataFrame, splits: pd.DataFrame, settings: Split | N
             int(sizes[column].min()) if column in sizes else 0
             for column in [("train", "normal"), ("test", "normal"), ("test", "abnormal")]
         )
-        if abnormal == 0:
+        if here.empty:
+            reasons[machine_id] = "not named in the splits"
+        elif abnormal == 0:
             reasons[machine_id] = "no abnormal clip to test on"
         elif train < settings.min_train_clips:
-            reasons[machine_id] = f"{train} clips left to train on, at least {settings.min_train_clips} are needed"
+            reasons[machine_id] = f"too few clips: {train} left to train on, at least {settings.min_train_clips} needed"
         elif normal == 0:
             reasons[machine_id] = "no normal clip to test on"
     return reasons
@@ -246,9 +263,9 @@ def kind(data: Path, table: pd.DataFrame, machine: str) -> str:
         return "miniature"
     counts = table.groupby(["id", "label"]).size().unstack(fill_value=0).reindex(columns=LABELS, fill_value=0)
     whole = [
-        (machine_id in paper.MIMII[machine])
-        and (row.normal, row.abnormal)
-        == (paper.MIMII[machine][machine_id].normal, paper.MIMII[machine][machine_id].abnormal)
+        (published := paper.MIMII[machine].get(str(machine_id))) is not None
+        and row.abnormal == published.abnormal
+        and (row.normal == published.normal or (machine, machine_id) in paper.UNCERTAIN)
         for machine_id, row in counts.iterrows()
     ]
     return "MIMII" if whole and all(whole) else "other recordings"

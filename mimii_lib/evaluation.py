@@ -53,6 +53,21 @@ def auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
     return float(roc_auc_score(truth, found))
 
 
+def standard_error(area: float, n_normal: int, n_abnormal: int) -> float:
+    """Return the standard error of an AUC by Hanley and McNeil (1982): how much it would vary on other clips.
+
+    Examples
+    --------
+    >>> round(standard_error(0.75, 150, 150), 3)
+    0.028
+    """
+    both_abnormal, both_normal = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = (
+        area * (1 - area) + (n_abnormal - 1) * (both_abnormal - area**2) + (n_normal - 1) * (both_normal - area**2)
+    ) / (n_normal * n_abnormal)
+    return float(np.sqrt(variance))
+
+
 def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
     """Return AUCs in the shape of the paper's Table 1.
 

@@ -411,7 +411,9 @@ def _made(dest: Path, settings: dict[str, Any]) -> bool:
             except (ValueError, TypeError):
                 raise MimiiError(f"{marker}: cannot be read, expected JSON; remove {dest} or name another") from None
             differ = [
-                f"{key} {found.get(key)} (not {value})" for key, value in settings.items() if found.get(key) != value
+                "severities of another version" if key == "severity" else f"{key} {found.get(key)} (not {value})"
+                for key, value in settings.items()
+                if found.get(key) != value and (key != "severity" or found.get("machines") == settings["machines"])
             ]
             if differ:
                 raise MimiiError(

@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.store import replacing
 
-MARKER = "{machine}"
+PLACEHOLDER = "{machine}"
 
 
 def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
@@ -46,9 +46,10 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
                 extra_arguments=["--IPKernelApp.log_level=ERROR"],
             )
         except PapermillExecutionError as error:
-            where = f"{notebook.name}, cell {error.exec_count}: {error.ename}: {error.evalue}"
+            if error.ename == MimiiError.__name__:  # its sentence says all
+                raise MimiiError(error.evalue) from None
             print("\n".join(error.traceback), file=sys.stderr)
-            raise MimiiError(where) from None
+            raise MimiiError(f"{notebook.name}, cell {error.exec_count}: {error.ename}: {error.evalue}") from None
         page = nbformat.read(made, as_version=4)
         _tidy(page)
         nbformat.write(page, made)
@@ -69,7 +70,10 @@ def _checked(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters' values, or raise if the notebook does not know one."""
     if not notebook.is_file():
         raise MimiiError(f"{notebook}: no such notebook")
-    known = papermill.inspect_notebook(str(notebook))
+    try:
+        known = papermill.inspect_notebook(str(notebook))
+    except (ValueError, nbformat.ValidationError):  # nbformat's NotJSONError is a ValueError
+        raise MimiiError(f"{notebook}: not a notebook; name an .ipynb file") from None
     for name in parameters:
         if name not in known:
             raise one_of(f"{notebook.name}: parameter", name, known)
@@ -82,17 +86,17 @@ def _value(value: Any) -> Any:
 
 def _filled(notebook: Path, values: dict[str, Any]) -> nbformat.NotebookNode:
     """Return the notebook with the marker filled in, except in code."""
-    page, machine = nbformat.read(notebook, as_version=4), str(values.get("machine", MARKER))
+    page, machine = nbformat.read(notebook, as_version=4), str(values.get("machine", PLACEHOLDER))
     for cell in page.cells:
         if cell.cell_type == "markdown":
-            cell.source = cell.source.replace(MARKER, machine)
+            cell.source = cell.source.replace(PLACEHOLDER, machine)
         cell.metadata = nbformat.from_dict(_replaced(cell.metadata, machine))
     return page
 
 
 def _replaced(value: Any, machine: str) -> Any:
     if isinstance(value, str):
-        return value.replace(MARKER, machine)
+        return value.replace(PLACEHOLDER, machine)
     if isinstance(value, dict):
         return {name: _replaced(item, machine) for name, item in value.items()}
     if isinstance(value, list):

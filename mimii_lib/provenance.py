@@ -29,6 +29,12 @@ def commit() -> str:
     return f"{head}, with changes" if _git("status", "--porcelain", "--untracked-files=no") else head
 
 
+def short_commit() -> str:
+    """Return the commit in ten digits, with the mark."""
+    digits, _, mark = commit().partition(",")
+    return digits[:10] + (f",{mark}" if mark else "")
+
+
 def _git(*words: str) -> str | None:
     try:
         said = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True)

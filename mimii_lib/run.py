@@ -8,7 +8,7 @@ notebooks will ask for.
 import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -34,7 +34,7 @@ from mimii_lib import (
 )
 from mimii_lib import weights as weights_room
 from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.settings import DETECTORS, EXTRACTORS, Profile, Settings, as_json, load_profile, several
+from mimii_lib.settings import Profile, Settings, as_json, load_profile, several, with_parameters
 from mimii_lib.store import Store, file_digest
 from mimii_lib.weights import Weights, WeightsNotFound, find_weights
 
@@ -93,29 +93,17 @@ class Run:
         if machine not in paper.MACHINES:
             raise one_of("machine", machine, paper.MACHINES)
         self.machine = machine
-        said = load_profile(profile, machine)
-        asked: dict[str, Any] = {
-            "data": None if data is None else Path(data),
-            "snr": snr,
-            "ids": several(ids, parameter="ids"),
-            "extractors": several(extractors, parameter="extractors"),
-            "detectors": several(detectors, parameter="detectors"),
-            "seeds": several(seeds, number=True, parameter="seeds"),
-            "weights": None if weights is None else Path(weights),
-        }
-        if data is not None:
-            asked["miniature"] = None
-            said = replace(said, miniature=None)
-        self.profile: Profile = replace(said, **{name: value for name, value in asked.items() if value is not None})
+        self.profile: Profile = with_parameters(
+            load_profile(profile, machine),
+            data=data,
+            snr=snr,
+            ids=ids,
+            extractors=extractors,
+            detectors=detectors,
+            seeds=seeds,
+            weights=weights,
+        )
         self.settings: Settings = self.profile.settings
-        if not isinstance(self.profile.snr, int) or isinstance(self.profile.snr, bool):
-            raise MimiiError(f"snr: found {self.profile.snr!r}, expected a whole number of dB such as -6")
-        for name in self.profile.extractors:
-            if name not in EXTRACTORS:
-                raise one_of("extractors", name, EXTRACTORS)
-        for name in self.profile.detectors:
-            if name not in DETECTORS:
-                raise one_of("detectors", name, DETECTORS)
         self.data = self._data_folder()
         self._splits_file = None if splits is None else Path(splits)
         self.store = Store(cache)
@@ -339,6 +327,12 @@ class Run:
         return rows + [(None, name) for name in self.baselines]
 
     @property
+    def training(self) -> str:
+        """How far the auto-encoders are trained, for a reader."""
+        epochs, n_seeds = self.settings.autoencoders.epochs, len(self.seeds("lenet-dcae"))
+        return f"{epochs} epoch{'s' * (epochs > 1)}, {n_seeds} seed{'s' * (n_seeds > 1)}"
+
+    @property
     def baselines(self) -> list[str]:
         """Auto-encoders that were asked for."""
         return [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
@@ -407,9 +401,7 @@ class Run:
         """Return the sha256 of the list of a machine ID's clips, as sha256sum prints it."""
         paths = [self.data / path for path in self.of(machine_id).path]
         # Contents are read once and remembered for a file that has not been touched since.
-        state = [
-            (str(path.resolve()), (seen := path.stat()).st_size, seen.st_mtime_ns, seen.st_ctime_ns) for path in paths
-        ]
+        state = [dataset.state(path) for path in paths]
         digests = self.store.get(
             "clip digests", {"files": joblib_hash(state)}, lambda: [file_digest(path) for path in paths]
         )
@@ -450,8 +442,9 @@ def facts(runs: Sequence[Run]) -> str:
         "Weights": ", ".join(used) or "none could be reached",
         "Precision": first.settings.features.precision,
         "Seeds": ", ".join(map(str, first.profile.seeds)),
+        "Auto-encoders": first.training if first.baselines else "not run",
         "Profile": first.profile.name,
-        "Commit": provenance.commit()[:10],
+        "Commit": provenance.short_commit(),
     }
     items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in said.items())
     return f'<dl class="run">{items}</dl>'

@@ -204,6 +204,47 @@ def load_profile(name: str | Path | None, machine: str | None = None) -> Profile
     return replace(profile, name=file.stem)
 
 
+def with_parameters(
+    profile: Profile,
+    *,
+    data: str | Path | None = None,
+    snr: int | None = None,
+    ids: Any = None,
+    extractors: Any = None,
+    detectors: Any = None,
+    seeds: Any = None,
+    weights: str | Path | None = None,
+) -> Profile:
+    """Return the profile with the parameters that are not None in the place of what it says.
+
+    Data that are named are taken as they are: no miniature is made in their place.
+
+    Raises
+    ------
+    MimiiError
+        If a name is not known or a number is none.
+    """
+    said: dict[str, Any] = {
+        "data": None if data is None else Path(data),
+        "snr": snr,
+        "ids": several(ids, parameter="ids"),
+        "extractors": several(extractors, parameter="extractors"),
+        "detectors": several(detectors, parameter="detectors"),
+        "seeds": several(seeds, number=True, parameter="seeds"),
+        "weights": None if weights is None else Path(weights),
+    }
+    made = replace(profile, **{name: value for name, value in said.items() if value is not None})
+    if data is not None:
+        made = replace(made, miniature=None)
+    if not isinstance(made.snr, int) or isinstance(made.snr, bool):
+        raise MimiiError(f"snr: found {made.snr!r}, expected a whole number of dB such as -6")
+    for parameter, known in (("extractors", EXTRACTORS), ("detectors", DETECTORS)):
+        for name in getattr(made, parameter):
+            if name not in known:
+                raise one_of(parameter, name, known)
+    return made
+
+
 def _mapping(said: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(said, Mapping):
         raise MimiiError(f"{where}: found {said!r}, expected settings by name")

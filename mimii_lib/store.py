@@ -92,6 +92,8 @@ def file_digest(path: Path) -> str:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary file beside `path` to write to, which takes its place when all is written, or never."""
+    if not path.name:
+        raise MimiiError("file to write: found an empty name; name a file")
     made = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

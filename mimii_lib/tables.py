@@ -130,10 +130,22 @@ def _cell(auc: float, mark: str) -> str:
     return f'<td class="{mark}">{"–" if pd.isna(auc) else f"{auc:.1f}"}</td>'
 
 
+def left_out(runs: Sequence[Run]) -> HTML:
+    """List the machine types and machine IDs that have no numbers, with the reason."""
+    named = {run.machine for run in runs}
+    why = [f"{machine}: not part of this run" for machine in paper.MACHINES if machine not in named]
+    why += [f"{run.machine} {machine_id}: {reason}" for run in runs for machine_id, reason in run.skipped.items()]
+    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in why)
+    return HTML(f"<ul>{items}</ul>" if why else "<p>Every machine ID that was asked for has its numbers.</p>")
+
+
 def verdict(run: Run) -> str:
     """Say in a sentence whether our results may be held against the paper's: only where the data are MIMII."""
     if run.kind == "MIMII":
-        return "The recordings are those of the paper, so the cells of the two tables estimate the same thing."
+        return (
+            "The recordings are MIMII's, so the cells of the two tables estimate the same thing as far as the SNR and "
+            "the choices that the paper leaves open are the same."
+        )
     return (
         "Whether the paper's findings hold cannot be told from this: the recordings are not MIMII. What it shows is "
         "that every step works and can be checked."
@@ -143,7 +155,7 @@ def verdict(run: Run) -> str:
 def may_be_compared(run: Run) -> HTML:
     """Say at length what :func:`verdict` says."""
     if run.kind == "MIMII":
-        more = "One AUC of this size carries a sampling error of two to four points, and so does each of the paper's."
+        more = "Every AUC carries a sampling error, the paper's too: a difference within it says nothing."
     else:
         more = (
             "The tables stand beside each other to show the shape that a run on MIMII fills. No difference is drawn "

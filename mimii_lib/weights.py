@@ -18,7 +18,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from importlib.metadata import version
@@ -201,7 +201,7 @@ def _from_torchvision(extractor: str, _: Path | None) -> Weights | str:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
-        with redirect_stderr(io.StringIO()):  # torch announces each download there
+        with redirect_stdout(io.StringIO()):  # torch announces a download there, with the cache's path
             state = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, HTTPException, RuntimeError) as error:  # no network, a broken one, another hash
         return f"torchvision's download failed: {getattr(error, 'reason', error)}"

@@ -138,15 +138,25 @@ glue(
 #
 # ## From a patch to a picture
 #
-# The clip's quietest point becomes 0 and its loudest 1. Each value then picks one of the 256 colours of viridis,
-# so that a patch is fully told by 64 × 64 numbers from 0 to 255. The picture is stretched
-# to the size that ImageNet networks are used to.
+# :::{admonition} Left open
+# :class: open
+# How decibels become colours (scaled by what, per clip or for all clips alike), which way up the picture stands, and how it is
+# enlarged.
+# :::
+#
+# :::{admonition} We decided
+# :class: decision
+# Per clip: its quietest point becomes 0 and its loudest 1. Low frequencies lie at the bottom. Enlarging is bilinear.
+# :::
+#
+# Each value picks one of the 256 colours of viridis, so that a patch is fully told by 64 × 64 numbers from 0 to 255. The picture
+# is then stretched to the size that ImageNet networks are used to.
 
 # %% mystnb={"image": {"alt": "One patch three times: as grey values, coloured with viridis, and enlarged to 224 pixels"}}
 figures.patch_steps(patches[0], settings)
 
 # %% [markdown]
-# Low frequencies lie at the bottom. Time and frequency are stretched by the same factor, so shapes keep their proportions,
+# Time and frequency are stretched by the same factor, so shapes keep their proportions,
 # a point that the paper makes too.
 #
 # The last step shifts and scales each colour as was done with the images that the network was trained on:

@@ -72,7 +72,13 @@ tables.extractor_table(run)
 # :::{admonition} Left open
 # :class: open
 # SqueezeNet exists in versions 1.0 and 1.1, and the paper does not say which it used. It calls AlexNet "v3" and "two-stream"; the
-# network that torchvision offers under this name has one stream.
+# network that torchvision offers under this name has one stream. Nor does it say whether AlexNet's numbers are read before or
+# after the last ReLU.
+# :::
+#
+# :::{admonition} We decided
+# :class: decision
+# Either SqueezeNet can be named; the table says which one ran. AlexNet is torchvision's, read after the ReLU.
 # :::
 #
 # ## From pictures to features
@@ -97,9 +103,9 @@ glue("dead", int((features == 0).all((0, 1)).sum()), display=False)
 
 # %% [markdown]
 # {glue:text}`n_clips` clips, {glue:text}`n_patches` patches each, {glue:text}`dimension` numbers a patch from
-# {glue:text}`extractor`. Each number tells how strongly some learnt pattern shows in some part of the picture. Spectrograms
-# are a strange diet for it: {glue:text}`zeros:.0%` of all values are exactly zero, and
-# {glue:text}`dead` of the {glue:text}`dimension` features are zero on every patch of this machine.
+# {glue:text}`extractor`. Each number tells how strongly some learnt pattern shows in some part of the picture.
+# {glue:text}`zeros:.0%` of all values are exactly zero, and {glue:text}`dead` of the {glue:text}`dimension` features are zero
+# on every patch of this machine ID: patterns that these pictures never show.
 #
 # ## Standardisation
 #
@@ -116,27 +122,33 @@ glue("dead", int((features == 0).all((0, 1)).sum()), display=False)
 from sklearn.preprocessing import StandardScaler
 
 seed = run.profile.seeds[0]
-train, test = (
-    run.inputs(machine_id, extractor, run.members(machine_id, seed, role))
-    for role in ("train", "test")
-)
-scaler = StandardScaler().fit(train)
-spread = {
-    "train": scaler.transform(train).std(),
-    "test": scaler.transform(test).std(),
+test = run.members(machine_id, seed, "test")
+groups = {
+    "train": run.members(machine_id, seed, "train"),
+    "test, normal": test[test.label == "normal"],
+    "test, abnormal": test[test.label == "abnormal"],
 }
-{name: round(float(value), 2) for name, value in spread.items()}
+patches = {
+    name: run.inputs(machine_id, extractor, group) for name, group in groups.items()
+}
+scaler = StandardScaler().fit(patches["train"])
+spread = {
+    name: float(scaler.transform(each).std()) for name, each in patches.items()
+}
+{name: round(value, 2) for name, value in spread.items()}
 
 # %% tags=["remove-cell"]
-glue("test_spread", float(spread["test"]), display=False)
+glue("normal_spread", spread["test, normal"], display=False)
+glue("abnormal_spread", spread["test, abnormal"], display=False)
 
 # %% [markdown]
-# The test patches spread by {glue:text}`test_spread:.2f` where the training patches, by construction, spread
-# by at most 1. What lies outside of the range of the training patches is what a detector will look for.
+# The training patches spread by at most 1, by construction. New normal patches spread by
+# {glue:text}`normal_spread:.2f` and abnormal ones by {glue:text}`abnormal_spread:.2f`: what is new lies partly outside of the
+# range that training has seen, even where nothing is wrong. A detector has to tell the two apart.
 #
 # ## A look at the feature space
 #
-# Thousands of dimensions do not fit on a page. The next figure lays the clips on the two directions in which
+# {glue:text}`dimension` dimensions do not fit on a page. The next figure lays the clips on the two directions in which
 # the training features vary most; each mark is a clip, the mean of its patches.
 
 # %% mystnb={"image": {"alt": "Scatter plots per machine ID: training, normal test and abnormal test clips on two principal axes"}}

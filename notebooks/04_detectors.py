@@ -55,19 +55,20 @@ run
 #
 # :::{admonition} The paper says
 # :class: paper
-# **Isolation forest (IF)** {cite:p}`liu2008isolation`: random cuts isolate an outlier sooner than a point in a crowd.
-# 128 trees.
+# **Isolation forest (IF)** {cite:p}`liu2008isolation`: random cuts isolate an anomaly sooner, since it lies where points are
+# few. 128 trees.
 #
-# **Gaussian mixture (GMM)**: the training patches form clouds; far from every cloud is unusual. 80 clouds with
-# diagonal covariance, started by k-means, at most 150 iterations.
+# **Gaussian mixture (GMM)**: a mixture of 80 Gaussians with diagonal covariance, started by k-means, at most 150 iterations. The
+# score is the log probability.
 #
-# **Bayesian Gaussian mixture (B-GMM)**: the same with priors, so that clouds nobody needs can fade away.
+# **Bayesian Gaussian mixture (B-GMM)**: the same with priors over the parameters, fitted by variational inference; it should
+# depend less on the number of components.
 #
-# **One-class SVM (OC-SVM)** {cite:p}`schoelkopf2000support`: the tightest boundary that leaves out next to no
-# training patch, ν = 10⁻⁴.
+# **One-class SVM (OC-SVM)** {cite:p}`schoelkopf2000support`: a hyperplane of maximum margin around the data, with
+# ν = 10⁻⁴ since all training clips are normal.
 #
-# **Kernel density (KDE)**: every training patch spreads a little Gaussian hill of width 0.1; low ground is
-# unusual {cite:p}`mueller2021acoustic`.
+# **Kernel density (KDE)**: a Gaussian kernel of width 0.1 on every training point; the density is the score
+# {cite:p}`mueller2021acoustic`.
 # :::
 #
 # The paper's values, and ours where it is silent:
@@ -146,7 +147,9 @@ import numpy as np
 
 if "kde" in run.profile.detectors:
     log_density = -run.scores(machine_id, extractor, "kde", seed)
-    glue("largest_log", f"{log_density.max():,.0f}", display=False)
+    glue(
+        "largest_log", f"{log_density.max():,.0f}".replace("-", "−"), display=False
+    )
     glue("largest_density", f"{np.exp(log_density.max()):g}", display=False)
 else:
     glue("largest_log", "(KDE was not run)", display=False)

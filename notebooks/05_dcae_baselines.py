@@ -70,8 +70,9 @@ run
 # :::{admonition} We decided
 # :class: decision
 # The LeNet-DCAE is laid out as the auto-encoder of Deep SVDD {cite:p}`ruff2018deep`, whose parts the paper
-# names, enlarged from 32 to 64 pixels. The Small-DCAE halves the picture three times with stride 2 and has no
-# bottleneck. Both see the same 64 × 64 colour pictures as the networks of the other pages.
+# names, enlarged from 32 to 64 pixels. The Small-DCAE halves the picture three times with stride 2, mirrored by its decoder,
+# and has neither bottleneck nor batch normalisation. Both see the 64 × 64 colour pictures before they are enlarged, and end in a
+# sigmoid, since colours lie between 0 and 1.
 # :::
 
 # %%
@@ -88,13 +89,10 @@ fits = {name: run.fit(machine_id, None, name, seed) for name in names}
 # %% tags=["remove-cell"]
 from mimii_lib.settings import Autoencoders
 
-epochs = run.settings.autoencoders.epochs
-glue("epochs", epochs, display=False)
-glue("paper_epochs", Autoencoders().epochs, display=False)
+glue("training", run.training, display=False)
 glue("batch_size", run.settings.autoencoders.batch_size, display=False)
+glue("paper_epochs", Autoencoders().epochs, display=False)
 glue("paper_batch_size", Autoencoders().batch_size, display=False)
-n_seeds = len(run.seeds(names[0]))
-glue("n_seeds", f"{n_seeds} seed" + "s" * (n_seeds > 1), display=False)
 glue(
     "n_patches",
     len(run.inputs(machine_id, None, run.members(machine_id, seed, "train"))),
@@ -102,9 +100,9 @@ glue(
 )
 
 # %% [markdown]
-# Here they train for **{glue:text}`epochs` epochs** in batches of {glue:text}`batch_size`, on {glue:text}`n_patches`
-# patches and for {glue:text}`n_seeds`. The paper trains for {glue:text}`paper_epochs` epochs in batches of
-# {glue:text}`paper_batch_size`, for five seeds. Read what follows with that in mind.
+# Here they train for **{glue:text}`training`**, in batches of {glue:text}`batch_size` on {glue:text}`n_patches` patches.
+# The paper trains for {glue:text}`paper_epochs` epochs and five seeds in batches of {glue:text}`paper_batch_size`. Read what
+# follows with that in mind.
 
 # %% mystnb={"image": {"alt": "Training loss by epoch of each auto-encoder"}}
 figures.loss_curves(fits)

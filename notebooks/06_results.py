@@ -61,6 +61,8 @@ table = tables.auc_table(areas)
 table.round(1)
 
 # %% tags=["remove-cell"]
+from mimii_lib.evaluation import standard_error
+
 glue("best", table.mean(axis=1).idxmax(), display=False)
 glue("best_auc", float(table.mean(axis=1).max()), display=False)
 glue("easiest", table.mean().idxmax(), display=False)
@@ -73,13 +75,20 @@ spread = (
     .mul(100)
 )
 glue("seed_spread", float(spread.median()), display=False)
-glue("n_test", int(areas.n_normal.min() + areas.n_abnormal.min()), display=False)
+smallest = areas.loc[(areas.n_normal + areas.n_abnormal).idxmin()]
+glue("n_normal", int(smallest.n_normal), display=False)
+glue("n_abnormal", int(smallest.n_abnormal), display=False)
+error = standard_error(areas.auc.median(), smallest.n_normal, smallest.n_abnormal)
+glue("error", 100 * error, display=False)
+glue("typical", 100 * areas.auc.median(), display=False)
+glue("training", run.training, display=False)
+glue("n_seeds", len(run.profile.seeds), display=False)
 
 # %% [markdown]
-# Means over the seeds, in percent. The highest mean over the machine IDs is {glue:text}`best_auc:.1f`
-# ({glue:text}`best`). Averaged over all rows, {glue:text}`easiest` comes out at {glue:text}`easiest_auc:.1f` and
-# {glue:text}`hardest` at {glue:text}`hardest_auc:.1f`: product models of one machine type can be very different tasks.
-# Below 50, a row takes the abnormal clips for the more ordinary ones.
+# Means over the seeds, in percent; the auto-encoders: {glue:text}`training`. The highest mean over the machine IDs is
+# {glue:text}`best_auc:.1f` ({glue:text}`best`). Averaged over all rows, {glue:text}`easiest` comes out at
+# {glue:text}`easiest_auc:.1f` and {glue:text}`hardest` at {glue:text}`hardest_auc:.1f`. Below 50, a row takes the abnormal clips
+# for the more ordinary ones.
 #
 # ## How sure is that?
 #
@@ -89,9 +98,11 @@ glue("n_test", int(areas.n_normal.min() + areas.n_abnormal.min()), display=False
 figures.auc_dots(run, areas)
 
 # %% [markdown]
-# Between its best and its worst seed a row typically moves by {glue:text}`seed_spread:.1f` points (the median). A test set holds
-# {glue:text}`n_test` clips or more, and the seeds share many of them. Differences between rows that are smaller than
-# that should not be read.
+# Over {glue:text}`n_seeds` seed(s), the best and the worst AUC of a row differ by {glue:text}`seed_spread:.1f` points (the
+# median over rows). The seeds share many test clips, so that understates how sure we can be. The formula of
+# {cite:t}`hanley1982meaning` gives a standard error of {glue:text}`error:.1f` points for an AUC of {glue:text}`typical:.0f`
+# on {glue:text}`n_normal` normal and {glue:text}`n_abnormal` abnormal clips. Differences between rows or machine IDs
+# that are not well above it should not be read.
 #
 # ## Heard and unheard
 #

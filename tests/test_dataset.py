@@ -332,8 +332,8 @@ def test_ids_that_cannot_be_evaluated_are_named_with_the_reason():
     reasons = dataset.not_evaluable(table, dataset.split(table, [0, 1]))
     assert set(reasons) == {"id_02", "id_04", "id_06"}
     assert "no abnormal clip" in reasons["id_02"]
-    assert "4 clips left to train on" in reasons["id_04"]
-    assert "0 clips left to train on" in reasons["id_06"]
+    assert "4 left to train on" in reasons["id_04"]
+    assert "0 left to train on" in reasons["id_06"]
 
 
 # What recordings are
@@ -426,3 +426,26 @@ def test_check_without_recordings(tmp_path):
     """A folder without machines is an error that says what is expected."""
     with pytest.raises(MimiiError, match="no machine found.*-6_dB_fan"):
         dataset.check(tmp_path)
+
+
+def test_mimii_is_told_by_its_clips():
+    """Whole machine IDs in MIMII's numbers are MIMII; a lost clip makes them others, unless the number is uncertain."""
+
+    def kind(machine, machine_id, normal, abnormal):
+        return dataset.kind(Path("nowhere"), clip_table(**{machine_id: (normal, abnormal)}), machine)
+
+    assert kind("fan", "id_00", 1011, 407) == "MIMII"
+    assert kind("fan", "id_00", 1010, 407) == "other recordings"
+    assert kind("fan", "id_00", 1011, 406) == "other recordings"
+    assert kind("pump", "id_02", 1004, 111) == "MIMII"
+    assert kind("fan", "id_01", 1011, 407) == "other recordings"
+
+
+def test_a_split_that_names_a_lost_clip_is_refused(tmp_path):
+    """A clip of an ID at hand that the splits name and the folder lacks is an error, not a smaller test set."""
+    table = clip_table(id_00=(12, 3))
+    saved = dataset.split(table, [0])
+    saved.to_csv(tmp_path / "splits.csv", index=False)
+    lost = saved.path[0]
+    with pytest.raises(MimiiError, match=lost.replace(".", "[.]")):
+        dataset.load_split(tmp_path / "splits.csv", table[table.path != lost], [0])

@@ -71,3 +71,18 @@ def test_auc_refuses_scores_that_are_not_finite(wrong):
     """A score that is not a finite number has no place in an order."""
     with pytest.raises(MimiiError, match="1 of 4 scores"):
         evaluation.auc([False, False, True, True], [0.0, 1.0, wrong, 2.0])
+
+
+def test_standard_error_is_the_spread_over_new_clips():
+    """Hanley and McNeil's formula foretells how much the AUC of new clips varies (their model is near a Gaussian's)."""
+    random = np.random.default_rng(0)
+    truth = np.repeat([False, True], [150, 100])
+    areas = [evaluation.auc(truth, random.standard_normal(250) + truth) for _ in range(500)]
+    assert evaluation.standard_error(float(np.mean(areas)), 150, 100) == pytest.approx(np.std(areas), rel=0.15)
+
+
+def test_standard_error_shrinks_with_the_clips():
+    """Four times the clips halve the standard error, as for a mean."""
+    assert evaluation.standard_error(0.7, 600, 400) == pytest.approx(
+        evaluation.standard_error(0.7, 150, 100) / 2, rel=0.02
+    )

@@ -122,7 +122,8 @@ def test_changed_settings_run_that_machine_alone(project):
     [
         ("profile=nowhere", ["profile", "nowhere", "miniature"]),
         ("profil=miniature", ["profil", "profile"]),
-        ("machines=submarine", ["submarine", "fan"]),
+        ("machine=submarine", ["submarine", "fan"]),
+        ("seeds=first", ["seeds", "first"]),
         ("data=not/here", ["not/here"]),
     ],
 )
