@@ -80,7 +80,7 @@ glue("n_normal", int(smallest.n_normal), display=False)
 glue("n_abnormal", int(smallest.n_abnormal), display=False)
 error = standard_error(areas.auc.median(), smallest.n_normal, smallest.n_abnormal)
 glue("error", 100 * error, display=False)
-glue("typical", 100 * areas.auc.median(), display=False)
+glue("typical", float(100 * areas.auc.median()), display=False)
 glue("training", run.training, display=False)
 glue("n_seeds", len(run.profile.seeds), display=False)
 

@@ -135,7 +135,7 @@ tables.table_1(table_1(), {}, "The paper's Table 1")
 # %%
 from mimii_lib.paper import DENSE_AUTOENCODER
 
-dense = pd.DataFrame(DENSE_AUTOENCODER, index=table_1().columns)
+dense = pd.DataFrame(dict(DENSE_AUTOENCODER), index=table_1().columns)
 by_snr = pd.DataFrame({snr: table_1().T.corrwith(dense[snr]) for snr in dense})
 by_snr.describe().loc[["min", "mean", "max"]].round(2).rename(
     columns="{:+d} dB".format
