@@ -127,7 +127,7 @@ def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None 
     settings, waveform = run.settings.imaging, run.waveform(path)
     decibels = imaging.log_mel(waveform, settings)
     rows, ratios = (1, [1]) if scores is None else (2, [1, 2])
-    height = 0.7 * width if scores is not None else 0.56 * width
+    height = (0.56 if scores is None else 0.7) * width if width > 3 else 0.75 * width
     with _figure(rows, figsize=(width, height), sharex=True, height_ratios=ratios) as (figure, axes):
         axis = axes[-1, 0]
         _draw_spectrogram(axis, decibels, settings)

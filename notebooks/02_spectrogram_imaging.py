@@ -178,7 +178,7 @@ tuple(images.shape), f"from {images.min():.2f} to {images.max():.2f}"
 # The paper's Figure 2 puts normal and abnormal clips above each other, to argue that faults can be seen. Here is the
 # same figure from the data at hand, for every model of the {machine}.
 
-# %%
+# %% tags=["full-width"]
 figures.gallery(run)
 
 # %% [markdown]

@@ -82,7 +82,8 @@ error = standard_error(areas.auc.median(), smallest.n_normal, smallest.n_abnorma
 glue("error", 100 * error, display=False)
 glue("typical", float(100 * areas.auc.median()), display=False)
 glue("training", run.training, display=False)
-glue("n_seeds", len(run.profile.seeds), display=False)
+n_seeds = len(run.profile.seeds)
+glue("n_seeds", f"{n_seeds} seed{'s' * (n_seeds > 1)}", display=False)
 
 # %% [markdown]
 # Means over the seeds, in percent; the auto-encoders: {glue:text}`training`. The highest mean over the machine IDs is
@@ -98,7 +99,7 @@ glue("n_seeds", len(run.profile.seeds), display=False)
 figures.auc_dots(run, areas)
 
 # %% [markdown]
-# Over {glue:text}`n_seeds` seed(s), the best and the worst AUC of a row differ by {glue:text}`seed_spread:.1f` points (the
+# Over {glue:text}`n_seeds`, the best and the worst AUC of a row differ by {glue:text}`seed_spread:.1f` points (the
 # median over rows). The seeds share many test clips, so that understates how sure we can be. The formula of
 # {cite:t}`hanley1982meaning` gives a standard error of {glue:text}`error:.1f` points for an AUC of {glue:text}`typical:.0f`
 # on {glue:text}`n_normal` normal and {glue:text}`n_abnormal` abnormal clips. Differences between rows or machine IDs
