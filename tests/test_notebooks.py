@@ -53,7 +53,7 @@ def test_papermill_runs_the_notebook(stem, tiny_profile, tmp_path):
     if stem != "07_table1":
         text = " ".join(cell.source for cell in nbformat.read(made, as_version=4).cells if cell.cell_type == "markdown")
         assert "valve" in text
-        assert notebooks.MARKER not in text
+        assert notebooks.PLACEHOLDER not in text
 
 
 def test_bare_papermill_is_a_front_door(tiny_profile, tmp_path):
@@ -113,3 +113,12 @@ def test_a_page_that_was_not_run_says_why(tmp_path):
     assert [cell.cell_type for cell in made.cells] == ["markdown"]
     assert "Title of the pump" in made.cells[0].source
     assert "It was left out." in made.cells[0].source
+
+
+def test_what_is_the_readers_to_mend_is_one_sentence(tmp_path, capsys):
+    """A parameter with an impossible value ends a notebook in its sentence alone, without a traceback."""
+    words = [str(FOLDER / "01_dataset.ipynb"), str(tmp_path / "out.ipynb"), "-p", "machine", "car"]
+    assert main(["run", *words]) == 2
+    said = capsys.readouterr().err
+    assert "'car' is not known; expected one of fan" in said
+    assert len(said.splitlines()) == 1
