@@ -87,9 +87,13 @@ OPTIONS_OF_AN_ID = quoted("--{} {}", without=("data", "ids"))
 PARAMETERS = quoted("-p {} {}")
 
 
-def settings_of(machine):
-    """Return a digest of the profile and the options: a machine type's jobs run again if it changes."""
-    return digest(as_json(replace(of(SAID, machine), machines=())))
+def identity_of(machine):
+    """Return a digest of the data, the profile and the options: a machine type's jobs run again if it changes.
+
+    Every job carries it: if a run stops after scores that came out the same on other clips, those scores alone
+    would not tell the pages, which show the clips, to run.
+    """
+    return digest([as_json(replace(of(SAID, machine), machines=())), FOUND[machine][2]])
 
 
 wildcard_constraints:
@@ -108,8 +112,7 @@ rule scores:
     output:
         "results/auc/{machine}_{id}.json",
     params:
-        data=lambda wildcards: FOUND[wildcards.machine][2],
-        settings=lambda wildcards: settings_of(wildcards.machine),
+        identity=lambda wildcards: identity_of(wildcards.machine),
     message:
         "Features, detectors and auto-encoders of {wildcards.machine} {wildcards.id}"
     shell:
@@ -128,7 +131,7 @@ rule notebook:
     output:
         "executed/{machine}/{notebook}.ipynb",
     params:
-        settings=lambda wildcards: settings_of(wildcards.machine),
+        identity=lambda wildcards: identity_of(wildcards.machine),
     wildcard_constraints:
         machine="|".join(MACHINES),
     message:
@@ -162,7 +165,7 @@ rule results:
         "results/auc.csv",
         "results/splits.csv",
     params:
-        settings=[settings_of(machine) for machine in MACHINES],
+        identity=[identity_of(machine) for machine in MACHINES],
     message:
         "Gathering the results"
     shell:
@@ -177,7 +180,7 @@ rule table1:
     output:
         "executed/table1.ipynb",
     params:
-        settings=[settings_of(machine) for machine in MACHINES],
+        identity=[identity_of(machine) for machine in MACHINES],
     message:
         "Notebook 07_table1"
     shell:

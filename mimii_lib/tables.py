@@ -28,6 +28,10 @@ def extractor_name(extractor: str) -> str:
     return paper.EXTRACTORS.get(extractor, "") + version.get(extractor, "")
 
 
+def _not_asked(run: Run) -> str:
+    return f"not run: not part of the profile “{run.profile.name}”"
+
+
 def clip_counts(run: Run) -> pd.DataFrame:
     """Return the number of clips per machine ID and label, here and in MIMII."""
     here = run.clips.groupby(["id", "label"]).size().unstack(fill_value=0)
@@ -59,7 +63,7 @@ def extractor_table(run: Run) -> pd.DataFrame:
         elif name in run.profile.extractors:
             source, digest = run.weights(name).source, run.weights(name).sha256[:12] + "…"
         else:
-            source, digest = f"not run: not part of the profile “{run.profile.name}”", "–"
+            source, digest = _not_asked(run), "–"
         rows.append((name, extractor_name(name), extractor.dimension, source, digest))
     return (
         pd.DataFrame(rows, columns=["name", "network", "features", "weights", "sha256"])
@@ -86,12 +90,12 @@ def reasons(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
     for extractor, features in paper.EXTRACTORS.items():
         for detector, name in paper.DETECTORS.items():
             if detector not in profile.detectors or extractor not in profile.extractors:
-                why.setdefault((features, name), f"not run: not part of the profile “{profile.name}”")
+                why.setdefault((features, name), _not_asked(runs[0]))
             elif extractor in runs[0].not_run:
                 why[features, name] = "not run: weights not reachable"
     for detector, name in paper.AUTOENCODERS.items():
         if detector not in profile.detectors:
-            why[paper.NO_FEATURES, name] = f"not run: not part of the profile “{profile.name}”"
+            why[paper.NO_FEATURES, name] = _not_asked(runs[0])
     return why
 
 

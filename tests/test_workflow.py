@@ -107,6 +107,19 @@ def test_changed_data_run_that_machine_alone(project):
     assert {"executed/table1.ipynb", "results/auc.parquet", "_build/html/index.html"} <= files
 
 
+def test_an_interrupted_run_still_remakes_the_pages(project):
+    """A page shows its clips: another clip makes it anew, though a run stopped after the same scores."""
+    wav = next((project.data / "-6_dB_valve" / "valve" / "id_02" / "abnormal").glob("*.wav"))
+    sound = soundfile.read(wav, dtype="int16")[0]
+    soundfile.write(wav, sound[::-1], 16_000, subtype="PCM_16")
+    assert project.snakemake("--until", "scores").returncode == 0
+    files = project.to_do()
+    assert machines_of(files) == {"valve"}
+    assert "executed/valve/01_dataset.ipynb" in files
+    assert project.snakemake().returncode == 0
+    assert project.to_do() == set()
+
+
 def test_changed_settings_run_that_machine_alone(project):
     """Another setting for the fan leaves the valve's pages as they are."""
     project.profile("per_machine: {fan: {settings: {detectors: {n_trees: 64}}}}\n")
