@@ -11,7 +11,8 @@ import pandas as pd
 
 from mimii_lib import dataset, paper
 from mimii_lib.errors import MimiiError
-from mimii_lib.settings import DETECTORS, EXTRACTORS, Miniature, Profile, load_profile, several
+from mimii_lib.extractors import EXTRACTORS
+from mimii_lib.settings import DETECTORS, Miniature, Profile, load_profile, several
 from mimii_lib.store import replacing
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     auc.add_argument("--profile", help="a profile that says what is not said here")
     auc.add_argument("--splits", type=Path, metavar="FILE", help="CSV of seed, path, role: use these splits")
     auc.add_argument("--weights", type=Path, metavar="DIR", help="folder with weight files <extractor>.pt")
+    auc.add_argument(
+        "--settings", **several_of, metavar="NAME=VALUE", help="settings, such as imaging.hop=512 split.balanced=true"
+    )
     auc.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON")
     auc.add_argument(
         "--save",
@@ -84,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write auc.parquet and auc.csv, with provenance, and splits.csv",
     )
+
+    effects = command("choices", _choices, "measure what the paper's open choices change, and print it")
+    effects.add_argument("data", type=Path, nargs="?", metavar="DATA", help="folder of recordings")
+    for option in ("--machine", "--ids", "--extractors", "--detectors", "--seeds", "--settings"):
+        effects.add_argument(option, **several_of, help="as for 'mimii auc'")
+    effects.add_argument("--snr", type=int, help="as for 'mimii auc'")
+    effects.add_argument("--profile", help="a profile; its 'sensitivity' says how much of the run is repeated")
+    effects.add_argument("--weights", type=Path, metavar="DIR", help="as for 'mimii auc'")
 
     run = command("run", _run, "execute a notebook as the book does: checked parameters, no half-written page")
     run.add_argument("notebook", type=Path, metavar="NOTEBOOK", help="a notebook with a cell tagged 'parameters'")
@@ -119,12 +131,33 @@ def _check(said: argparse.Namespace) -> int:
     return 1 if report.problems else 0
 
 
-def _auc(said: argparse.Namespace) -> int:
+def _runs(said: argparse.Namespace) -> list["Run"]:
+    """Return a run for each machine type that the command line asks for."""
     from mimii_lib.run import Run
 
-    asked: dict[str, Any] = {name: _flat(getattr(said, name)) for name in ("ids", "extractors", "detectors", "seeds")}
-    asked |= {name: getattr(said, name) for name in ("profile", "data", "snr", "weights", "splits")}
-    runs = [Run(machine, **asked) for machine in _machines(said)]
+    lists = ("ids", "extractors", "detectors", "seeds", "settings")
+    asked: dict[str, Any] = {name: _flat(getattr(said, name)) for name in lists}
+    asked |= {name: getattr(said, name, None) for name in ("profile", "data", "snr", "weights", "splits")}
+    return [Run(machine, **asked) for machine in _machines(said)]
+
+
+def _choices(said: argparse.Namespace) -> int:
+    from mimii_lib import choices
+
+    runs = _runs(said)
+    for effect in choices.effects(runs):
+        found = effect.not_run and f"not run: {effect.not_run}"
+        found = found or f"{effect.difference:+.1f} points (95 %: {effect.low:+.1f} to {effect.high:+.1f})"
+        print(f"{effect.point.number:2d} {effect.point.title}, {effect.alternative.name}: {found}", flush=True)
+    print("\nMean AUC in percent by number of dimensions (0: all)")
+    for each in choices.at_equal_dimension(runs):
+        numbers = f"{each.auc:.1f}, {each.difference:+.1f} against the first network"
+        print(f"{each.extractor} {each.dimensions}: {f'not run: {each.not_run}' if each.not_run else numbers}")
+    return 0
+
+
+def _auc(said: argparse.Namespace) -> int:
+    runs = _runs(said)
     for run in runs:
         for name, reason in (run.skipped | run.not_run).items():
             print(f"{run.machine} {name}: skipped, {reason}", file=sys.stderr)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.settings import Imaging, Split
+from mimii_lib.settings import Imaging, Settings, Split
 from mimii_lib.store import file_digest
 
 LABELS = ("normal", "abnormal")
@@ -111,7 +111,7 @@ def _wavs(folder: Path) -> list[Path]:
 
 
 def read(path: Path, settings: Imaging | None = None) -> NDArray[np.float32]:
-    """Read one channel of a clip.
+    """Read one channel of a clip, or the mean of all; a file of one channel has no other.
 
     Returns
     -------
@@ -138,11 +138,14 @@ def read(path: Path, settings: Imaging | None = None) -> NDArray[np.float32]:
             f"{path}: {len(sound)} samples ({len(sound) / rate:.2f} s) found, expected {settings.samples} "
             f"({settings.seconds} s); replace it or leave it out"
         )
-    if settings.channel >= sound.shape[1] > 1:
-        raise MimiiError(f"{path}: has {sound.shape[1]} channels, so no channel {settings.channel} (from 0)")
+    channel, there = settings.channel, sound.shape[1]
+    if isinstance(channel, int) and channel >= there > 1:
+        raise MimiiError(f"{path}: has {there} channels, so no channel {channel} (from 0)")
     if not np.isfinite(sound).all():
         raise MimiiError(f"{path}: holds samples that are not finite numbers; replace it or leave it out")
-    return np.ascontiguousarray(sound[:, settings.channel if sound.shape[1] > 1 else 0])
+    if channel == "mean":
+        return sound.mean(axis=1)
+    return np.ascontiguousarray(sound[:, channel if there > 1 else 0])
 
 
 def state(path: Path) -> tuple[str, int, int, int]:
@@ -159,7 +162,8 @@ def split(table: pd.DataFrame, seeds: Iterable[int], settings: Split | None = No
     """Draw the training and test clips of every machine ID, once per seed (§5).
 
     The test set takes min(150, half of the normals) normal and min(150, all) abnormal clips; the other
-    normal clips train. An abnormal clip never trains; abnormal clips beyond 150 are left out.
+    normal clips train. An abnormal clip never trains; abnormal clips beyond 150 are left out. A balanced test set
+    leaves clips of the larger class out; the training set stays the same.
 
     Parameters
     ----------
@@ -181,7 +185,9 @@ def split(table: pd.DataFrame, seeds: Iterable[int], settings: Split | None = No
             normal = random.permutation(np.sort(one.path[one.label == "normal"].to_numpy()))
             abnormal = random.permutation(np.sort(one.path[one.label == "abnormal"].to_numpy()))
             n_test = min(settings.test_clips, len(normal) // 2)
-            test = [*normal[:n_test], *abnormal[: settings.test_clips]]
+            abnormal = abnormal[: settings.test_clips]
+            each = min(n_test, len(abnormal)) if settings.balanced else max(n_test, len(abnormal))
+            test = [*normal[:n_test][:each], *abnormal[:each]]
             rows += [(seed, path, "train") for path in sorted(normal[n_test:])]
             rows += [(seed, path, "test") for path in sorted(test)]
     return pd.DataFrame(rows, columns=["seed", "path", "role"])
@@ -234,9 +240,9 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     return here[["seed", "path", "role"]].reset_index(drop=True)
 
 
-def not_evaluable(table: pd.DataFrame, splits: pd.DataFrame, settings: Split | None = None) -> dict[str, str]:
+def not_evaluable(table: pd.DataFrame, splits: pd.DataFrame, settings: Settings | None = None) -> dict[str, str]:
     """Return the machine IDs that cannot be evaluated, each with the reason."""
-    settings = settings or Split()
+    needed = (settings or Settings()).min_train_clips
     reasons = {}
     role = splits.merge(table, on="path")
     for machine_id in table.id.unique():
@@ -250,8 +256,8 @@ def not_evaluable(table: pd.DataFrame, splits: pd.DataFrame, settings: Split | N
             reasons[machine_id] = "not named in the splits"
         elif abnormal == 0:
             reasons[machine_id] = "no abnormal clip to test on"
-        elif train < settings.min_train_clips:
-            reasons[machine_id] = f"too few clips: {train} left to train on, at least {settings.min_train_clips} needed"
+        elif train < needed:
+            reasons[machine_id] = f"too few clips: {train} left to train on, at least {needed} needed"
         elif normal == 0:
             reasons[machine_id] = "no normal clip to test on"
     return reasons

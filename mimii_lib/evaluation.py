@@ -1,12 +1,16 @@
 """§3 and §6: patch scores → clip scores → AUC."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import roc_auc_score
 
-from mimii_lib import paper
+from mimii_lib import extractors, paper
 from mimii_lib.errors import MimiiError
+from mimii_lib.settings import Evaluation
 
 
 def anomaly_scores(normality: ArrayLike) -> NDArray[np.float64]:
@@ -14,18 +18,29 @@ def anomaly_scores(normality: ArrayLike) -> NDArray[np.float64]:
     return -np.asarray(normality, np.float64)
 
 
-def mean_pooling(patch_scores: ArrayLike) -> NDArray[np.float64]:
-    """Return a clip's anomaly score: the mean over its patches (Eq. 1).
+def pool(patch_scores: ArrayLike, settings: Evaluation | None = None) -> NDArray[np.float64]:
+    """Return a clip's anomaly score: by default the mean over its patches (Eq. 1).
 
     Parameters
     ----------
     patch_scores : array of shape (..., patches)
+    settings
+        `pooling` is mean, max, or weighted_rank: the mean of the scores in falling order, weighted by 1, r, r², …
+        with r the `rank_weight`. It is the maximum for r = 0 and the mean for r = 1 (global weighted rank pooling,
+        Kolesnikov and Lampert, 2016).
 
     Returns
     -------
     array of shape (...)
     """
-    return np.asarray(patch_scores, np.float64).mean(axis=-1)
+    settings = settings or Evaluation()
+    scores = np.asarray(patch_scores, np.float64)
+    if settings.pooling == "mean":
+        return scores.mean(axis=-1)
+    if settings.pooling == "max":
+        return scores.max(axis=-1)
+    weights = settings.rank_weight ** np.arange(scores.shape[-1])
+    return -np.sort(-scores, axis=-1) @ (weights / weights.sum())
 
 
 def auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
@@ -68,6 +83,73 @@ def standard_error(area: float, n_normal: int, n_abnormal: int) -> float:
     return float(np.sqrt(variance))
 
 
+@dataclass(frozen=True)
+class Tested:
+    """The scores of the clips that one detector with one seed was tested on.
+
+    Attributes
+    ----------
+    unit
+        The machine type and ID.
+    clips : array of shape (clips,)
+        A name for each clip, the same wherever the clip is tested.
+    anomalous : boolean array of shape (clips,)
+    scores : array of shape (clips,)
+        Anomaly scores.
+    """
+
+    unit: str
+    clips: NDArray[np.str_]
+    anomalous: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+
+def auc_difference(
+    before: Sequence[Tested], after: Sequence[Tested], draws: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return how much the mean AUC changes from `before` to `after`, with a 95 % interval.
+
+    Clips are drawn again with replacement, normal and abnormal ones apart and each machine ID for itself. A clip
+    that is drawn is drawn for every detector, every seed and both sides: what it shares between them is not counted
+    as if it were independent. The interval says how the difference would vary on other clips of the same machine IDs;
+    it says nothing about other machines.
+
+    Returns
+    -------
+    difference, low, high
+        Of the AUC in [0, 1], the percentile interval of the `draws`.
+    """
+    random = np.random.default_rng(seed)
+    counts: dict[tuple[str, bool], dict[str, NDArray[np.int64]]] = {}
+    for unit in sorted({each.unit for each in [*before, *after]}):
+        for label in (False, True):
+            both = [each for each in [*before, *after] if each.unit == unit]
+            names = sorted(set(np.concatenate([each.clips[each.anomalous == label] for each in both])))
+            drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+            counts[unit, label] = dict(zip(names, drawn.T, strict=True))
+
+    def means(side: Sequence[Tested]) -> tuple[float, NDArray[np.float64]]:
+        areas = [auc(each.anomalous, each.scores) for each in side]
+        return float(np.mean(areas)), np.nanmean([_resampled(each, counts) for each in side], axis=0)
+
+    (start, start_drawn), (end, end_drawn) = means(before), means(after)
+    low, high = np.nanpercentile(end_drawn - start_drawn, [2.5, 97.5])
+    return end - start, float(low), float(high)
+
+
+def _resampled(tested: Tested, counts: dict[tuple[str, bool], dict[str, NDArray[np.int64]]]) -> NDArray[np.float64]:
+    """Return the AUC with each clip counted as often as it was drawn: (draws,), NaN where a class was not drawn."""
+    normal, abnormal = (
+        np.stack([counts[tested.unit, label][name] for name in tested.clips[tested.anomalous == label]])
+        for label in (False, True)
+    )
+    difference = tested.scores[tested.anomalous][:, None] - tested.scores[~tested.anomalous]
+    right = (np.sign(difference) + 1) / 2
+    pairs = abnormal.sum(axis=0) * normal.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.einsum("ad,an,nd->d", abnormal, right, normal, optimize=True) / pairs
+
+
 def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
     """Return AUCs in the shape of the paper's Table 1.
 
@@ -89,7 +171,10 @@ def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
     published = paper.table_1()
     detectors = dict(paper.DETECTORS) | dict(paper.AUTOENCODERS)
     rows = areas.assign(
-        features=[paper.NO_FEATURES if pd.isna(name) else names.get(name, name) for name in areas.extractor],
+        features=[
+            paper.NO_FEATURES if pd.isna(name) else names.get(name) or extractors.get(name).title
+            for name in areas.extractor
+        ],
         detector=areas.detector.map(detectors),
     )
     mean = rows.groupby(["features", "detector", "machine", "id"]).auc.mean().unstack(["machine", "id"]) * 100

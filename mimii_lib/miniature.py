@@ -14,6 +14,7 @@ The random generators of a clip are seeded by its name, so that no clip depends 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -492,4 +493,5 @@ def make(
         sound = _circle(clip(*name, snr=snr, seed=seed), channels)
         with replacing(path) as part:
             soundfile.write(part, sound, SAMPLE_RATE, subtype="PCM_16")
-    (dest / CLAIM).replace(dest / MARKER)
+    with suppress(FileNotFoundError):  # where another process made the same at the same time and was first
+        (dest / CLAIM).replace(dest / MARKER)

@@ -11,6 +11,9 @@ from types import MappingProxyType
 
 import pandas as pd
 
+SNRS = (-6, 0, 6)
+"""Signal-to-noise ratios of MIMII's recordings, in dB."""
+
 MACHINES = ("fan", "pump", "slider", "valve")
 """Machine types, in the paper's order (§4)."""
 

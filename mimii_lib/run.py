@@ -8,10 +8,13 @@ notebooks will ask for.
 import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,20 +22,24 @@ import pandas as pd
 from joblib import hash as joblib_hash
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline, make_pipeline
+from threadpoolctl import threadpool_limits
+from torch import get_num_threads
 from tqdm import tqdm
 
 from mimii_lib import (
     autoencoders,
     dataset,
     detectors,
+    engines,
     evaluation,
     extractors,
     imaging,
     miniature,
+    packaged,
     paper,
     provenance,
 )
-from mimii_lib import weights as weights_room
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.settings import Profile, Settings, as_json, load_profile, several, with_parameters
 from mimii_lib.store import Store, file_digest
@@ -64,6 +71,8 @@ class Run:
         One or several, as a list or as a text with blanks or commas between.
     weights
         Folder of weight files ``<extractor>.pt``.
+    settings
+        Settings by name, as ``{"imaging.hop": 512}`` or as a text: ``imaging.hop=512 split.balanced=true``.
     splits
         A CSV of splits (seed, path, role) to use instead of drawing them.
     cache
@@ -87,6 +96,7 @@ class Run:
         detectors: Any = None,
         seeds: Any = None,
         weights: str | Path | None = None,
+        settings: Any = None,
         splits: str | Path | None = None,
         cache: Path | None = None,
     ):
@@ -102,11 +112,29 @@ class Run:
             detectors=detectors,
             seeds=seeds,
             weights=weights,
+            settings=settings,
         )
+        self._start(None if splits is None else Path(splits), Store(cache))
+
+    def _start(self, splits_file: Path | None, store: Store) -> None:
         self.settings: Settings = self.profile.settings
+        self._weights = self._find_weights()
+        self.engine = engines.choose(self.settings.features)
         self.data = self._data_folder()
-        self._splits_file = None if splits is None else Path(splits)
-        self.store = Store(cache)
+        self._splits_file = splits_file
+        self.store = store
+        # Standardised features are as large as all others together: two seeds' are kept for the detectors to share.
+        self._prepared = lru_cache(maxsize=2)(self._prepare)
+        self._limits = lru_cache(self._training_limits)
+        self._identity = lru_cache(self._list_digest)
+        self._lock = Lock()
+
+    def instead(self, **parameters: Any) -> "Run":
+        """Return the same run with some of the parameters of :class:`Run` in the place of its own."""
+        other = copy(self)
+        other.__dict__ = {"machine": self.machine, "profile": with_parameters(self.profile, **parameters)}
+        other._start(self._splits_file, self.store)
+        return other
 
     def _data_folder(self) -> Path:
         wanted, size = self.profile.recordings, self.profile.miniature
@@ -134,7 +162,7 @@ class Run:
     @cached_property
     def skipped(self) -> dict[str, str]:
         """Machine IDs that cannot be evaluated, with the reason."""
-        return dataset.not_evaluable(self.clips, self.splits, self.settings.split)
+        return dataset.not_evaluable(self.clips, self.splits, self.settings)
 
     @property
     def ids(self) -> list[str]:
@@ -155,18 +183,24 @@ class Run:
 
     def of(self, machine_id: str) -> pd.DataFrame:
         """Return the clips of one machine ID; a clip's index is its row in that ID's arrays."""
-        table = self.clips[self.clips.id == machine_id]
-        if table.empty:
-            raise one_of("machine ID", machine_id, self.clips.id.unique())
-        return table.reset_index(drop=True)
+        if machine_id not in self._clips_of:
+            raise one_of("machine ID", machine_id, self._clips_of)
+        return self._clips_of[machine_id]
+
+    @cached_property
+    def _clips_of(self) -> dict[str, pd.DataFrame]:
+        return {str(name): table.reset_index(drop=True) for name, table in self.clips.groupby("id")}
 
     def members(self, machine_id: str, seed: int, role: str) -> pd.DataFrame:
         """Return the training or test clips of one machine ID: rows of :meth:`of`."""
-        table = self.of(machine_id)
-        here = self.splits[(self.splits.seed == seed) & (self.splits.role == role)]
-        if here.empty:
+        if (seed, role) not in self._paths_of:
             raise one_of("seed", seed, self.profile.seeds)
-        return table[table.path.isin(here.path)]
+        table = self.of(machine_id)
+        return table[table.path.isin(self._paths_of[seed, role])]
+
+    @cached_property
+    def _paths_of(self) -> dict[tuple[int, str], set[str]]:
+        return {(seed, role): set(table.path) for (seed, role), table in self.splits.groupby(["seed", "role"])}
 
     # The stages
 
@@ -178,7 +212,7 @@ class Run:
         """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB."""
         return self.store.get(
             "spectrograms",
-            self._imaging_key(machine_id),
+            self._spectrogram_key(machine_id),
             lambda: np.stack(
                 [
                     imaging.log_mel(self.waveform(path), self.settings.imaging)
@@ -189,9 +223,23 @@ class Run:
             imaging,
         )
 
-    def patches(self, machine_id: str) -> NDArray[np.uint8]:
-        """Return the patches of a machine ID: (clips, patches, n_mels, patch_frames), colour map entries."""
-        return np.stack([imaging.patches(each, self.settings.imaging) for each in self.spectrograms(machine_id)])
+    def patches(self, machine_id: str, seed: int | None = None) -> NDArray[np.uint8]:
+        """Return the patches of a machine ID: (clips, patches, n_mels, patch_frames), colour map entries.
+
+        The seed, by default the first one, matters only where `scaling` is training.
+        """
+        limits = self._limits(machine_id, seed)
+        return np.stack(
+            [imaging.patches(each, self.settings.imaging, limits) for each in self.spectrograms(machine_id)]
+        )
+
+    def _training_limits(self, machine_id: str, seed: int | None) -> tuple[float, float] | None:
+        """Return the lowest and highest decibels of the training clips, where pictures are scaled by them."""
+        if self.settings.imaging.scaling != "training":
+            return None
+        train = self.members(machine_id, self.profile.seeds[0] if seed is None else seed, "train").index
+        spectrograms = self.spectrograms(machine_id)[train]
+        return float(spectrograms.min()), float(spectrograms.max())
 
     def weights(self, extractor: str) -> Weights:
         """Return the pretrained weights of an extractor, or raise with the reason and the remedy."""
@@ -202,12 +250,12 @@ class Run:
             raise found
         return found
 
-    @cached_property
-    def _weights(self) -> dict[str, Weights | WeightsNotFound]:
+    def _find_weights(self) -> dict[str, Weights | WeightsNotFound]:
+        """Look for the weights of every extractor, once and before anything else."""
         found: dict[str, Weights | WeightsNotFound] = {}
         for name in self.profile.extractors:
             try:
-                found[name] = find_weights(name, self.profile.weights)
+                found[name] = find_weights(name, self.profile.weights, self.profile.weight_sources)
             except WeightsNotFound as error:
                 found[name] = error
         return found
@@ -232,61 +280,81 @@ class Run:
     def _reachable(self) -> list[str]:
         return [name for name in self.profile.extractors if name not in self.not_run]
 
-    def features(self, machine_id: str, extractor: str) -> NDArray[np.float32]:
-        """Return the features of a machine ID by one network: (clips, patches, dimension)."""
+    def features(self, machine_id: str, extractor: str, seed: int | None = None) -> NDArray[np.float32]:
+        """Return the features of a machine ID by one network: (clips, patches, dimension).
+
+        The seed, by default the first one, matters only where `scaling` is training.
+        """
 
         def compute() -> NDArray[np.float32]:
-            patches = self.patches(machine_id)
+            patches = self.patches(machine_id, seed)
             flat = patches.reshape(-1, *patches.shape[2:])
-            found = extractors.extract(flat, self.weights(extractor), self.settings.imaging)
+            found = engines.extract(flat, self.weights(extractor), self.settings.imaging, self.settings.features)
             return found.reshape(*patches.shape[:2], -1)
 
-        return self.store.get(
-            "features",
-            self._imaging_key(machine_id) | self._extractor_key(extractor),
-            compute,
-            dataset,
-            imaging,
-            extractors,
-            weights_room,
-        )
+        key = self._imaging_key(machine_id, seed) | self._extractor_key(extractor)
+        return self.store.get("features", key, compute, dataset, imaging, extractors, packaged, engines)
 
     def detector(self, detector: str, seed: int) -> Any:
         """Return a detector or auto-encoder that is not fitted yet, with this run's settings."""
         if detector in paper.AUTOENCODERS:
             return autoencoders.make(detector, self.settings.autoencoders, self.settings.imaging, seed)
-        return detectors.standardised(detectors.make(detector, self.settings.detectors, seed))
+        front = detectors.prepared(self.settings.detectors, seed)
+        return make_pipeline(
+            *(step for _, step in front.steps), detectors.make(detector, self.settings.detectors, seed)
+        )
 
-    def inputs(self, machine_id: str, extractor: str | None, clips: pd.DataFrame) -> NDArray[Any]:
+    def inputs(
+        self, machine_id: str, extractor: str | None, clips: pd.DataFrame, seed: int | None = None
+    ) -> NDArray[Any]:
         """Return what a detector sees of some clips of :meth:`of`, patch by patch.
 
         (clips x patches, dimension) features of an extractor, or where `extractor` is None
-        (clips x patches, n_mels, patch_frames) patches, which the auto-encoders take.
+        (clips x patches, n_mels x patch_frames) pictures, which the auto-encoders take.
         """
         if extractor is None:
-            per_clip: NDArray[Any] = self.patches(machine_id)[clips.index]
-        else:
-            per_clip = self.features(machine_id, extractor)[clips.index].astype(np.float64)
-        return per_clip.reshape(-1, *per_clip.shape[2:])
+            pictures = self.patches(machine_id, seed)[clips.index]
+            return pictures.reshape(len(clips) * pictures.shape[1], -1)
+        features = self.features(machine_id, extractor, seed)[clips.index]
+        return features.reshape(-1, features.shape[-1])
+
+    def _prepare(
+        self, machine_id: str, extractor: str, seed: int
+    ) -> tuple[Pipeline, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the fitted standardisation (and PCA), and what it makes of training and test patches."""
+        train, test = (
+            self.inputs(machine_id, extractor, self.members(machine_id, seed, role), seed) for role in ("train", "test")
+        )
+        if self.settings.detectors.pca > min(train.shape):
+            raise MimiiError(
+                f"detectors.pca: found {self.settings.detectors.pca}, expected at most {min(train.shape)}: "
+                f"{self.machine} {machine_id} has {train.shape[0]} training patches of {train.shape[1]} features"
+            )
+        front = detectors.prepared(self.settings.detectors, seed).fit(train)
+        return front, front.transform(train), front.transform(test)
 
     def fit(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> Any:
-        """Return a detector fitted on the training clips of a machine ID.
+        """Return a detector fitted on the training clips of a machine ID, as it takes :meth:`inputs`.
 
         A trained auto-encoder is kept; the others are fitted again, which is cheaper than keeping them.
         """
-        if extractor is None:
-            return self.store.get(
-                "auto-encoders",
-                self._fit_key(machine_id, extractor, detector, seed),
-                lambda: self._fit(machine_id, extractor, detector, seed),
-                dataset,
-                imaging,
-                autoencoders,
-            )
-        return self._fit(machine_id, extractor, detector, seed)
+        if extractor is not None:
+            with self._lock:
+                front, train, _ = self._prepared(machine_id, extractor, seed)
+            steps = [*(step for _, step in front.steps), self._fitted(machine_id, detector, train, seed)]
+            return make_pipeline(*steps)
+        train = self.members(machine_id, seed, "train")
+        return self.store.get(
+            "auto-encoders",
+            self._fit_key(machine_id, extractor, detector, seed),
+            lambda: self.detector(detector, seed).fit(self.inputs(machine_id, None, train, seed)),
+            dataset,
+            imaging,
+            autoencoders,
+        )
 
-    def _fit(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> Any:
-        train = self.inputs(machine_id, extractor, self.members(machine_id, seed, "train"))
+    def _fitted(self, machine_id: str, detector: str, train: NDArray[np.float64], seed: int) -> Any:
+        """Return a detector of prepared features, fitted."""
         components = self.settings.detectors.n_components
         if detector in ("gmm", "b-gmm") and len(train) < components:
             raise MimiiError(
@@ -296,20 +364,58 @@ class Run:
         with warnings.catch_warnings():
             # The paper's iteration limit ends a fit early on purpose, and identical patches make k-means warn.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return self.detector(detector, seed).fit(train)
+            return detectors.make(detector, self.settings.detectors, seed).fit(train)
 
     def scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
         """Return the anomaly scores of the test clips, row by row of ``members(…, "test")``: (clips, patches)."""
-        test = self.members(machine_id, seed, "test")
+        clips = self.members(machine_id, seed, "test")
 
         def compute() -> NDArray[np.float64]:
-            fitted = self.fit(machine_id, extractor, detector, seed)
-            normality = fitted.score_samples(self.inputs(machine_id, extractor, test))
-            return evaluation.anomaly_scores(normality).reshape(len(test), -1)
+            if extractor is None:
+                fitted = self.fit(machine_id, None, detector, seed)
+                test: NDArray[Any] = self.inputs(machine_id, None, clips, seed)
+            else:
+                with self._lock:
+                    _, train, test = self._prepared(machine_id, extractor, seed)
+                fitted = self._fitted(machine_id, detector, train, seed)
+            return evaluation.anomaly_scores(fitted.score_samples(test)).reshape(len(clips), -1)
 
-        key = self._fit_key(machine_id, extractor, detector, seed) | {"test": joblib_hash(list(test.path))}
-        rooms = [autoencoders] if extractor is None else [extractors, weights_room, detectors]
-        return self.store.get("scores", key, compute, dataset, imaging, evaluation, *rooms)
+        key = self._fit_key(machine_id, extractor, detector, seed) | {"test": joblib_hash(list(clips.path))}
+        rooms = [autoencoders] if extractor is None else [extractors, packaged, engines, detectors]
+        return self.store.get("scores", key, compute, dataset, imaging, *rooms)
+
+    def clip_scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> evaluation.Tested:
+        """Return the test clips with one anomaly score each."""
+        clips = self.members(machine_id, seed, "test")
+        return evaluation.Tested(
+            f"{self.machine} {machine_id}",
+            clips.path.str.split("/").str[-2:].str.join("/").to_numpy(str),
+            (clips.label == "abnormal").to_numpy(),
+            evaluation.pool(self.scores(machine_id, extractor, detector, seed), self.settings.evaluation),
+        )
+
+    def compute(self, cells: Sequence[tuple[str, str | None, str, int]]) -> None:
+        """Compute and keep the scores of machine ID, extractor, detector and seed, as many at once as there are cores.
+
+        Features come first: an extractor takes all cores for itself, and so does an auto-encoder.
+        """
+        features = {(machine_id, name, seed): None for machine_id, name, _, seed in cells if name is not None}
+        for machine_id, name, seed in features:
+            self.features(machine_id, name, seed)
+        # All detectors of a seed in a row: they share the prepared features.
+        classical = sorted((cell for cell in cells if cell[1] is not None), key=lambda cell: (*cell[:2], cell[3]))
+        others = [cell for cell in cells if cell[1] is None]
+        with tqdm(total=len(cells), desc=self.machine, unit="AUC", disable=None) as progress:
+            # A worker computes on one thread. OpenMP counts threads for each worker, BLAS for all: both are told.
+            with (
+                threadpool_limits(limits=1),
+                ThreadPoolExecutor(get_num_threads(), initializer=threadpool_limits, initargs=(1,)) as workers,
+            ):
+                for _ in workers.map(lambda cell: self.scores(*cell), classical):
+                    progress.update()
+            for cell in others:
+                self.scores(*cell)
+                progress.update()
 
     # The results
 
@@ -331,6 +437,11 @@ class Run:
         """How far the auto-encoders are trained, for a reader."""
         epochs, n_seeds = self.settings.autoencoders.epochs, len(self.seeds("lenet-dcae"))
         return f"{epochs} epoch{'s' * (epochs > 1)}, {n_seeds} seed{'s' * (n_seeds > 1)}"
+
+    @property
+    def _trainer(self) -> engines.Engine:
+        """What trains the auto-encoders."""
+        return autoencoders.engine(self.settings.autoencoders)
 
     @property
     def baselines(self) -> list[str]:
@@ -367,17 +478,15 @@ class Run:
             for extractor, detector in (self.rows() if rows is None else rows)
             for seed in (self.seeds(detector) if seeds is None else seeds)
         ]
-        progress = tqdm(cells, desc=self.machine, unit="AUC", disable=None)
-        return pd.DataFrame(list(self._auc_rows(progress)), columns=columns)
+        self.compute(cells)
+        return pd.DataFrame(list(self._auc_rows(cells)), columns=columns)
 
-    def _auc_rows(self, cells: Any) -> Iterator[tuple[Any, ...]]:
+    def _auc_rows(self, cells: Sequence[tuple[str, str | None, str, int]]) -> Iterator[tuple[Any, ...]]:
         for machine_id, extractor, detector, seed in cells:
-            test = self.members(machine_id, seed, "test")
-            anomalous = (test.label == "abnormal").to_numpy()
-            scores = evaluation.mean_pooling(self.scores(machine_id, extractor, detector, seed))
-            area = evaluation.auc(anomalous, scores)
+            tested = self.clip_scores(machine_id, extractor, detector, seed)
+            area = evaluation.auc(tested.anomalous, tested.scores)
             n_train = len(self.members(machine_id, seed, "train"))
-            counts = (n_train, int((~anomalous).sum()), int(anomalous.sum()))
+            counts = (n_train, int((~tested.anomalous).sum()), int(tested.anomalous.sum()))
             yield (self.machine, machine_id, extractor, detector, seed, area, *counts)
 
     def with_provenance(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -389,7 +498,7 @@ class Run:
             snr=self.profile.snr,
             weights_source=table.extractor.map({name: found.source for name, found in self._found.items()}),
             weights_sha256=table.extractor.map({name: found.sha256 for name, found in self._found.items()}),
-            precision=self.settings.features.precision,
+            engine=[str(self._trainer if pd.isna(name) else self.engine) for name in table.extractor],
             profile=self.profile.name,
             settings=as_json(self.settings),
             **provenance.describe(),
@@ -397,7 +506,7 @@ class Run:
 
     # Keys
 
-    def _identity(self, machine_id: str) -> str:
+    def _list_digest(self, machine_id: str) -> str:
         """Return the sha256 of the list of a machine ID's clips, as sha256sum prints it."""
         paths = [self.data / path for path in self.of(machine_id).path]
         # Contents are read once and remembered for a file that has not been touched since.
@@ -408,24 +517,28 @@ class Run:
         lines = [f"{digest}  {path}\n" for path, digest in zip(self.of(machine_id).path, digests, strict=True)]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def _imaging_key(self, machine_id: str) -> dict[str, Any]:
-        return {
-            "machine": self.machine,
-            "id": machine_id,
-            "clips": self._identity(machine_id),
-            "imaging": asdict(self.settings.imaging),
-        }
+    def _spectrogram_key(self, machine_id: str) -> dict[str, Any]:
+        stated = {name: getattr(self.settings.imaging, name) for name in imaging.OF_THE_SPECTROGRAM}
+        clips = self._identity(machine_id)
+        return {"machine": self.machine, "id": machine_id, "clips": clips, "spectrogram": stated}
+
+    def _imaging_key(self, machine_id: str, seed: int | None) -> dict[str, Any]:
+        key = self._spectrogram_key(machine_id) | {"imaging": asdict(self.settings.imaging)}
+        limits = self._limits(machine_id, seed)
+        return key if limits is None else key | {"limits": limits}
 
     def _extractor_key(self, extractor: str) -> dict[str, Any]:
-        found = self.weights(extractor)
-        return {"extractor": extractor, "weights": found.sha256, "features": asdict(self.settings.features)}
+        key = {"extractor": extractor, "weights": self.weights(extractor).sha256, "engine": str(self.engine)}
+        variant = extractors.get(extractor).variant
+        return key if variant is None else key | {variant: getattr(self.settings.features, variant)}
 
     def _fit_key(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> dict[str, Any]:
         parameters = self.detector(detector, seed).get_params().items()
         plain = {name: value for name, value in parameters if isinstance(value, (str, int, float, type(None)))}
+        plain.pop("kde__memory", None)  # changes no score
         train = self.members(machine_id, seed, "train").path
         key = {"detector": detector, "parameters": plain, "train": joblib_hash(list(train))}
-        key |= self._imaging_key(machine_id)
+        key |= self._imaging_key(machine_id, seed)
         return key if extractor is None else key | self._extractor_key(extractor)
 
     def _repr_html_(self) -> str:
@@ -440,7 +553,7 @@ def facts(runs: Sequence[Run]) -> str:
         "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
         "Data": f"{KINDS[first.kind]}, {first.profile.snr} dB".replace("-", "−"),
         "Weights": ", ".join(used) or "none could be reached",
-        "Precision": first.settings.features.precision,
+        "Engine": str(first.engine),
         "Seeds": ", ".join(map(str, first.profile.seeds)),
         "Auto-encoders": first.training if first.baselines else "not run",
         "Profile": first.profile.name,

@@ -8,7 +8,9 @@ what differs from the defaults.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,15 +19,16 @@ import yaml
 
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError, one_of
+from mimii_lib.extractors import EXTRACTORS
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: profiles are looked up, and a profile's own relative paths start, here."""
 
-EXTRACTORS = (*paper.EXTRACTORS, "efficientnet_lite0")
-"""Names of the feature extractors: the paper's, and one beyond it."""
-
 DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS)
 """Names of the detectors and the auto-encoders, in the order of Table 1."""
+
+MAY_BE_ZERO = ("rank_weight", "reg_covar", "tol")
+"""Settings that may be 0 although their default is not."""
 
 
 def stated(value: Any, where: str, choices: tuple[Any, ...] = ()) -> Any:
@@ -43,6 +46,11 @@ class Split:
     """Which clips train and which test (§5); redrawn for every seed."""
 
     test_clips: int = stated(150, "§5: 150 normal clips are left out, as many abnormal ones added")
+    balanced: bool = chosen(
+        False,
+        "most IDs have fewer than 150 abnormal clips; True leaves normal test clips out until both are as many",
+        (False, True),
+    )
     min_train_clips: int = chosen(5, "80 mixture components need 80 patches; a clip gives 18")
 
 
@@ -52,41 +60,75 @@ class Imaging:
 
     sample_rate: int = stated(16_000, "§4, in Hz")
     seconds: int = stated(10, "§4: length of a clip")
-    channel: int = chosen(0, "§4 says single-channel, the files have 8; DCASE 2020 took the first", tuple(range(8)))
+    channel: int | str = chosen(
+        0, "§4 says single-channel, the files have 8; DCASE 2020 took the first", (*range(8), "mean")
+    )
     n_mels: int = stated(64, "§5: Mel bands")
     window: int = stated(1024, "§5: Hann window, in samples")
-    hop: int = stated(256, "§5: hop length, in samples")
+    hop: int = stated(256, "§5: hop length, in samples; 512 would fit its “2 s” and “1 s”")
     pad_mode: Literal["constant", "reflect"] = chosen(
         "constant", "librosa's default: centred frames, padded with zeros", ("constant", "reflect")
     )
-    top_db: float = chosen(80.0, "librosa's default; the reference is the clip's maximum")
+    db_reference: str = chosen(
+        "clip", "0 dB is the clip's maximum; fixed: a mel power of 1, librosa's own default", ("clip", "fixed")
+    )
+    top_db: float = chosen(80.0, "librosa's default, below the clip's maximum")
+    scaling: str = chosen(
+        "clip",
+        "decibels to [0, 1] between the clip's minimum and maximum; range: from -80 to 0 dB; patch: between each "
+        "patch's own; training: between the training clips' minimum and maximum",
+        ("clip", "range", "patch", "training"),
+    )
+    origin: str = chosen(
+        "lower", "low frequencies at the bottom, as in Figure 2; upper: at the top", ("lower", "upper")
+    )
     patch_frames: int = stated(64, "§5: frames in a patch")
     patch_offset: int = stated(32, "§5: frames between the starts of two patches")
     colormap: str = stated("viridis", "§5", ("viridis", "gray", "magma"))
     image_size: int = stated(224, "§5: pixels a side, for the extractor")
+    interpolation: str = chosen(
+        "bilinear", "torchvision's default; pixel centres, not corners, are aligned", ("bilinear",)
+    )
 
     @property
     def samples(self) -> int:
         """Samples in a clip."""
         return self.sample_rate * self.seconds
 
+    @property
+    def patches(self) -> int:
+        """Patches of a clip: 18 at the paper's settings."""
+        frames = 1 + self.samples // self.hop
+        return max(0, (frames - self.patch_frames) // self.patch_offset + 1)
+
 
 @dataclass(frozen=True)
 class Features:
     """How the extractors compute (§5.1)."""
 
-    precision: str = chosen("float32", "the paper does not say", ("float32",))
+    alexnet_relu: bool = chosen(True, "AlexNet's last layer but one is read after its ReLU", (True, False))
+    precision: str = chosen(
+        "float32",
+        "the paper does not say; bfloat16 is faster, but moves features by 2 % and, on few clips, AUCs by points",
+        ("float32", "bfloat16"),
+    )
+    engine: str = chosen("auto", "the fastest that is installed; it is recorded", ("auto", "openvino", "torch"))
 
 
 @dataclass(frozen=True)
 class Detectors:
     """The five detectors (§5.2), fitted on standardised features."""
 
+    variance_floor: float = chosen(
+        0.0, "plain standardisation; above 0: no feature's variance counts as less than this share of their mean"
+    )
+    pca: int = chosen(0, "no reduction; §6 says its findings also hold at equal dimension by PCA")
     n_components: int = stated(80, "§5.2: mixture components, diagonal covariances")
     max_iter: int = stated(150, "§5.2: limit of EM iterations")
     init_params: str = stated("kmeans", "§5.2", ("kmeans", "k-means++", "random"))
+    n_init: int = chosen(1, "scikit-learn's default: one start")
     reg_covar: float = chosen(1e-6, "scikit-learn's default; fitted in float64")
-    tol: float = chosen(1e-3, "scikit-learn's default; one start")
+    tol: float = chosen(1e-3, "scikit-learn's default")
     weight_prior: str = chosen(
         "dirichlet_process",
         "scikit-learn's default for the Bayesian mixture",
@@ -97,16 +139,30 @@ class Detectors:
     kernel: str = chosen("rbf", "scikit-learn's default", ("rbf", "linear"))
     gamma: str = chosen("scale", "scikit-learn's default", ("scale", "auto"))
     bandwidth: float = stated(0.1, "§5.2: Gaussian kernel; we keep the log of the density")
+    memory: int = chosen(256, "MiB that the kernel density may fill with distances; changes no score")
 
 
 @dataclass(frozen=True)
 class Autoencoders:
     """The convolutional auto-encoders (§5.2), trained on the 64 x 64 pictures."""
 
+    channels: int = chosen(3, "“the Mel-spectrogram images”: RGB; 1: the scaled decibels themselves", (3, 1))
     epochs: int = stated(80, "§5.2")
     batch_size: int = stated(128, "§5.2")
     learning_rate: float = stated(1e-4, "§5.2: Adam; the text extraction lost the minus sign")
     seeds: tuple[int, ...] | None = chosen(None, "None: every seed of the run; fewer where time is short")
+    precision: str = chosen("float32", "the paper does not say; bfloat16 is opted into", ("float32", "bfloat16"))
+    device: str = chosen("auto", "a GPU where there is one", ("auto", "cpu", "cuda"))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """From the scores of a clip's patches to the clip's score (§3)."""
+
+    pooling: str = stated("mean", "§3, Equation 1, of log scores", ("mean", "max", "weighted_rank"))
+    rank_weight: float = chosen(
+        0.8, "weighted_rank: each patch weighs this much of the next more anomalous one; about five of 18 decide"
+    )
 
 
 @dataclass(frozen=True)
@@ -118,6 +174,12 @@ class Settings:
     features: Features = field(default_factory=Features)
     detectors: Detectors = field(default_factory=Detectors)
     autoencoders: Autoencoders = field(default_factory=Autoencoders)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+    @property
+    def min_train_clips(self) -> int:
+        """Clips that a machine ID needs to train on: as many as give a patch per mixture component, or more."""
+        return max(self.split.min_train_clips, ceil(self.detectors.n_components / max(1, self.imaging.patches)))
 
 
 @dataclass(frozen=True)
@@ -127,6 +189,16 @@ class Miniature:
     normal: int = 32
     abnormal: int = 8
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """How much of a run the page on the open choices repeats for every alternative."""
+
+    ids: int = 1
+    """Machine IDs of each type: the first ones."""
+    seeds: int = 2
+    """Seeds: the first ones."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +220,11 @@ class Profile:
     extractors, detectors, seeds
         Rows of the table and the seeds that redraw the split.
     weights
-        A folder of weight files, looked into before other sources.
+        A folder of weight files.
+    weight_sources
+        Where weights are looked for, in this order: folder, torchvision, package.
+    sensitivity
+        How much of the run is repeated for every open choice.
     """
 
     name: str = "default"
@@ -161,6 +237,8 @@ class Profile:
     detectors: tuple[str, ...] = tuple(paper.DETECTORS)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     weights: Path | None = None
+    weight_sources: tuple[str, ...] = ("folder", "torchvision", "package")
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -214,10 +292,12 @@ def with_parameters(
     detectors: Any = None,
     seeds: Any = None,
     weights: str | Path | None = None,
+    settings: Any = None,
 ) -> Profile:
     """Return the profile with the parameters that are not None in the place of what it says.
 
-    Data that are named are taken as they are: no miniature is made in their place.
+    Data that are named are taken as they are: no miniature is made in their place. `settings` go by name, as a
+    text such as ``imaging.hop=512 split.balanced=true`` or as a mapping: ``{"imaging.hop": 512}``.
 
     Raises
     ------
@@ -234,6 +314,7 @@ def with_parameters(
         "weights": None if weights is None else Path(weights),
     }
     made = replace(profile, **{name: value for name, value in said.items() if value is not None})
+    made = replace(made, settings=_filled(made.settings, _nested(settings), "settings"))
     if data is not None:
         made = replace(made, miniature=None)
     if not isinstance(made.snr, int) or isinstance(made.snr, bool):
@@ -243,6 +324,28 @@ def with_parameters(
             if name not in known:
                 raise one_of(parameter, name, known)
     return made
+
+
+def _nested(said: Any) -> dict[str, Any]:
+    """Return settings that go by dotted names, in a mapping or a text, as a mapping of groups."""
+    if isinstance(said, str):
+        # A value may hold blanks and commas, as a list does: the next setting begins with the next name and its sign.
+        words = [word for word in re.split(r"[\s,]+(?=[^\s,=]+=)", said.strip(" ,\n\t")) if word]
+        said = dict(map(_name_and_value, words))
+    groups: dict[str, Any] = {}
+    for name, value in _mapping({} if said is None else said, "settings").items():
+        group, dot, item = str(name).partition(".")
+        values = _mapping({item: value} if dot else value, f"settings: {name}")
+        groups[group] = groups.get(group, {}) | dict(values)
+    return groups
+
+
+def _name_and_value(word: str) -> tuple[str, Any]:
+    name, sign, value = word.partition("=")
+    with suppress(yaml.YAMLError):
+        if sign and name == name.strip() and value == value.lstrip():
+            return name, yaml.safe_load(value)
+    raise MimiiError(f"settings: found {word!r}, expected name=value such as imaging.hop=512")
 
 
 def _mapping(said: Any, where: str) -> Mapping[str, Any]:
@@ -268,18 +371,29 @@ def _value(old: Any, value: Any, item: Field[Any], where: str) -> Any:
         old = old or Miniature()
     if is_dataclass(old):
         return None if value is None else _filled(old, value, where)
-    if item.name in ("seeds", "machines", "ids", "extractors", "detectors"):
-        return several(value, number=item.name == "seeds", parameter=where)
+    if isinstance(old, tuple) or (item.name in ("seeds", "ids") and not isinstance(old, int)):
+        found = several(value, number=item.name == "seeds", parameter=where)
+        if item.name == "weight_sources" and (wrong := set(found or ()) - set(old)):
+            raise one_of(where, wrong.pop(), old)
+        return found
     if item.name in ("data", "weights") and (value is None or isinstance(value, str)):
         return None if value is None else ROOT / Path(value).expanduser()
+    choices = item.metadata.get("choices")
+    if choices:
+        for choice in choices:
+            if value == choice and isinstance(value, bool) == isinstance(choice, bool):
+                return choice
+        raise one_of(where, value, choices)
     expected = (int, float) if isinstance(old, float) else type(old)
+    if isinstance(old, float) and isinstance(value, str):  # YAML takes 1e-4, without a dot, for a text
+        with suppress(ValueError):
+            value = float(value)
     if old is None or isinstance(value, bool) or not isinstance(value, expected):
         raise MimiiError(f"{where}: found {value!r}, expected {'a text' if old is None else f'a value like {old!r}'}")
-    choices = item.metadata.get("choices")
-    if choices and value not in choices:
-        raise one_of(where, value, choices)
-    if not isinstance(value, str) and item.name not in ("snr", "seed") and (value < 0 or (old and not value)):
-        raise MimiiError(f"{where}: found {value!r}, expected a number above 0, like {old!r}")
+    zero = item.name in MAY_BE_ZERO or not item.default
+    if not isinstance(value, str) and item.name != "snr" and (value < 0 or not (value or zero)):
+        expected_number = "0 or more" if zero else f"a number above 0, like {old!r}"
+        raise MimiiError(f"{where}: found {value!r}, expected {expected_number}")
     return type(old)(value)
 
 

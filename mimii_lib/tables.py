@@ -2,13 +2,17 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import fields
+from itertools import groupby
 
 import pandas as pd
 from IPython.display import HTML
 
-from mimii_lib import paper
-from mimii_lib.extractors import EXTRACTORS
+from mimii_lib import choices, paper
+from mimii_lib.choices import Effect, Point
+from mimii_lib.extractors import EXTRACTORS, get
 from mimii_lib.run import KINDS, Run
+from mimii_lib.settings import Settings, table
 
 pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
 
@@ -23,9 +27,8 @@ def name_of(row: tuple[str | None, str]) -> str:
 
 
 def extractor_name(extractor: str) -> str:
-    """Return an extractor's name in the paper, with the version that the paper leaves open."""
-    version = {"squeezenet1_0": " 1.0", "squeezenet1_1": " 1.1", "efficientnet_lite0": "EfficientNet-Lite0"}
-    return paper.EXTRACTORS.get(extractor, "") + version.get(extractor, "")
+    """Return an extractor's name for a reader."""
+    return get(extractor).title
 
 
 def _not_asked(run: Run) -> str:
@@ -78,6 +81,106 @@ def auc_table(areas: pd.DataFrame) -> pd.DataFrame:
     rows = [name_of(row) for row in zip(extractors, areas.detector, strict=True)]
     wide = areas.assign(row=rows).pivot_table(index="row", columns="id", values="auc", sort=False) * 100
     return wide.rename_axis(index=None, columns=None)
+
+
+# What the paper leaves open
+
+
+def signed(points: float) -> str:
+    """Return percentage points with their sign, to one decimal; 0 has none."""
+    return f"{points:+.1f}".replace("-", "−") if round(points, 1) else "0.0"
+
+
+def open_points(points: Sequence[Point]) -> HTML:
+    """List what the paper leaves open: what it says, what we took and why, what else can be taken."""
+    heads = ("point", "the paper says", "left open", "we took", "else")
+    rows = []
+    for point in points:
+        others = "; ".join(dict.fromkeys(each.name for each in point.alternatives)) or "–"
+        took = [html.escape(point.why)] if point.why else []
+        took += [f"<code>{html.escape(name)}</code>: {html.escape(why)}" for name, why in choices.reasons(point)]
+        words = (html.escape(each) for each in (point.says, point.open))
+        rows.append((f"{point.number}. {html.escape(point.title)}", *words, "<br>".join(took), html.escape(others)))
+    return _of_words("What the paper leaves open", heads, rows)
+
+
+def all_settings(settings: Settings) -> HTML:
+    """List every setting with its value and the place or the reason it comes from."""
+    heads = ("setting", "value", "from", "where or why")
+    rows = [
+        (f"<code>{group.name}.{name}</code>", *(html.escape(str(row[head])) for head in heads[1:]))
+        for group in fields(settings)
+        for name, row in table(getattr(settings, group.name)).iterrows()
+    ]
+    return _of_words("All settings", heads, rows)
+
+
+def effects(found: Sequence[Effect]) -> HTML:
+    """List what alternatives change; neighbours that were not run for one reason share a row."""
+    rows = []
+    for (number, reason), group in groupby(found, lambda each: (each.point.number, each.not_run)):
+        these = list(group)
+        point = f"{number}. {html.escape(these[0].point.title)}"
+        names = [html.escape(each.alternative.name) for each in these]
+        if reason:
+            rows.append((point, ", ".join(names), _not_run(reason)))
+        else:
+            rows += [(point, name, _difference(each)) for name, each in zip(names, these, strict=True)]
+    heads = ("point", "alternative", "AUC, points (95 % interval)")
+    return _of_words("Difference to the default", heads, rows)
+
+
+def at_equal_dimension(runs: Sequence[Run]) -> HTML:
+    """Show the networks' mean AUC with all features and reduced by PCA, and the difference to the first network."""
+    found = choices.at_equal_dimension(runs)
+    rows = []
+    for name in dict.fromkeys(each.extractor for each in found):
+        cells = []
+        for each in (each for each in found if each.extractor == name):
+            against = "" if name == found[0].extractor else f"<br>{_difference(each)}"
+            cells.append(_not_run(each.not_run) if each.not_run else f"{each.auc:.1f}{against}")
+        rows.append((extractor_name(name), *cells))
+    heads = ["network", *(f"{number} dimensions" if number else "all features" for number in choices.DIMENSIONS)]
+    caption = "Mean AUC in percent; below it the difference to the first network with its 95 % interval"
+    return _of_words(caption, heads, rows)
+
+
+def conformance(held: pd.DataFrame) -> HTML:
+    """Show what :func:`mimii_lib.conformance.table` found: a statement a row, beside what holds it."""
+    rows = []
+    for row in held.map(html.escape).itertuples():
+        remark = f"<br><em>{row.remark}</em>" if row.remark else ""
+        setting = f"<code>{row.setting}</code><br>" if row.setting else ""
+        rows.append(
+            (
+                f"{row.section}: {row.statement}{remark}",
+                f"{setting}<code>{row.function}</code><br>{row.does}",
+                f"<code>{row.test}</code><br>{row.tells}",
+            )
+        )
+    heads = ("the paper states", "setting and function", "test")
+    return _of_words("Statements of the paper and what holds them", heads, rows)
+
+
+def _difference(each: Effect | choices.Reduced) -> str:
+    return f"{signed(each.difference)} ({signed(each.low)} to {signed(each.high)})"
+
+
+def _not_run(reason: str) -> str:
+    return f'<em class="not-run">not run: {html.escape(reason)}</em>'
+
+
+def _of_words(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> HTML:
+    """Return a table of words, whose cells are HTML: on a narrow screen its rows become paragraphs."""
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = []
+    for first, *others in rows:
+        cells = "".join(f'<td data-head="{name}">{cell}</td>' for name, cell in zip(heads[1:], others, strict=True))
+        body.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+    return HTML(
+        f'<table class="words"><caption>{caption}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    )
 
 
 # Table 1
