@@ -12,11 +12,14 @@ from joblib import hash as digest
 
 from mimii_lib import dataset, miniature, paper
 from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.settings import as_json, load_profile, several, with_parameters
+from mimii_lib.settings import Miniature, as_json, load_profile, several, with_parameters
+from mimii_lib.weights import OFFLINE, WeightsNotFound, find_weights
 
-NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))
+NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
+PAGES = {path.stem[3:]: path.stem for path in Path("notebooks").glob("*.ipynb") if path.stem not in NOTEBOOKS}
+WITHOUT_DATA = ("open_points", "conformance")  # pages about the library alone
 LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
-KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights")
+KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings")
 
 
 def of(said, machine=None):
@@ -47,13 +50,25 @@ def prepared():
     return machines or profile.machines, profile, said
 
 
+def weights_of(profile):
+    """Return what weights there are, downloaded if need be: once, before any job, which then downloads nothing."""
+    found = {}
+    for name in profile.extractors:
+        try:
+            found[name] = find_weights(name, profile.weights, profile.weight_sources).sha256
+        except WeightsNotFound as error:
+            found[name] = None
+            print(f"not run: {error}", file=sys.stderr)
+    return found
+
+
 def evaluable(machine):
     """Return the machine IDs to run, why others are skipped, and a fingerprint of the files (names, sizes, times)."""
     profile = of(SAID, machine)
     data = dataset.data_folder(profile.recordings)
     clips = dataset.clips(data, machine, profile.snr, profile.ids)
     splits = dataset.split(clips, profile.seeds[:1], profile.settings.split)
-    skipped = dataset.not_evaluable(clips, splits, profile.settings.split)
+    skipped = dataset.not_evaluable(clips, splits, profile.settings)
     ids = [name for name in clips.id.unique() if name not in skipped]
     states = [dataset.state(data / path)[1:3] for path in clips.path]
     return ids, skipped, digest([*zip(clips.path, states)])
@@ -61,6 +76,7 @@ def evaluable(machine):
 
 try:
     ASKED, PROFILE, SAID = prepared()
+    WEIGHTS = weights_of(PROFILE)
     FOUND = {machine: evaluable(machine) for machine in ASKED}
     MACHINES = [machine for machine in ASKED if FOUND[machine][0]]
     NOT_RUN = {machine: "not part of this run" for machine in paper.MACHINES if machine not in ASKED}
@@ -83,7 +99,6 @@ def quoted(pattern, without=()):
 
 DATA = shlex.quote(SAID["data"]) if "data" in SAID else ""
 OPTIONS = quoted("--{} {}", without=("data",))
-OPTIONS_OF_AN_ID = quoted("--{} {}", without=("data", "ids"))
 PARAMETERS = quoted("-p {} {}")
 
 
@@ -93,12 +108,23 @@ def identity_of(machine):
     Every job carries it: if a run stops after scores that came out the same on other clips, those scores alone
     would not tell the pages, which show the clips, to run.
     """
-    return digest([as_json(replace(of(SAID, machine), machines=())), FOUND[machine][2]])
+    return digest([as_json(replace(of(SAID, machine), machines=())), FOUND[machine][2], WEIGHTS])
+
+
+# A machine type's recordings share a process, which makes its networks ready once, and a share of the cores:
+# Snakemake tells OpenMP and BLAS how many threads a job has.
+THREADS = max(1, workflow.cores // len(MACHINES))
+shell.prefix(f"export {OFFLINE}=1; ")
+
+# A miniature of another SNR is made before the jobs that compare with it, which would each begin to make it.
+made_here = PROFILE.miniature is not None and "{snr}" in str(PROFILE.data)
+OTHER_SNRS = [snr for snr in paper.SNRS if snr != PROFILE.snr] if made_here else []
 
 
 wildcard_constraints:
     machine="|".join(paper.MACHINES),
-    id=r"id_\d\d",
+    page="|".join(PAGES),
+    snr=r"-?\d+",
 
 
 rule book:
@@ -110,23 +136,21 @@ rule scores:
     input:
         LIBRARY,
     output:
-        "results/auc/{machine}_{id}.json",
+        "results/auc/{machine}.json",
     params:
         identity=lambda wildcards: identity_of(wildcards.machine),
+    threads: THREADS
+    priority: 2  # the longest jobs first: no core waits at the end
     message:
-        "Features, detectors and auto-encoders of {wildcards.machine} {wildcards.id}"
+        "Features, detectors and auto-encoders of the {wildcards.machine}"
     shell:
-        "mimii auc {DATA} --machine {wildcards.machine} --ids {wildcards.id} {OPTIONS_OF_AN_ID} --json {output} > {output}.txt"
-
-
-def scores_of(machine):
-    return expand("results/auc/{machine}_{id}.json", machine=machine, id=FOUND[machine][0])
+        "mimii auc {DATA} --machine {wildcards.machine} {OPTIONS} --json {output} > {output}.txt"
 
 
 rule notebook:
     input:
         LIBRARY,
-        lambda wildcards: scores_of(wildcards.machine),
+        "results/auc/{machine}.json",
         notebook="notebooks/{notebook}.ipynb",
     output:
         "executed/{machine}/{notebook}.ipynb",
@@ -159,7 +183,7 @@ rule not_run:
 rule results:
     input:
         LIBRARY,
-        [scores_of(machine) for machine in MACHINES],
+        expand("results/auc/{machine}.json", machine=MACHINES),
     output:
         "results/auc.parquet",
         "results/auc.csv",
@@ -172,25 +196,58 @@ rule results:
         "mimii auc {DATA} --machine {MACHINES} {OPTIONS} --save results > results/auc.txt"
 
 
-rule table1:
+rule other_snr:
+    output:
+        "results/choices/miniature_{snr}_dB.txt",
+    params:
+        size=" ".join(f"--{name} {value}" for name, value in asdict(PROFILE.miniature or Miniature()).items()),
+        folder=lambda wildcards: replace(PROFILE, snr=int(wildcards.snr)).recordings,
+    priority: 2
+    message:
+        "The miniature at {wildcards.snr} dB, for the choice of the SNR"
+    shell:
+        "mimii miniature {params.folder:q} --snr {wildcards.snr} {params.size} > {output}"
+
+
+rule choices:
+    input:
+        LIBRARY,
+        "results/auc/{machine}.json",
+        [f"results/choices/miniature_{snr}_dB.txt" for snr in OTHER_SNRS],
+    output:
+        "results/choices/{machine}.txt",
+    params:
+        identity=lambda wildcards: identity_of(wildcards.machine),
+    threads: THREADS
+    priority: 1
+    message:
+        "What the open choices change for the {wildcards.machine}"
+    shell:
+        "mimii choices {DATA} --machine {wildcards.machine} {OPTIONS} > {output}"
+
+
+rule page:
     input:
         LIBRARY,
         "results/auc.parquet",
-        notebook="notebooks/07_table1.ipynb",
+        lambda wildcards: expand("results/choices/{machine}.txt", machine=MACHINES if wildcards.page == "choices" else []),
+        lambda wildcards: sorted(map(str, Path("tests").glob("*.py"))) if wildcards.page == "conformance" else [],
+        notebook=lambda wildcards: f"notebooks/{PAGES[wildcards.page]}.ipynb",
     output:
-        "executed/table1.ipynb",
+        "executed/{page}.ipynb",
     params:
+        asked=lambda wildcards: "" if wildcards.page in WITHOUT_DATA else f"-p machine '{' '.join(MACHINES)}' {PARAMETERS}",
         identity=[identity_of(machine) for machine in MACHINES],
     message:
-        "Notebook 07_table1"
+        "Notebook {wildcards.page}"
     shell:
-        "mimii run {input.notebook} {output} -p machine '{MACHINES}' {PARAMETERS}"
+        "mimii run {input.notebook} {output} {params.asked}"
 
 
 rule html:
     input:
         expand("executed/{machine}/{notebook}.ipynb", machine=paper.MACHINES, notebook=NOTEBOOKS),
-        "executed/table1.ipynb",
+        expand("executed/{page}.ipynb", page=PAGES),
         "_config.yml",
         "_toc.yml",
         [str(path) for path in sorted(Path("book").rglob("*")) if path.is_file() and path.suffix != ".pyc"],

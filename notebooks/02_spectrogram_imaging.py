@@ -37,6 +37,7 @@ extractors = None  # feature extractors, such as ["squeezenet1_1"]
 detectors = None  # detectors, such as ["gmm", "kde"]
 seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
 weights = None  # folder of weight files
+settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
 from myst_nb import glue
@@ -53,6 +54,7 @@ run = Run(
     detectors=detectors,
     seeds=seeds,
     weights=weights,
+    settings=settings,
 )
 run
 
@@ -147,6 +149,7 @@ glue(
 # :::{admonition} We decided
 # :class: decision
 # Per clip: its quietest point becomes 0 and its loudest 1. Low frequencies lie at the bottom. Enlarging is bilinear.
+# [The open points](../open_points.ipynb) have the alternatives, and [the page after](../choices.ipynb) what they change.
 # :::
 #
 # Each value picks one of the 256 colours of viridis, so that a patch is fully told by 64 × 64 numbers from 0 to 255. The picture
@@ -159,14 +162,17 @@ figures.patch_steps(patches[0], settings)
 # Time and frequency are stretched by the same factor, so shapes keep their proportions,
 # a point that the paper makes too.
 #
-# The last step shifts and scales each colour as was done with the images that the network was trained on:
+# Each colour is also shifted and scaled as was done with the images that the network was trained on. There are only 256
+# colours, and a mean of pixels is shifted and scaled as its pixels are, so it is enough to do that to the colours once:
 
 # %%
-from mimii_lib.weights import IMAGENET_MEAN, IMAGENET_STD
+import torch
 
-images = imaging.extractor_input(
-    imaging.pictures(patches, settings), IMAGENET_MEAN, IMAGENET_STD, settings
-)
+from mimii_lib.packaged import IMAGENET_MEAN, IMAGENET_STD
+
+colours = imaging.standardised_colours(IMAGENET_MEAN, IMAGENET_STD, settings)
+larger = imaging.upscaling(settings.n_mels, settings)
+images = imaging.extractor_input(torch.tensor(patches), colours, larger, larger)
 tuple(images.shape), f"from {images.min():.2f} to {images.max():.2f}"
 
 # %% [markdown]

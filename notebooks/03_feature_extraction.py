@@ -39,6 +39,7 @@ extractors = None  # feature extractors, such as ["squeezenet1_1"]
 detectors = None  # detectors, such as ["gmm", "kde"]
 seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
 weights = None  # folder of weight files
+settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
 from myst_nb import glue
@@ -55,14 +56,15 @@ run = Run(
     detectors=detectors,
     seeds=seeds,
     weights=weights,
+    settings=settings,
 )
 run
 
 # %% [markdown]
 # ## The networks
 #
-# A network is only worth its weights. They are looked for in a folder that you name, in packages of the package
-# index, and at torchvision's own address. A network whose weights cannot be had does not run; random weights
+# A network is only worth its weights. They are looked for in a folder that you name, at torchvision's own address, and in
+# packages of the package index. A network whose weights cannot be had does not run; random weights
 # never stand in.
 
 # %%
@@ -78,7 +80,8 @@ tables.extractor_table(run)
 #
 # :::{admonition} We decided
 # :class: decision
-# Either SqueezeNet can be named; the table says which one ran. AlexNet is torchvision's, read after the ReLU.
+# Either SqueezeNet can be named; the table says which one ran. AlexNet is torchvision's, read after the ReLU, or before it if
+# `features.alexnet_relu` is false. [Another network](../new_extractor.ipynb) takes a few lines.
 # :::
 #
 # ## From pictures to features
@@ -119,7 +122,7 @@ glue("dead", int((features == 0).all((0, 1)).sum()), display=False)
 # :::
 
 # %%
-from sklearn.preprocessing import StandardScaler
+from mimii_lib.detectors import Standardiser
 
 seed = run.profile.seeds[0]
 test = run.members(machine_id, seed, "test")
@@ -131,7 +134,7 @@ groups = {
 patches = {
     name: run.inputs(machine_id, extractor, group) for name, group in groups.items()
 }
-scaler = StandardScaler().fit(patches["train"])
+scaler = Standardiser().fit(patches["train"])
 spread = {
     name: float(scaler.transform(each).std()) for name, each in patches.items()
 }

@@ -31,6 +31,7 @@ extractors = None  # feature extractors, such as ["squeezenet1_1"]
 detectors = None  # detectors, such as ["gmm", "kde"]
 seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
 weights = None  # folder of weight files
+settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
 from myst_nb import glue
@@ -47,6 +48,7 @@ run = Run(
     detectors=detectors,
     seeds=seeds,
     weights=weights,
+    settings=settings,
 )
 run
 
@@ -96,9 +98,9 @@ scores.shape
 # That is an anomaly score for each test clip and each of its patches. Equation {eq}`eq-mean-pooling` takes the mean over the patches.
 
 # %%
-from mimii_lib.evaluation import mean_pooling
+from mimii_lib.evaluation import pool
 
-pooled = mean_pooling(scores)
+pooled = pool(scores, run.settings.evaluation)
 abnormal = test.index[test.label == "abnormal"]
 normal = test.index[test.label == "normal"]
 shown = {

@@ -30,6 +30,7 @@ extractors = None  # feature extractors, such as ["squeezenet1_1"]
 detectors = None  # detectors, such as ["gmm", "kde"]
 seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detectors
 weights = None  # folder of weight files
+settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
 from myst_nb import glue
@@ -46,6 +47,7 @@ run = Run(
     detectors=detectors,
     seeds=seeds,
     weights=weights,
+    settings=settings,
 )
 run
 
