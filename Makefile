@@ -4,20 +4,18 @@ PROFILE ?= miniature
 CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
 
 BIN := .venv/bin
-# One thread a job: the workflow runs a job on each core.
-ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 MACHINE ?= $(MACHINES)
-CONFIG := profile='$(PROFILE)' $(foreach name,MACHINE DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS,\
+CONFIG := profile='$(PROFILE)' $(foreach name,MACHINE DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS,\
   $(if $(strip $($(name))),$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/snakemake --cores $(CORES) \
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) \
   --rerun-incomplete --nolock --quiet host reason --config $(CONFIG)
 
-KNOWN := PYTHON PROFILE CORES MACHINE MACHINES DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS
+KNOWN := PYTHON PROFILE CORES MACHINE MACHINES DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS
 UNKNOWN := $(filter-out $(KNOWN) -%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is not known; expected one of $(KNOWN)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book plan test check clean
+.PHONY: help setup book plan bench proof test check clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -41,8 +39,14 @@ book: .venv/ready  ## run the experiment and render the book to _build/html/inde
 plan: .venv/ready  ## say what `make book` would do, and do nothing
 	@$(SNAKEMAKE) --dry-run
 
+bench: .venv/ready  ## measure speed and memory against the plain implementation (some 15 minutes)
+	$(BIN)/python benchmarks/speed.py --memory --growth
+
+proof: .venv/ready  ## compare pictures, features, scores and AUCs with the plain implementation
+	$(BIN)/python benchmarks/proof.py
+
 test: .venv/ready  ## run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(CORES) --dist loadfile
 
 check: .venv/ready  ## format, lint, types, and notebook pairs in step
 	$(BIN)/ruff format --check .
