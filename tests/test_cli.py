@@ -10,8 +10,16 @@ import soundfile
 
 from mimii_lib import dataset
 from mimii_lib.cli import main
+from mimii_lib.weights import OFFLINE
 
 KEYS = {"machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"}
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch, tmp_path_factory):
+    """Leave torchvision's cache on this machine out, and the network too."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+    monkeypatch.setenv(OFFLINE, "1")
 
 
 @pytest.fixture
@@ -165,9 +173,34 @@ def test_real_recordings_of_a_slider(mimii, real, quick, tmp_path):
     assert "39 clips train" in out
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["--settings", "split.balanced=true", "imaging.origin=upper"],
+        ["--settings", "split.balanced=true,imaging.origin=upper"],
+        ["--settings", "split.balanced=true", "--settings", "imaging.origin=upper"],
+        ["--settings=split.balanced=true imaging.origin=upper"],
+    ],
+)
+def test_settings_may_be_written_as_it_comes(mimii, tiny, quick, tmp_path, said):
+    """Settings go by name, apart or together, change what is run, and are saved with the results."""
+    given = ("auc", tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick)
+    code, _, _ = mimii(*given, *said, "--save", tmp_path)
+    assert code == 0
+    (row,) = pd.read_parquet(tmp_path / "auc.parquet").itertuples()
+    assert (row.n_normal, row.n_abnormal) == (3, 3)
+    found = json.loads(row.settings)
+    assert (found["split"]["balanced"], found["imaging"]["origin"]) == (True, "upper")
+    assert found["imaging"]["patch_offset"] == 281
+
+
 # What is refused
 
 REFUSED = {
+    "setting": (["--machine", "fan", "--settings", "imaging.hops=512"], "hops"),
+    "setting's group": (["--machine", "fan", "--settings", "image.hop=512"], "image"),
+    "setting's value": (["--machine", "fan", "--settings", "evaluation.pooling=median"], "median"),
+    "setting without a value": (["--machine", "fan", "--settings", "imaging.hop"], "imaging.hop=512"),
     "machine": (["--machine", "drone"], "drone"),
     "ID": (["--machine", "fan", "--ids", "id_99"], "id_99"),
     "extractor": (["--machine", "fan", "--extractors", "vgg"], "vgg"),

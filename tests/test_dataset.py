@@ -13,7 +13,7 @@ import soundfile
 
 from mimii_lib import dataset, paper
 from mimii_lib.errors import MimiiError
-from mimii_lib.settings import Imaging, Split
+from mimii_lib.settings import Detectors, Imaging, Settings, Split
 
 SHORT = Imaging(seconds=1)
 
@@ -141,6 +141,37 @@ def test_real_8_channel_recordings(real):
     np.testing.assert_array_equal(found * 2**15, sound[:, 0])
 
 
+def eight_channels(folder):
+    """Return a file of 8 channels that differ: a real one where there is one, else a made one."""
+    real = sorted((Path(__file__).resolve().parents[2] / "shared" / "real_mimii").glob("0_dB_*/*/id_*/normal/*.wav"))
+    if real:
+        return real[0]
+    sound = np.random.default_rng(0).integers(-(2**15), 2**15, (160_000, 8)).astype(np.int16)
+    soundfile.write(folder / "8.wav", sound, 16_000)
+    return folder / "8.wav"
+
+
+@pytest.mark.parametrize("channel", range(8))
+def test_each_channel_can_be_read(channel, tmp_path):
+    """Channel k of a recording with 8 is its column k, and no two are the same."""
+    path = eight_channels(tmp_path)
+    sound, _ = soundfile.read(path, dtype="int16")
+    found = dataset.read(path, Imaging(channel=channel))
+    np.testing.assert_array_equal(found * 2**15, sound[:, channel])
+    assert not np.array_equal(found * 2**15, sound[:, (channel + 1) % 8])
+
+
+def test_the_mean_of_all_channels(tmp_path):
+    """The mean of 8 channels is their mean at every sample; of a file of one channel it is that channel."""
+    path = eight_channels(tmp_path)
+    sound, _ = soundfile.read(path, dtype="int16")
+    found = dataset.read(path, Imaging(channel="mean"))
+    assert (found.dtype, found.shape) == (np.float32, (160_000,))
+    np.testing.assert_allclose(found, sound.mean(axis=1) / 2**15, atol=1e-7)
+    soundfile.write(tmp_path / "1.wav", sound[:, 0], 16_000)
+    np.testing.assert_array_equal(dataset.read(tmp_path / "1.wav", Imaging(channel="mean")) * 2**15, sound[:, 0])
+
+
 def test_a_channel_that_is_not_there(tmp_path, wav):
     """A file of two channels has no channel 3, and the error names the file."""
     soundfile.write(tmp_path / "two.wav", np.zeros((16_000, 2)) + 0.1, 16_000)
@@ -233,6 +264,21 @@ def test_the_size_of_the_test_set_is_a_setting():
     table = clip_table(id_00=(20, 20))
     sizes = Counter(dataset.split(table, [0], Split(test_clips=4)).role)
     assert sizes == {"train": 16, "test": 8}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+@pytest.mark.parametrize(("normal", "abnormal"), SIZES)
+def test_a_balanced_test_set(normal, abnormal, seed):
+    """Balanced, as many normal clips test as abnormal ones; they are of those that test anyway, and training stays."""
+    table = clip_table(id_00=(normal, abnormal), id_02=(normal + 3, abnormal))
+    full = dataset.split(table, [seed]).merge(table, on="path")
+    balanced = dataset.split(table, [seed], Split(balanced=True)).merge(table, on="path")
+    pd.testing.assert_frame_equal(*(ordered(each[each.role == "train"]) for each in (full, balanced)))
+    test = balanced[balanced.role == "test"]
+    assert set(test.path) <= set(full.path[full.role == "test"])
+    for machine_id, most in [("id_00", normal // 2), ("id_02", (normal + 3) // 2)]:
+        sizes = Counter(test.label[test.id == machine_id])
+        assert sizes["normal"] == sizes["abnormal"] == min(150, most, abnormal)
 
 
 def test_each_seed_is_another_split():
@@ -334,6 +380,20 @@ def test_ids_that_cannot_be_evaluated_are_named_with_the_reason():
     assert "no abnormal clip" in reasons["id_02"]
     assert "4 left to train on" in reasons["id_04"]
     assert "0 left to train on" in reasons["id_06"]
+
+
+def test_fewer_components_need_fewer_clips():
+    """The clips that an ID needs follow from the mixture components and the patches of a clip, above a least number."""
+    table = clip_table(id_00=(12, 3), id_02=(24, 3))
+    splits = dataset.split(table, [0])
+
+    def left_out(**groups):
+        return set(dataset.not_evaluable(table, splits, Settings(**groups)))
+
+    assert left_out() == set()
+    assert left_out(detectors=Detectors(n_components=109)) == {"id_00"}  # 7 clips of 18 patches
+    assert left_out(imaging=Imaging(hop=512)) == {"id_00"}  # 10 clips of 8 patches
+    assert left_out(split=Split(min_train_clips=13)) == {"id_00", "id_02"}
 
 
 # What recordings are

@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pandas as pd
@@ -19,11 +18,32 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
-from mimii_lib import Run, autoencoders, dataset, detectors, extractors, imaging, settings, store, weights
+from mimii_lib import (
+    Run,
+    autoencoders,
+    dataset,
+    detectors,
+    engines,
+    evaluation,
+    extractors,
+    imaging,
+    packaged,
+    paper,
+    settings,
+    store,
+    weights,
+)
 from mimii_lib.errors import MimiiError
 
 DIGEST = store.source_digest
 COLUMNS = ["machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"]
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch, tmp_path_factory):
+    """Leave torchvision's cache on this machine out, and the network too."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+    monkeypatch.setenv(weights.OFFLINE, "1")
 
 
 @pytest.fixture
@@ -44,9 +64,14 @@ def nothing_new(monkeypatch):
         def fail(*args, **kwargs):
             raise AssertionError("this was computed before")
 
-        places = {"log-mel": (imaging, "log_mel"), "features": (extractors, "extract"), "fit": (Run, "_fit")}
+        places = {
+            "log-mel": [(imaging, "log_mel")],
+            "features": [(engines, "extract")],
+            "fit": [(Run, "_fitted"), (autoencoders.DCAE, "fit")],
+        }
         for name in what or places:
-            monkeypatch.setattr(*places[name], fail)
+            for place in places[name]:
+                monkeypatch.setattr(*place, fail)
 
     return forbid
 
@@ -119,9 +144,9 @@ def test_an_imaging_setting_makes_new_features(made, nothing_new, profile, quick
         made(profile=other).auc()
 
 
-@pytest.mark.parametrize("module", [dataset, imaging, extractors, weights])
+@pytest.mark.parametrize("module", [dataset, imaging, extractors, packaged, engines])
 def test_changed_code_makes_new_features(made, nothing_new, monkeypatch, module):
-    """Features are made anew when the code that reads, draws, loads the weights or extracts has changed."""
+    """Features are made anew when the code that reads, draws, loads the weights, cuts or computes has changed."""
     made().features("id_00", "squeezenet1_1")
     nothing_new("features")
     made().features("id_00", "squeezenet1_1")
@@ -230,11 +255,16 @@ def test_the_autoencoders_may_train_for_fewer_seeds(made, profile, quick):
     assert made(profile=fewer, seeds="0 2").seeds("small-dcae") == (0,)
 
 
-def test_a_mixture_needs_as_many_patches_as_components(made, profile, quick):
-    """Eighteen patches for 80 components is an error that says so."""
-    other = profile(quick.read_text().replace("n_components: 2", "n_components: 80"))
+def test_a_mixture_needs_as_many_patches_as_components(made):
+    """Eighteen patches for 80 components are too few: the ID is skipped with the reason, and no mixture is fitted."""
+    run = made(settings="detectors.n_components=80", detectors="gmm")
+    assert run.skipped == {"id_00": "too few clips: 6 left to train on, at least 27 needed"}
+    assert run.auc().empty
     with pytest.raises(MimiiError, match="fan id_00: 18 training patches for 80"):
-        made(profile=other, detectors="gmm").auc()
+        run.scores("id_00", "squeezenet1_1", "gmm", 0)
+    enough = made(settings="detectors.n_components=18", detectors="gmm")
+    assert enough.ids == ["id_00"]
+    assert len(enough.auc()) == 1
 
 
 def test_ids_that_cannot_be_evaluated_are_left_out_with_the_reason(made, tiny, tmp_path):
@@ -248,19 +278,21 @@ def test_ids_that_cannot_be_evaluated_are_left_out_with_the_reason(made, tiny, t
     assert set(run.auc().id) == {"id_00"}
 
 
-def test_extractors_without_weights_are_left_out_with_the_reason(made, monkeypatch):
+def test_extractors_without_weights_are_left_out_with_the_reason(made):
     """A network whose weights cannot be reached has a reason instead of rows, and the others are run."""
-
-    def fail(self, *args, **kwargs):
-        raise URLError("no network")
-
-    monkeypatch.setattr(torchvision.models._api.WeightsEnum, "get_state_dict", fail)
     run = made(extractors="resnet34 squeezenet1_1")
     assert set(run.not_run) == {"resnet34"}
     assert "weights not reachable" in run.not_run["resnet34"]
     assert set(run.auc().extractor) == {"squeezenet1_1"}
     with pytest.raises(weights.WeightsNotFound, match="resnet34"):
         run.features("id_00", "resnet34")
+
+
+def test_a_profile_says_where_weights_are_looked_for(made, profile, quick):
+    """Where a profile leaves packages out, their weights are not found."""
+    run = made(profile=profile(quick.read_text() + "weight_sources: [folder]\n"))
+    assert "no folder named" in run.not_run["squeezenet1_1"]
+    assert "package" not in run.not_run["squeezenet1_1"]
 
 
 def test_given_splits_give_the_results_of_drawn_ones(made, tmp_path):
@@ -309,14 +341,17 @@ def test_a_profile_makes_its_miniature(profile, tmp_path):
 
 
 def test_every_number_says_where_it_comes_from(made):
-    """Beside each AUC stand data, SNR, weights, precision, settings, versions and commit."""
+    """Beside each AUC stand data, SNR, weights, engine, settings, versions and commit."""
     run = made(detectors="kde small-dcae")
     table = run.with_provenance(run.auc())
     assert list(table.columns)[: len(COLUMNS)] == COLUMNS
     row, baseline = (table[table.detector == name].iloc[0] for name in ("kde", "small-dcae"))
-    assert (row.data, row.snr, row.precision, row.profile) == ("miniature", -6, "float32", "quick")
+    assert (row.data, row.snr, row.profile) == ("miniature", -6, "quick")
+    assert row.engine == str(run.engine)
+    assert re.fullmatch(r"(openvino|torch) \S+, (cpu|cuda), float32", row.engine)
+    assert baseline.engine == str(autoencoders.engine(run.settings.autoencoders))
     assert row.weights_source.startswith("package: ndf ")
-    assert row.weights_sha256 == weights.PACKAGED["squeezenet1_1"].sha256
+    assert row.weights_sha256 == extractors.get("squeezenet1_1").packaged.sha256
     assert pd.isna(baseline.weights_source)
     assert pd.isna(baseline.weights_sha256)
     assert json.loads(row.settings) == json.loads(settings.as_json(run.settings))
@@ -324,6 +359,16 @@ def test_every_number_says_where_it_comes_from(made):
     for package in ("torch", "scikit-learn", "librosa", "numpy"):
         assert versions[package] == version(package)
     assert re.match(r"[0-9a-f]{40}(, with changes)?$|unknown$", row.commit)
+
+
+def test_the_box_of_facts(made):
+    """The box on a page tells the machine, the recordings, the weights and the engine of a run."""
+    run = made(settings="features.engine=torch")
+    box = run._repr_html_()
+    assert f"<dt>Engine</dt><dd>torch {version('torch')}, {run.engine.device}, float32</dd>" in box
+    for part in ("fan: id_00", "miniature", "squeezenet1_1 (package: ndf", "<dt>Seeds</dt><dd>0</dd>", "quick"):
+        assert part in box
+    assert "Precision" not in box
 
 
 def test_the_digest_of_the_data_is_a_sha256(made):
@@ -348,6 +393,248 @@ def test_no_path_of_this_machine_is_published(made, tiny, quick, shared):
         assert str(path) + '"' not in said
 
 
+# Other settings
+
+
+def test_settings_may_be_named_for_a_run(made, profile, quick):
+    """Settings that are named are those of a profile that says them."""
+    named = made(settings="detectors.n_components=3 split.balanced=true")
+    text = quick.read_text().replace("n_components: 2", "n_components: 3") + "  split: {balanced: true}\n"
+    assert named.settings == made(profile=profile(text)).settings
+    assert made(settings={"detectors": {"n_components": 3}, "split.balanced": True}).settings == named.settings
+
+
+def test_the_same_run_with_another_setting(made):
+    """A run with something else in its place is a new one, equal to one that was made so; the old one stays."""
+    run = made()
+    other = run.instead(settings="evaluation.pooling=max", detectors="if", seeds=1)
+    assert other.profile == made(settings="evaluation.pooling=max", detectors="if", seeds=1).profile
+    assert run.profile == made().profile
+    assert other.auc()[["detector", "seed"]].to_numpy().tolist() == [["if", 1]]
+    assert run.auc()[["detector", "seed"]].to_numpy().tolist() == [["kde", 0]]
+
+
+@pytest.mark.parametrize(
+    ("pooling", "pooled"), [("mean", np.mean), ("max", np.max), ("weighted_rank", None)], ids=lambda said: str(said)
+)
+def test_other_pooling_takes_the_scores_that_are_there(made, nothing_new, pooling, pooled):
+    """How patches are pooled is decided after their scores, which are read back for every way."""
+    run = made(detectors="kde small-dcae")
+    run.auc()
+    nothing_new()
+    other = run.instead(settings=f"evaluation.pooling={pooling}")
+    for extractor, detector in other.rows():
+        arguments = ("id_00", extractor, detector, 0)
+        scores = run.scores(*arguments)
+        np.testing.assert_array_equal(other.scores(*arguments), scores)
+        if pooled is not None:
+            np.testing.assert_allclose(other.clip_scores(*arguments).scores, pooled(scores, axis=1))
+    assert other.auc().auc.between(0, 1).all()
+
+
+@pytest.mark.parametrize(
+    "said", ["imaging.colormap=gray", "imaging.scaling=range", "imaging.origin=upper", "imaging.patch_offset=200"]
+)
+def test_other_pictures_take_the_spectrograms_that_are_there(made, nothing_new, said):
+    """What comes after the spectrogram makes new features and no new spectrogram."""
+    run = made()
+    before = run.features("id_00", "squeezenet1_1")
+    nothing_new("log-mel")
+    after = run.instead(settings=said).features("id_00", "squeezenet1_1")
+    assert before.shape != after.shape or not np.allclose(before, after, atol=0.1)
+
+
+@pytest.mark.parametrize("said", ["imaging.hop=512", "imaging.pad_mode=reflect", "imaging.db_reference=fixed"])
+def test_other_spectrograms_are_computed(made, nothing_new, said):
+    """What the spectrogram depends on makes a new one."""
+    run = made()
+    before = run.spectrograms("id_00")
+    after = run.instead(settings=said).spectrograms("id_00")
+    assert before.shape != after.shape or not np.array_equal(before, after)
+    nothing_new()
+    np.testing.assert_array_equal(run.spectrograms("id_00"), before)
+
+
+@pytest.mark.parametrize("said", ["detectors.memory=1", "features.alexnet_relu=false", "autoencoders.epochs=2"])
+def test_what_a_number_does_not_depend_on_leaves_it(made, nothing_new, said):
+    """Memory, another network's cut and the auto-encoders' training are no part of a kernel density's score."""
+    run = made()
+    first = run.auc()
+    nothing_new()
+    pd.testing.assert_frame_equal(run.instead(settings=said).auc(), first)
+
+
+@pytest.mark.parametrize("said", ["features.engine=torch", "features.engine=openvino"])
+def test_another_engine_computes_for_itself(made, said):
+    """Each engine has its own features, the same to rounding; one never passes for the other."""
+    run, other = made(), made(settings=said)
+    first, second = (each.features("id_00", "squeezenet1_1") for each in (run, other))
+    np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4 * np.abs(first).max())
+    keys = [each._extractor_key("squeezenet1_1") for each in (run, other)]
+    assert (keys[0] == keys[1]) == (run.engine == other.engine)
+
+
+@pytest.mark.parametrize(
+    ("detector", "said"),
+    [
+        ("kde", "detectors.pca=4"),
+        ("kde", "detectors.variance_floor=0.1"),
+        ("gmm", "detectors.n_init=3 detectors.init_params=random"),
+        ("gmm", "detectors.reg_covar=0.1"),
+        ("b-gmm", "detectors.weight_prior=dirichlet_distribution"),
+        ("oc-svm", "detectors.kernel=linear"),
+        ("small-dcae", "autoencoders.channels=1"),
+        ("small-dcae", "autoencoders.precision=bfloat16"),
+        ("small-dcae", "autoencoders.batch_size=4"),
+    ],
+)
+def test_another_choice_is_another_score(made, nothing_new, detector, said):
+    """What a detector is asked to do otherwise makes new scores, on the features that are there."""
+    run = made(detectors=detector)
+    ((extractor, _),) = run.rows()
+    before = run.scores("id_00", extractor, detector, 0)
+    nothing_new("log-mel", "features")
+    after = run.instead(settings=said).scores("id_00", extractor, detector, 0)
+    assert after.shape == before.shape
+    assert not np.array_equal(after, before)
+
+
+def test_scaling_by_the_training_clips_knows_no_test_clip(made):
+    """Between the training clips' extremes pictures are scaled by the clips of that seed's training set alone."""
+    run = made(settings="imaging.scaling=training imaging.db_reference=fixed", seeds="0 1 2")
+    spectrograms, limits = run.spectrograms("id_00"), set()
+    for seed in (0, 1, 2):
+        train = run.members("id_00", seed, "train")
+        known = spectrograms[train.index]
+        limits.add((low := float(known.min()), high := float(known.max())))
+        patches = run.patches("id_00", seed)
+        expected = [imaging.patches(each, run.settings.imaging, (low, high)) for each in spectrograms]
+        np.testing.assert_array_equal(patches, expected)
+        pictures = run.inputs("id_00", None, train, seed)
+        np.testing.assert_array_equal(pictures, patches[train.index].reshape(len(train) * 3, -1))
+        arguments = ("id_00", "squeezenet1_1")
+        features = run.inputs(*arguments, train, seed)
+        np.testing.assert_array_equal(features, run.features(*arguments, seed)[train.index].reshape(-1, 2048))
+    assert len(limits) > 1
+
+
+def test_a_seed_has_its_own_scaling(made):
+    """Scaled by the training clips a seed's AUC is the same alone and among other seeds."""
+    said = {"settings": "imaging.scaling=training imaging.db_reference=fixed", "detectors": "kde small-dcae"}
+    among = made(seeds="0 1 2", **said).auc()
+    alone = made(seeds="2", **said).auc()
+    pd.testing.assert_frame_equal(among[among.seed == 2].reset_index(drop=True), alone)
+
+
+def test_a_balanced_run(made):
+    """Balanced, as many normal as abnormal clips test, on the detectors that were trained as before."""
+    run = made()
+    balanced = run.instead(settings="split.balanced=true")
+    row, other = (each.auc().iloc[0] for each in (run, balanced))
+    assert (row.n_train, row.n_normal, row.n_abnormal) == (6, 6, 3)
+    assert (other.n_train, other.n_normal, other.n_abnormal) == (6, 3, 3)
+    pd.testing.assert_frame_equal(run.members("id_00", 0, "train"), balanced.members("id_00", 0, "train"))
+    whole, part = (each.clip_scores("id_00", "squeezenet1_1", "kde", 0) for each in (run, balanced))
+    known = dict(zip(whole.clips, whole.scores, strict=True))
+    np.testing.assert_allclose(part.scores, [known[name] for name in part.clips])
+
+
+def test_pca_comes_before_the_detector(made):
+    """With PCA a detector sees as many numbers of a patch as were asked for."""
+    run = made(settings="detectors.pca=5", detectors="gmm")
+    fitted = run.fit("id_00", "squeezenet1_1", "gmm", 0)
+    assert fitted[-1].n_features_in_ == 5
+    assert made(detectors="gmm").fit("id_00", "squeezenet1_1", "gmm", 0)[-1].n_features_in_ == 2048
+
+
+def test_pca_to_more_than_there_is(made):
+    """More dimensions than training patches are an error of one sentence that names the setting, not a traceback."""
+    with pytest.raises(MimiiError, match="pca.*18") as error:
+        made(settings="detectors.pca=19").auc()
+    assert "\n" not in str(error.value)
+
+
+# Detectors, clips and what is computed at once
+
+
+@pytest.mark.parametrize("detector", [*paper.DETECTORS, "small-dcae"])
+def test_a_fitted_detector_scores_as_in_the_run(made, detector):
+    """The detector that a run hands out holds all that comes before it, and its scores are the run's."""
+    run = made(detectors=detector)
+    ((extractor, _),) = run.rows()
+    fitted = run.fit("id_00", extractor, detector, 0)
+    test = run.members("id_00", 0, "test")
+    found = -fitted.score_samples(run.inputs("id_00", extractor, test, 0))
+    np.testing.assert_allclose(found.reshape(len(test), -1), run.scores("id_00", extractor, detector, 0), rtol=1e-9)
+    fresh = run.detector(detector, 0).fit(run.inputs("id_00", extractor, run.members("id_00", 0, "train"), 0))
+    np.testing.assert_allclose(-fresh.score_samples(run.inputs("id_00", extractor, test, 0)), found, rtol=1e-6)
+
+
+def test_the_autoencoders_see_flat_pictures(made):
+    """An auto-encoder gets a row of pixels for each patch: the patches of the run, line by line."""
+    run = made()
+    clips = run.members("id_00", 0, "test")
+    found = run.inputs("id_00", None, clips)
+    assert (found.shape, found.dtype) == ((len(clips) * 3, 4096), np.uint8)
+    np.testing.assert_array_equal(found.reshape(len(clips), 3, 64, 64), run.patches("id_00")[clips.index])
+
+
+def test_the_scores_of_the_clips(made):
+    """Every test clip has a name that is the same for every seed and detector, its class, and one score."""
+    run = made(seeds="0 1", detectors="kde if")
+    names = set(run.of("id_00").path.str.split("/").str[-2:].str.join("/"))
+    for seed in (0, 1):
+        tested = run.clip_scores("id_00", "squeezenet1_1", "if", seed)
+        assert tested.unit == "fan id_00"
+        assert len(set(tested.clips)) == len(tested.clips) == len(tested.scores) == 9
+        assert set(tested.clips) <= names
+        assert tested.anomalous.tolist() == [name.startswith("abnormal/") for name in tested.clips]
+        area = evaluation.auc(tested.anomalous, tested.scores)
+        assert run.auc().query("seed == @seed and detector == 'if'").auc.item() == area
+
+
+@pytest.fixture
+def two_threads():
+    """Let two things be computed at once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_what_is_computed_at_once_is_the_same_as_one_by_one(made, two_threads, tmp_path):
+    """Scores that were computed in parallel equal, to the last bit, those that were computed one after the other."""
+    asked = {"ids": "id_00 id_02", "detectors": " ".join(paper.DETECTORS), "seeds": "0 1 2"}
+    one, both = (made(cache=tmp_path / name, **asked) for name in ("one", "both"))
+    cells = [
+        (machine_id, "squeezenet1_1", detector, seed)
+        for machine_id in ("id_00", "id_02")
+        for detector in paper.DETECTORS
+        for seed in (0, 1, 2)
+    ]
+    both.compute(cells)
+    for cell in cells:
+        np.testing.assert_array_equal(one.scores(*cell), both.scores(*cell))
+
+
+def test_what_was_computed_at_once_is_kept(made, two_threads, nothing_new, tmp_path):
+    """After the parallel part every score is read back."""
+    asked = {"detectors": "kde if small-dcae", "seeds": "0 1", "cache": tmp_path}
+    run = made(**asked)
+    run.compute([("id_00", extractor, detector, seed) for extractor, detector in run.rows() for seed in (0, 1)])
+    nothing_new()
+    assert len(made(**asked).auc()) == 6
+
+
+def test_what_goes_wrong_at_once_is_told(made, two_threads):
+    """An error in one of several threads is the one sentence that it is alone."""
+    run = made(settings="detectors.n_components=80", detectors="gmm kde", seeds="0 1 2")
+    cells = [("id_00", "squeezenet1_1", detector, seed) for detector in ("kde", "gmm") for seed in (0, 1, 2)]
+    with pytest.raises(MimiiError, match="fan id_00: 18 training patches for 80") as error:
+        run.compute(cells)
+    assert "\n" not in str(error.value)
+
+
 # What is refused
 
 
@@ -366,6 +653,9 @@ def test_no_path_of_this_machine_is_published(made, tiny, quick, shared):
         ({"data": "nowhere"}, "nowhere: no such folder"),
         ({"profile": "nothing"}, "profile: 'nothing'"),
         ({"weights": "nowhere"}, "nowhere: no such folder"),
+        ({"settings": "imaging.hop"}, "found 'imaging.hop', expected name=value"),
+        ({"settings": "imaging.hops=1"}, "settings: imaging: 'hops' is not known; expected one of .*hop"),
+        ({"settings": {"pooling": "max"}}, "settings"),
         ({"splits": "nowhere.csv"}, "nowhere.csv: no such file"),
     ],
 )

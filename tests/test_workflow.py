@@ -21,6 +21,8 @@ if "auc" in words[:1] and "--save" in words:
     made = [folder / name for name in ("auc.parquet", "auc.csv", "splits.csv")]
 elif "auc" in words[:1]:
     made = [Path(words[words.index("--json") + 1])]
+elif "choices" in words[:1]:
+    made = []  # what it prints is what it leaves
 elif "run" in words[:1]:
     made = [Path(words[2])]
 else:

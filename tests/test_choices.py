@@ -1,0 +1,161 @@
+"""The points that the paper leaves open: that there are 25, that each alternative is one, and what is measured."""
+
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from mimii_lib import Run, choices, paper
+from mimii_lib.choices import POINTS, Alternative, Point
+from mimii_lib.cli import main
+from mimii_lib.errors import MimiiError
+from mimii_lib.settings import Profile, Settings, load_profile, with_parameters
+
+SETTINGS = [
+    pytest.param(side, id=f"{point.number} {alternative.name}")
+    for point in POINTS
+    for alternative in point.alternatives
+    if (side := alternative.change.get("settings"))
+]
+
+
+@pytest.fixture
+def run(tiny, quick):
+    """Return a run of one machine ID with all detectors but the auto-encoders, and two seeds."""
+    return Run("fan", profile=quick, data=tiny, ids="id_00", detectors=list(paper.DETECTORS), seeds=[0, 1])
+
+
+def test_the_25_points_are_in_order():
+    """Every point has its number, and says what the paper leaves open and what we took."""
+    assert [point.number for point in POINTS] == list(range(1, 26))
+    for point in POINTS:
+        assert point.says and point.open and (point.why or choices.reasons(point))
+
+
+def test_every_choice_among_values_is_an_alternative_of_a_point():
+    """A setting that we chose, and that can take other values, belongs to a point, and so do its values."""
+    beyond = {
+        "precision",
+        "engine",
+        "device",
+        "interpolation",
+        "gamma",
+    }  # of the machine, or without a named alternative
+    for group in Settings.__dataclass_fields__:
+        values = getattr(Settings(), group)
+        for name, item in type(values).__dataclass_fields__.items():
+            others = set(map(str, item.metadata["choices"])) - {str(getattr(values, name))}
+            if "chosen" not in item.metadata or not others or name in beyond:
+                continue
+            points = [point for point in POINTS if f"{group}.{name}" in point.settings]
+            assert points, f"{group}.{name}"
+            said = [dict(other.change["settings"]) for other in points[0].alternatives]
+            assert others <= {str(each.get(f"{group}.{name}")) for each in said}, f"{group}.{name}"
+
+
+@pytest.mark.parametrize("said", SETTINGS)
+def test_an_alternative_changes_what_it_names_and_nothing_else(said):
+    """Each alternative changes the settings that it names to the values that it names, from other ones."""
+    changed, default = (asdict(with_parameters(Profile(), settings=each).settings) for each in (said, None))
+    found = {
+        f"{group}.{name}": value
+        for group, values in changed.items()
+        for name, value in values.items()
+        if value != default[group][name]
+    }
+    assert found == said
+
+
+@pytest.mark.parametrize("said", SETTINGS)
+def test_an_alternative_can_be_said_everywhere(said, profile):
+    """A text (command line, papermill, make) and a profile say an alternative as the mapping does."""
+    text = " ".join(f"{name}={yaml.safe_dump(value).split()[0]}" for name, value in said.items())
+    nested = {}
+    for name, value in said.items():
+        nested.setdefault(name.split(".")[0], {})[name.split(".")[1]] = value
+    file = profile(yaml.safe_dump({"settings": nested}))
+    expected = with_parameters(Profile(), settings=said).settings
+    assert with_parameters(Profile(), settings=text).settings == expected
+    assert load_profile(file).settings == expected
+
+
+def test_the_same_side_twice_differs_by_nothing(run):
+    """A run against itself: no difference, and an interval of no width."""
+    found = choices.effect([run], POINTS[0], Alternative("the same", {}))
+    assert (found.difference, found.low, found.high, found.not_run) == (0, 0, 0, "")
+
+
+def test_with_each_clip_for_itself_the_decibel_reference_cancels(run):
+    """A fixed reference shifts all decibels of a clip alike: scaled between its own ends it is the same picture."""
+    point = POINTS[6]
+    found = choices.effect([run], point, point.alternatives[0])
+    assert (found.difference, found.low, found.high) == (0, 0, 0)
+
+
+def test_the_difference_is_that_of_the_aucs(run):
+    """What an alternative changes is the mean AUC with it minus the mean AUC without it."""
+    point = POINTS[8]
+    found = choices.effect([run], point, point.alternatives[0])
+    aucs = [each.auc().auc.mean() for each in (run, run.instead(settings="imaging.origin=upper"))]
+    assert found.difference == pytest.approx(100 * (aucs[1] - aucs[0]))
+    assert found.low <= found.difference <= found.high
+
+
+def test_only_the_detectors_that_a_point_touches_count(run):
+    """The kernel of the one-class SVM is judged by the one-class SVM alone."""
+    point = POINTS[16]
+    found = choices.effect([run], point, point.alternatives[0])
+    rows = [("squeezenet1_1", "oc-svm")]
+    aucs = [each.auc(rows).auc.mean() for each in (run, run.instead(settings="detectors.kernel=linear"))]
+    assert found.difference == pytest.approx(100 * (aucs[1] - aucs[0]))
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(4, "one channel"), (23, "needs lenet-dcae or small-dcae"), (1, "no recordings of the fan at 0 dB")],
+)
+def test_what_cannot_be_run_says_why(run, number, reason):
+    """Files of one channel have no other; a run without auto-encoders, or with one SNR only, cannot compare them."""
+    point = POINTS[number - 1]
+    found = choices.effect([run], point, point.alternatives[0])
+    assert reason in found.not_run
+
+
+def test_a_part_of_the_run_is_repeated(run):
+    """One machine ID and two seeds, unless the profile says otherwise."""
+    default, changed = choices.pair(run.instead(ids=None, seeds=[0, 1, 2]), Alternative("the same", {}))
+    for each in (default, changed):
+        assert (each.ids, each.profile.seeds) == (["id_00"], (0, 1))
+
+
+def test_networks_at_equal_dimension(tiny, quick, monkeypatch):
+    """At every number of dimensions the first network is its own measure; the AUC is the mean of all cells."""
+    monkeypatch.setattr(choices, "DIMENSIONS", (0, 8, 10_000))
+    run = Run("fan", profile=quick, data=tiny, ids="id_00", seeds=[0], extractors="squeezenet1_1 efficientnet_lite0")
+    found = choices.at_equal_dimension([run])
+    assert [(each.extractor, each.dimensions) for each in found] == [
+        (name, number) for number in (0, 8, 10_000) for name in ("squeezenet1_1", "efficientnet_lite0")
+    ]
+    assert all("detectors.pca: found 10000, expected at most" in each.not_run for each in found[4:])
+    for first, second in (found[:2], found[2:4]):
+        assert (first.difference, first.low, first.high) == (0, 0, 0)
+        assert second.auc - first.auc == pytest.approx(second.difference)
+    reduced = run.instead(extractors="squeezenet1_1", settings="detectors.pca=8")
+    assert found[2].auc == pytest.approx(100 * reduced.auc().auc.mean())
+
+
+def test_the_command_line_prints_every_alternative(tiny, quick, monkeypatch, capsys):
+    """A line for each alternative: its point, and what it changes or why it was not run."""
+    point = Point(9, "orientation", "", "", (), POINTS[8].alternatives)
+    monkeypatch.setattr(choices, "POINTS", (point, POINTS[3]))
+    monkeypatch.setattr(choices, "DIMENSIONS", (0,))
+    assert main(["choices", str(tiny), "--machine", "fan", "--ids", "id_00", "--profile", str(quick)]) == 0
+    said = capsys.readouterr().out
+    assert "9 orientation, low frequencies at the top: " in said
+    assert said.count("not run: the files have one channel") == 8
+
+
+def test_an_alternative_that_is_none(run):
+    """A setting that does not exist is an error, not an alternative."""
+    with pytest.raises(MimiiError, match="settings: imaging: 'colour' is not known"):
+        run.instead(settings="imaging.colour=gray")
