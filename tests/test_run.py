@@ -415,7 +415,7 @@ def test_the_same_run_with_another_setting(made):
 
 
 @pytest.mark.parametrize(
-    ("pooling", "pooled"), [("mean", np.mean), ("max", np.max), ("weighted_rank", None)], ids=lambda said: str(said)
+    ("pooling", "pooled"), [("mean", np.mean), ("max", np.max), ("weighted_rank", None)], ids=["mean", "max", "rank"]
 )
 def test_other_pooling_takes_the_scores_that_are_there(made, nothing_new, pooling, pooled):
     """How patches are pooled is decided after their scores, which are read back for every way."""
