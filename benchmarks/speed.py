@@ -397,7 +397,7 @@ def training_rows(paths: Sequence[Path], patches: int, epochs: int, repeats: int
 def _with_features(folder: Path, shrink: int, names: Sequence[str], seeds: Sequence[int]) -> None:
     clips = np.array(LARGEST) // shrink
     data = listed(folder / "data", *clips)
-    features = clusters(folder / "features.npy", clips.sum(), WIDEST)
+    features = clusters(folder / "features.npy", int(clips.sum()), WIDEST)
     # How often a mixture iterates changes nothing in its memory.
     run = slider(folder, data, seeds, features, **{"detectors.max_iter": 3, "split.test_clips": 150 // shrink})
     run.compute(cells(run, names))
