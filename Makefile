@@ -39,7 +39,7 @@ book: .venv/ready  ## run the experiment and render the book to _build/html/inde
 plan: .venv/ready  ## say what `make book` would do, and do nothing
 	@$(SNAKEMAKE) --dry-run
 
-bench: .venv/ready  ## measure speed and memory against the plain implementation (some 15 minutes)
+bench: .venv/ready  ## measure speed and memory against the plain implementation (some 20 minutes)
 	$(BIN)/python benchmarks/speed.py --memory --growth
 
 proof: .venv/ready  ## compare pictures, features, scores and AUCs with the plain implementation
