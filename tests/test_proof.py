@@ -87,7 +87,7 @@ def test_a_narrow_kernel_density_is_the_nearest_neighbours_distance(made, plain)
 
 @pytest.mark.parametrize("detector", paper.DETECTORS)
 def test_auc_is_the_plain_one(made, plain, detector):
-    """From wav to AUC: the same, or within the plain one's spread over ten starts; bfloat16 a little further."""
+    """From wav to AUC: the same, or within the plain one's spread over ten starts."""
     expected = proof.expected_areas(made, "id_00", plain, detector, 0)
     slack = 0.0 if detector in proof.RANDOM else proof.allowance(made, "id_00", 0, "float32")
     assert proof.outside(proof.areas(made, "id_00", EXTRACTOR, 0)[detector], expected) <= slack + 1e-9
