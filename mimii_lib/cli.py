@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--channels", type=int, default=1, help="channels per file (default %(default)s)")
     make.add_argument("--machines", nargs="+", default=[*paper.MACHINES], metavar="MACHINE", help="machine types")
 
-    check = command("check", _check, "tell what recordings are in a folder, and what is wrong with them")
+    check = command("check", _check, "tell what recordings are in a folder, what should be, and what to do about it")
     check.add_argument("data", type=Path, metavar="DATA", help="folder that holds <snr>_dB_<machine> folders")
 
     auc = command("auc", _auc, "run the pipeline for what is named and print the AUCs")
@@ -122,12 +122,18 @@ def _miniature(said: argparse.Namespace) -> int:
 
 
 def _check(said: argparse.Namespace) -> int:
-    report = dataset.check(said.data)
+    from mimii_lib import inspection
+
+    report = inspection.check(said.data)
     print(report.table.to_string(index=False))
-    total = report.table[["normal", "abnormal"]].to_numpy().sum()
+    total = report.table[[*dataset.LABELS]].to_numpy().sum()
     print(f"\n{total} clips; {len(report.problems)} cannot be used as they are.")
     for problem in report.problems:
         print(f"- {problem}")
+    if report.differences:
+        print("\nAgainst MIMII as it is published:")
+    for difference in report.differences:
+        print(f"- {difference}")
     return 1 if report.problems else 0
 
 
@@ -159,6 +165,8 @@ def _choices(said: argparse.Namespace) -> int:
 def _auc(said: argparse.Namespace) -> int:
     runs = _runs(said)
     for run in runs:
+        for reason in run.left_out.values():
+            print(f"left out: {reason}", file=sys.stderr)
         for name, reason in (run.skipped | run.not_run).items():
             print(f"{run.machine} {name}: skipped, {reason}", file=sys.stderr)
     tables = [run.auc() for run in runs]

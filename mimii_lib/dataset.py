@@ -1,25 +1,24 @@
-"""§4 Dataset: find, read, check and split the clips of MIMII's tree.
+"""§4 Dataset: find, read and split the clips of MIMII.
 
-The tree is ``<snr>_dB_<machine>/<machine>/id_0X/{normal,abnormal}/*.wav``; the outer folder may be missing.
-Files hold 8 channels or one. A *clip* is one file; a clip table has one row a clip with its machine ``id``,
-its ``label`` (normal or abnormal) and its ``path`` relative to the data folder.
+Two layouts are read: MIMII's ``<snr>_dB_<machine>/<machine>/id_0X/{normal,abnormal}/*.wav``, whose outer folder
+may be missing, and that of DCASE 2020 Task 2, ``<machine>/{train,test}/{normal,anomaly}_id_0X_*.wav``, which is
+the same recordings at -6 dB. Files hold 8 channels or one. A *clip* is one file; a clip table has one row a clip
+with its machine ``id``, its ``label`` (normal or abnormal) and its ``path`` relative to the data folder.
+Nothing is ever written into a folder of recordings.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.settings import Imaging, Settings, Split
-from mimii_lib.store import file_digest
 
 LABELS = ("normal", "abnormal")
 MARKER = "miniature.json"
@@ -27,6 +26,9 @@ MARKER = "miniature.json"
 
 _OUTER = re.compile(r"(-?\d+)_dB_(\w+)")
 _ID = re.compile(r"id_\d\d")
+_DCASE = re.compile(r"(normal|anomaly)_(id_\d\d)_\w+")
+DCASE_SNR = -6
+"""The signal-to-noise ratio of the recordings of DCASE 2020 Task 2, in dB."""
 
 
 def data_folder(data: Path | str | None) -> Path:
@@ -42,16 +44,28 @@ def data_folder(data: Path | str | None) -> Path:
 def trees(data: Path) -> dict[tuple[int | None, str], Path]:
     """Return the machine folders below `data` by (SNR in dB, machine type).
 
-    The SNR is None where the outer folder, which alone tells it, is missing.
+    The SNR is None where the outer folder, which alone tells it, is missing from MIMII's layout.
     """
     found: dict[tuple[int | None, str], Path] = {}
-    for folder in sorted(data.iterdir()):
+    for folder in sorted(path for path in data.iterdir() if path.is_dir()):
         outer = _OUTER.fullmatch(folder.name)
         if outer and (folder / outer[2]).is_dir():
             found[int(outer[1]), outer[2]] = folder / outer[2]
-        elif folder.is_dir() and any(_id_folders(folder)):
+        elif any(_id_folders(folder)):
             found[None, folder.name] = folder
+        elif recordings(folder):
+            found[DCASE_SNR, folder.name] = folder
     return found
+
+
+def recordings(folder: Path) -> dict[str, dict[str, list[Path]]]:
+    """Return the wav files of a machine folder by machine ID and label, in either layout."""
+    found = {path.name: {label: sorted(_wavs(path / label)) for label in LABELS} for path in _id_folders(folder)}
+    for wav in sorted(wav for part in ("test", "train") for wav in _wavs(folder / part)):
+        if named := _DCASE.fullmatch(wav.stem):
+            label = "normal" if named[1] == "normal" else "abnormal"
+            found.setdefault(named[2], {label: [] for label in LABELS})[label].append(wav)
+    return dict(sorted(found.items()))
 
 
 def _id_folders(folder: Path) -> list[Path]:
@@ -64,11 +78,11 @@ def clips(data: Path, machine: str, snr: int, ids: Iterable[str] | None = None) 
     Parameters
     ----------
     data
-        The folder that holds MIMII's tree.
+        The folder that holds the machines, in either layout.
     machine
         Machine type.
     snr
-        Signal-to-noise ratio in dB; a tree without the outer folder is taken at the caller's word.
+        Signal-to-noise ratio in dB; MIMII's layout without the outer folder is taken at the caller's word.
     ids
         Machine IDs; None: all that are there.
 
@@ -93,14 +107,21 @@ def clips(data: Path, machine: str, snr: int, ids: Iterable[str] | None = None) 
             f"{data}: no recordings of the {machine} at {snr} dB; found {there or 'no machine at all'}; "
             f"expected a folder {snr}_dB_{machine}/{machine}/id_00/normal"
         )
-    folders = {path.name: path for path in _id_folders(folder)}
-    rows = []
-    for machine_id in folders if ids is None else ids:
-        if machine_id not in folders:
-            raise one_of(f"{folder.relative_to(data).as_posix()}: machine ID", machine_id, folders)
-        for label in LABELS:
-            wavs = sorted(_wavs(folders[machine_id] / label))
-            rows += [(machine_id, label, wav.relative_to(data).as_posix()) for wav in wavs]
+    there_are = recordings(folder)
+    for machine_id in ids or ():
+        if machine_id not in there_are:
+            raise one_of(f"{folder.relative_to(data).as_posix()}: machine ID", machine_id, there_are)
+    return clip_table(data, {name: there_are[name] for name in (there_are if ids is None else ids)})
+
+
+def clip_table(data: Path, found: dict[str, dict[str, list[Path]]]) -> pd.DataFrame:
+    """Return the clip table of what :func:`recordings` found below `data`."""
+    rows = [
+        (machine_id, label, wav.relative_to(data).as_posix())
+        for machine_id, wavs in found.items()
+        for label in LABELS
+        for wav in wavs[label]
+    ]
     return pd.DataFrame(rows, columns=["id", "label", "path"])
 
 
@@ -152,10 +173,9 @@ def state(path: Path) -> tuple[str, int, int, int]:
     """Return what changes when a file does: name, size in bytes, times of content and inode in ns."""
     try:
         seen = path.stat()
-        with path.open("rb"):
-            return str(path.resolve()), seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
-    except OSError as error:
-        raise MimiiError(f"{path}: cannot be read ({error.strerror}); replace it or leave it out") from None
+    except OSError:  # a link to nowhere: whoever reads it is told
+        return str(path), -1, 0, 0
+    return str(path.resolve()), seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
 def split(table: pd.DataFrame, seeds: Iterable[int], settings: Split | None = None) -> pd.DataFrame:
@@ -275,77 +295,3 @@ def kind(data: Path, table: pd.DataFrame, machine: str) -> str:
         for machine_id, row in counts.iterrows()
     ]
     return "MIMII" if whole and all(whole) else "other recordings"
-
-
-@dataclass
-class Report:
-    """What :func:`check` found.
-
-    Attributes
-    ----------
-    table
-        One row per SNR, machine type and ID: counts, channels, and remarks.
-    problems
-        Files that cannot be used, one sentence each.
-    """
-
-    table: pd.DataFrame
-    problems: list[str] = field(default_factory=list)
-
-
-def check(data: Path, settings: Imaging | None = None) -> Report:
-    """Look at every file below `data` and tell what is there, per machine and ID, and what is wrong with it."""
-    settings = settings or Imaging()
-    data = data_folder(data)
-    found = trees(data)
-    if not found:
-        raise MimiiError(f"{data}: no machine found; expected folders like -6_dB_fan/fan/id_00/normal")
-    rows, problems = [], []
-    seen: dict[str, str] = {}
-    work = [(snr, machine, path) for (snr, machine), folder in found.items() for path in _id_folders(folder)]
-    for snr, machine, folder in tqdm(work, desc="checking", unit="ID", disable=None):
-        wavs = {label: sorted(_wavs(folder / label)) for label in LABELS}
-        channels: set[int] = set()
-        for path in (path for label in LABELS for path in wavs[label]):
-            name = path.relative_to(data).as_posix()
-            try:
-                sound = read(path, settings)
-            except MimiiError as error:
-                problems.append(str(error).replace(str(path), name))
-                continue
-            channels.add(soundfile.info(path).channels)
-            if not sound.any():
-                problems.append(f"{name}: silent; replace it or leave it out")
-            elif (twin := seen.setdefault(file_digest(path), name)) != name:
-                problems.append(f"{name}: the same recording as {twin}; leave one of them out")
-        rows.append(
-            {
-                "snr": "?" if snr is None else snr,
-                "machine": machine,
-                "id": folder.name,
-                "normal": len(wavs["normal"]),
-                "abnormal": len(wavs["abnormal"]),
-                "channels": " and ".join(map(str, sorted(channels))) or "–",
-                "remarks": "; ".join(_remarks(data, machine, folder.name, wavs)),
-            }
-        )
-    table = pd.DataFrame(rows, columns=["snr", "machine", "id", "normal", "abnormal", "channels", "remarks"])
-    return Report(table, problems)
-
-
-def _remarks(data: Path, machine: str, machine_id: str, wavs: dict[str, list[Path]]) -> list[str]:
-    """Return what a reader should know of the number of clips of a machine ID."""
-    table = pd.DataFrame(
-        [(machine_id, label, path.relative_to(data).as_posix()) for label in LABELS for path in wavs[label]],
-        columns=["id", "label", "path"],
-    )
-    if table.empty:
-        return ["no clips"]
-    remarks = list(not_evaluable(table, split(table, [0])).values())
-    remarks = [f"skipped: {reason}" for reason in remarks]
-    mimii = paper.MIMII.get(machine, {}).get(machine_id)
-    if mimii is None:
-        remarks.append("not a machine ID of MIMII")
-    elif not (data / MARKER).is_file() and (mimii.normal, mimii.abnormal) != tuple(map(len, wavs.values())):
-        remarks.append(f"MIMII has {mimii.normal} + {mimii.abnormal}")
-    return remarks

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import asdict
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from html import escape
 from pathlib import Path
 from threading import Lock
@@ -35,6 +35,7 @@ from mimii_lib import (
     evaluation,
     extractors,
     imaging,
+    inspection,
     miniature,
     packaged,
     paper,
@@ -42,7 +43,7 @@ from mimii_lib import (
 )
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.settings import Profile, Settings, as_json, load_profile, several, with_parameters
-from mimii_lib.store import Store, file_digest
+from mimii_lib.store import Store
 from mimii_lib.weights import Weights, WeightsNotFound, find_weights
 
 KINDS = {
@@ -146,11 +147,45 @@ class Run:
 
     @cached_property
     def clips(self) -> pd.DataFrame:
-        """The clip table: id, label, path."""
+        """The clip table: id, label, path; raises where a clip cannot be used and shall not be left out."""
+        faults = self._faults
+        if faults and self.settings.split.unreadable == "stop":
+            more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+            raise MimiiError(
+                f"{next(iter(faults.values()))} (setting split.unreadable=leave_out; "
+                f"'mimii check' names such clips: there is this one{more})"
+            )
+        return self._listed[~self._listed.path.isin(faults)].reset_index(drop=True)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Clips that cannot be used and were left out, with the reason."""
+        return self._faults if self.settings.split.unreadable == "leave_out" else {}
+
+    @cached_property
+    def _listed(self) -> pd.DataFrame:
+        """The clip table of all that are there."""
         table = dataset.clips(self.data, self.machine, self.profile.snr, self.profile.ids)
         if table.empty:
             raise MimiiError(f"{self.data}: no clip of the {self.machine}; expected wav files in normal/, abnormal/")
         return table
+
+    @cached_property
+    def _inspected(self) -> dict[str, inspection.Clip]:
+        """Every clip as it was seen before anything is computed, by path."""
+        stated = {name: getattr(self.settings.imaging, name) for name in ("sample_rate", "seconds", "channel")}
+        found: dict[str, inspection.Clip] = {}
+        for _, clips in self._listed.groupby("id"):
+            # Contents are read once and remembered for files that have not been touched since.
+            paths = list(clips.path)
+            key = {"files": joblib_hash([dataset.state(self.data / path) for path in paths]), "read": stated}
+            look = partial(inspection.inspect, self.data, paths, self.settings.imaging)
+            found |= {clip.path: clip for clip in self.store.get("clips", key, look, dataset, inspection)}
+        return found
+
+    @property
+    def _faults(self) -> dict[str, str]:
+        return {path: clip.fault for path, clip in self._inspected.items() if clip.fault}
 
     @cached_property
     def splits(self) -> pd.DataFrame:
@@ -179,7 +214,7 @@ class Run:
     @cached_property
     def kind(self) -> str:
         """What the recordings are: miniature, MIMII or other recordings."""
-        return dataset.kind(self.data, self.clips, self.machine)
+        return dataset.kind(self.data, self._listed, self.machine)
 
     def of(self, machine_id: str) -> pd.DataFrame:
         """Return the clips of one machine ID; a clip's index is its row in that ID's arrays."""
@@ -495,6 +530,9 @@ class Run:
         return table.assign(
             data=self.kind,
             data_sha256=table.id.map(digests),
+            left_out=table.id.map(self._listed.id[self._listed.path.isin(self.left_out)].value_counts())
+            .fillna(0)
+            .astype(int),
             snr=self.profile.snr,
             weights_source=table.extractor.map({name: found.source for name, found in self._found.items()}),
             weights_sha256=table.extractor.map({name: found.sha256 for name, found in self._found.items()}),
@@ -508,13 +546,7 @@ class Run:
 
     def _list_digest(self, machine_id: str) -> str:
         """Return the sha256 of the list of a machine ID's clips, as sha256sum prints it."""
-        paths = [self.data / path for path in self.of(machine_id).path]
-        # Contents are read once and remembered for a file that has not been touched since.
-        state = [dataset.state(path) for path in paths]
-        digests = self.store.get(
-            "clip digests", {"files": joblib_hash(state)}, lambda: [file_digest(path) for path in paths]
-        )
-        lines = [f"{digest}  {path}\n" for path, digest in zip(self.of(machine_id).path, digests, strict=True)]
+        lines = [f"{self._inspected[path].sha256}  {path}\n" for path in self.of(machine_id).path]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def _spectrogram_key(self, machine_id: str) -> dict[str, Any]:
@@ -549,9 +581,11 @@ def facts(runs: Sequence[Run]) -> str:
     """Tell a reader of a page what its numbers rest on: a box of facts, as HTML, on runs of one profile."""
     first = runs[0]
     used = [f"{name} ({found.source}, sha256 {found.sha256[:12]}…)" for name, found in first._found.items()]
+    lost = sum(len(run.left_out) for run in runs)
     said = {
         "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
         "Data": f"{KINDS[first.kind]}, {first.profile.snr} dB".replace("-", "−"),
+        **({"Left out": f"{lost} clip{'s' * (lost > 1)} that cannot be used"} if lost else {}),
         "Weights": ", ".join(used) or "none could be reached",
         "Engine": str(first.engine),
         "Seeds": ", ".join(map(str, first.profile.seeds)),

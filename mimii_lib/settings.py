@@ -52,6 +52,9 @@ class Split:
         (False, True),
     )
     min_train_clips: int = chosen(5, "80 mixture components need 80 patches; a clip gives 18")
+    unreadable: str = chosen(
+        "stop", "a clip that cannot be used is named; leave_out: go on without it, and say so", ("stop", "leave_out")
+    )
 
 
 @dataclass(frozen=True)

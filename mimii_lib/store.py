@@ -1,11 +1,14 @@
 """Results on disk, each under a key that is made of exactly what it depends on.
 
-joblib's ``Memory`` does the work: it writes to a temporary name and moves the file into place, and keeps the
-key in plain text (``metadata.json``) beside each result.
+A result is a folder ``<stage>/<digest of the key>`` with the result, as joblib writes it, and its key in plain
+text: the settings and the identities of the inputs. It is written to a temporary name and moved into place, so
+that it is there as a whole or not at all, whatever is killed; while one process computes it, others wait for it.
+joblib's own ``Memory`` is not used, since it goes on with a warning where the disk is full.
 """
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -13,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from joblib import Memory
+import joblib
+from filelock import FileLock
 from platformdirs import user_cache_dir
 
 from mimii_lib import provenance
@@ -26,10 +30,6 @@ def default_folder() -> Path:
     if named := os.environ.get("MIMII_CACHE"):
         return Path(named)
     return ROOT / ".cache" if (ROOT / "pyproject.toml").is_file() else Path(user_cache_dir("mimii"))
-
-
-def _result(stage: str, key: str, compute: Callable[[], Any]) -> Any:
-    return compute()
 
 
 class Store:
@@ -50,12 +50,14 @@ class Store:
         self.folder = folder or default_folder()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            probe = self.folder / f".{secrets.token_hex(4)}"
+            probe.touch()
+            probe.unlink()
         except OSError as error:
             raise MimiiError(
                 f"{self.folder}: results cannot be kept here ({error.strerror}); "
                 "name a folder that can be written to in the environment variable MIMII_CACHE"
             ) from None
-        self._kept = Memory(self.folder, mmap_mode="r", verbose=0).cache(_result, ignore=["compute"])
 
     def get(self, stage: str, key: dict[str, Any], compute: Callable[[], Any], *code: ModuleType) -> Any:
         """Return what `compute` gives, computed once for this `stage` and `key`.
@@ -63,7 +65,7 @@ class Store:
         Parameters
         ----------
         stage
-            Name of the stage, for the reader of the folder.
+            Name of the stage: the folder of its results.
         key
             Everything the result depends on: settings, and the identity of the input.
         compute
@@ -72,9 +74,58 @@ class Store:
             Modules whose source the result depends on: a change in one of them makes it anew, and so does
             another version of a package that computes.
         """
-        key = key | {"code": {module.__name__: source_digest(module) for module in code}}
-        key |= {"versions": provenance.describe()["versions"]}
-        return self._kept(stage, as_json(key), compute)
+        text = _in_full(key, code)
+        result = self._result(stage, text)
+        if result.is_file():
+            with suppress(Exception):  # a damaged file, whatever joblib says of it, is made anew
+                return joblib.load(result, mmap_mode="r")
+        with _alone(result.parent):
+            if not _sound(result):
+                made = compute()
+                with replacing(result.with_name("key.json")) as file:
+                    file.write_text(text)
+                with replacing(result) as file:
+                    joblib.dump(made, file)
+        return joblib.load(result, mmap_mode="r")
+
+    def has(self, stage: str, key: dict[str, Any], *code: ModuleType) -> bool:
+        """Tell whether the result of this `stage` and `key` is there."""
+        return self._result(stage, _in_full(key, code)).is_file()
+
+    def _result(self, stage: str, text: str) -> Path:
+        return self.folder / stage / hashlib.sha256(text.encode()).hexdigest()[:32] / "result.joblib"
+
+
+def _in_full(key: dict[str, Any], code: tuple[ModuleType, ...]) -> str:
+    """Return a key with what computes added to it, as text."""
+    sources = {module.__name__: source_digest(module) for module in code}
+    return as_json(key | {"code": sources, "versions": provenance.describe()["versions"]})
+
+
+def _sound(result: Path) -> bool:
+    """Tell whether a result is there and can be read."""
+    try:
+        joblib.load(result, mmap_mode="r")
+    except Exception:
+        return False
+    return True
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a result's folder, and clear what a killed one left there."""
+    lock = FileLock(folder / "lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise MimiiError(f"{folder}: cannot be written ({error.strerror}); {REMEDY}") from None
+    try:
+        for left in folder.glob(".*"):
+            left.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
 
 
 @cache
@@ -89,18 +140,27 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+REMEDY = "free some space or name another folder; nothing is lost, and the same command goes on"
+"""What to do where a file cannot be written."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside `path` to write to, which takes its place when all is written, or never."""
+    """Give a temporary file beside `path` to write to, which takes its place when all is written, or never.
+
+    What was written is on the disk before it takes its place, so that a power cut leaves no empty file there.
+    """
     if not path.name:
         raise MimiiError("file to write: found an empty name; name a file")
-    made = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    made = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield made
+        with made.open("rb+") as file:
+            os.fsync(file.fileno())
         made.replace(path)
     except OSError as error:
-        raise MimiiError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise MimiiError(f"{path}: cannot be written ({error.strerror or error}); {REMEDY}") from None
     finally:
         with suppress(OSError):
             made.unlink()

@@ -46,6 +46,12 @@ def clip_counts(run: Run) -> pd.DataFrame:
     return table
 
 
+def unusable_clips(run: Run) -> HTML | str:
+    """List the clips that cannot be used and were left out, or say that there are none."""
+    rows = [(html.escape(path), html.escape(why.removeprefix(f"{path}: "))) for path, why in run.left_out.items()]
+    return _of_words("Clips that were left out", ("clip", "why"), rows) if rows else "Every clip can be used."
+
+
 def split_sizes(run: Run) -> pd.DataFrame:
     """Return the number of clips that train and test, per machine ID (the same for every seed)."""
     roles = run.splits.merge(run.clips, on="path")
@@ -238,12 +244,17 @@ def _cell(auc: float, mark: str) -> str:
 
 
 def left_out(runs: Sequence[Run]) -> HTML:
-    """List the machine types and machine IDs that have no numbers, with the reason."""
+    """List the machine types, machine IDs and clips that no number rests on, with the reason."""
     named = {run.machine for run in runs}
     why = [f"{machine}: not part of this run" for machine in paper.MACHINES if machine not in named]
     why += [f"{run.machine} {machine_id}: {reason}" for run in runs for machine_id, reason in run.skipped.items()]
+    why += [f"left out: {reason}" for run in runs for reason in run.left_out.values()]
     items = "".join(f"<li>{html.escape(reason)}</li>" for reason in why)
-    return HTML(f"<ul>{items}</ul>" if why else "<p>Every machine ID that was asked for has its numbers.</p>")
+    return HTML(
+        f"<ul>{items}</ul>"
+        if why
+        else "<p>Every machine ID that was asked for has its numbers, and every clip was used.</p>"
+    )
 
 
 def verdict(run: Run) -> str:

@@ -91,7 +91,14 @@ glue("normal_mimii", int(counts["MIMII", "normal"].sum()), display=False)
 
 # %% [markdown]
 # Here are {glue:text}`normal` normal and {glue:text}`abnormal` abnormal clips; MIMII holds
-# {glue:text}`normal_mimii` normal ones for the same IDs. Can every ID be evaluated? One without an abnormal
+# {glue:text}`normal_mimii` normal ones for the same IDs. Before anything is computed, every clip is read once. One that is
+# truncated, or has another rate or length, stops the run, unless `split.unreadable=leave_out` tells it to go on without.
+
+# %%
+tables.unusable_clips(run)
+
+# %% [markdown]
+# Can every ID be evaluated? One without an abnormal
 # clip cannot, nor can one that leaves fewer than five clips to train on.
 
 # %%

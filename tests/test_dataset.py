@@ -1,6 +1,5 @@
 """§4 Dataset: MIMII's tree, its clips and their splits."""
 
-import csv
 import itertools
 import shutil
 from collections import Counter
@@ -419,75 +418,6 @@ def test_whole_machine_ids_are_mimii(machine, tmp_path):
     assert dataset.kind(tmp_path, table.iloc[1:], machine) == "other recordings"
 
 
-def test_check_counts_real_recordings(real):
-    """check tells the number of clips and channels of every SNR, machine type and ID as the manifest lists them."""
-    with (real / "MANIFEST.csv").open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    counts, channels = Counter(), {}
-    for row in rows:
-        outer, machine, machine_id, label, _ = row["path"].split("/")
-        cell = (int(outer.split("_dB_")[0]), machine, machine_id)
-        counts[cell, label] += 1
-        channels[cell] = row["channels"]
-    report = dataset.check(real)
-    assert report.problems == []
-    assert report.table[["normal", "abnormal"]].to_numpy().sum() == len(rows) == 172
-    assert len(report.table) == len(channels)
-    for row in report.table.itertuples():
-        cell = (row.snr, row.machine, row.id)
-        assert (row.normal, row.abnormal) == (counts[cell, "normal"], counts[cell, "abnormal"])
-        assert row.channels == channels[cell]
-    slider = report.table.query("snr == -6 and machine == 'slider' and id == 'id_00'").iloc[0]
-    assert "skipped" not in slider.remarks
-    pump = report.table.query("snr == -6 and machine == 'pump' and id == 'id_02'").iloc[0]
-    assert "skipped: no abnormal clip" in pump.remarks
-    assert report.table.remarks.str.contains("MIMII has").all()
-
-
-def test_check_finds_planted_faults(tmp_path, wav):
-    """check names every silent, duplicate, truncated and foreign file, and no other."""
-    folder = tmp_path / "0_dB_pump" / "pump" / "id_00"
-    for k in range(12):
-        wav(folder / "normal" / f"{k:08d}.wav", seed=k, samples=16_000)
-    wav(folder / "abnormal" / "00000000.wav", seed=50, samples=16_000)
-    soundfile.write(folder / "normal" / "00000003.wav", np.zeros(16_000), 16_000)
-    shutil.copy(folder / "normal" / "00000001.wav", folder / "abnormal" / "00000005.wav")
-    whole = (folder / "normal" / "00000007.wav").read_bytes()
-    (folder / "normal" / "00000007.wav").write_bytes(whole[: len(whole) // 2])
-    wav(folder / "normal" / "00000008.wav", rate=8_000, samples=16_000)
-    report = dataset.check(tmp_path, SHORT)
-    found = {problem.split(":")[0].split("/", 3)[3]: problem for problem in report.problems}
-    assert set(found) == {
-        "normal/00000003.wav",
-        "abnormal/00000005.wav",
-        "normal/00000007.wav",
-        "normal/00000008.wav",
-    }
-    assert len(report.problems) == 4
-    assert "silent" in found["normal/00000003.wav"]
-    assert "same recording as 0_dB_pump/pump/id_00/normal/00000001.wav" in found["abnormal/00000005.wav"]
-    assert "samples" in found["normal/00000007.wav"]
-    assert "8000 Hz" in found["normal/00000008.wav"]
-    assert report.table.iloc[0][["normal", "abnormal"]].to_list() == [12, 2]
-
-
-def test_check_finds_a_recording_that_is_in_two_ids(tmp_path, wav):
-    """The same recording under two machine IDs, which no machine can have made, is named."""
-    for k, machine_id in enumerate(("id_00", "id_02")):
-        wav(tmp_path / "0_dB_fan" / "fan" / machine_id / "normal" / "00000000.wav", seed=k, samples=16_000)
-    first = tmp_path / "0_dB_fan" / "fan" / "id_00" / "normal" / "00000000.wav"
-    shutil.copy(first, tmp_path / "0_dB_fan" / "fan" / "id_02" / "normal" / "00000001.wav")
-    problems = dataset.check(tmp_path, SHORT).problems
-    assert len(problems) == 1
-    assert "id_02/normal/00000001.wav: the same recording as" in problems[0]
-
-
-def test_check_without_recordings(tmp_path):
-    """A folder without machines is an error that says what is expected."""
-    with pytest.raises(MimiiError, match="no machine found.*-6_dB_fan"):
-        dataset.check(tmp_path)
-
-
 def test_mimii_is_told_by_its_clips():
     """Whole machine IDs in MIMII's numbers are MIMII; a lost clip makes them others, unless the number is uncertain."""
 
@@ -509,3 +439,53 @@ def test_a_split_that_names_a_lost_clip_is_refused(tmp_path):
     lost = saved.path[0]
     with pytest.raises(MimiiError, match=lost.replace(".", "[.]")):
         dataset.load_split(tmp_path / "splits.csv", table[table.path != lost], [0])
+
+
+# The layout of DCASE 2020 Task 2
+
+
+def as_dcase(folder, to, test=()):
+    """Copy MIMII's machine folder `folder` to DCASE's layout at `to`; names of `test`, and anomalies, test."""
+    for wav in sorted(folder.glob("id_*/*/*.wav")):
+        label = "normal" if wav.parent.name == "normal" else "anomaly"
+        number = wav.stem.removeprefix(f"{label}_{wav.parent.parent.name}_")
+        name = f"{label}_{wav.parent.parent.name}_{number}.wav"
+        part = "test" if label == "anomaly" or number in test else "train"
+        (to / part).mkdir(parents=True, exist_ok=True)
+        shutil.copy(wav, to / part / name)
+
+
+def test_both_layouts_hold_the_same_clips(real, tmp_path):
+    """The same real recordings, laid out as DCASE ships them, give the same clips with the same IDs and labels."""
+    for machine in paper.MACHINES:
+        as_dcase(real / f"-6_dB_{machine}" / machine, tmp_path / "dev_data" / machine, test={"00000005"})
+    for machine in paper.MACHINES:
+        one, other = (dataset.clips(folder, machine, -6) for folder in (real, tmp_path / "dev_data"))
+
+        def told(data, table):
+            return sorted((row.id, row.label, dataset.read(data / row.path).tobytes()) for row in table.itertuples())
+
+        assert told(real, one) == told(tmp_path / "dev_data", other)
+        assert {path.split("/")[1] for path in other.path} == {"train", "test"}
+
+
+def test_dcase_is_at_minus_6_db(tree, tmp_path):
+    """The second layout has one SNR: asked for another, it is not there."""
+    as_dcase(tree / "-6_dB_fan" / "fan", tmp_path / "dev_data" / "fan")
+    data = tmp_path / "dev_data"
+    assert set(dataset.trees(data)) == {(-6, "fan")}
+    assert len(dataset.clips(data, "fan", -6, ["id_02"])) == 3
+    with pytest.raises(MimiiError, match="no recordings of the fan at 6 dB; found fan at -6 dB"):
+        dataset.clips(data, "fan", 6)
+    with pytest.raises(MimiiError, match="id_04"):
+        dataset.clips(data, "fan", -6, ["id_04"])
+
+
+def test_clips_of_one_name_in_train_and_test_are_two(tmp_path, wav):
+    """DCASE numbers the clips of both folders from 0: no one is lost."""
+    for seed, part in enumerate(("train", "test")):
+        wav(tmp_path / "fan" / part / "normal_id_00_00000000.wav", seed=seed, samples=16_000)
+    assert list(dataset.clips(tmp_path, "fan", -6).path) == [
+        "fan/test/normal_id_00_00000000.wav",
+        "fan/train/normal_id_00_00000000.wav",
+    ]

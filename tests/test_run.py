@@ -692,3 +692,76 @@ def test_what_a_run_does_not_hold(made):
         run.members("id_00", 7, "test")
     with pytest.raises(MimiiError, match="alexnet"):
         run.features("id_00", "alexnet")
+
+
+# Clips that cannot be used
+
+
+@pytest.fixture
+def broken(tiny, tmp_path):
+    """Return the small miniature with two clips of the fan's id_00 cut short, and their paths."""
+    folder = tmp_path / "data"
+    shutil.copytree(tiny / "-6_dB_fan", folder / "-6_dB_fan")
+    paths = ["-6_dB_fan/fan/id_00/normal/00000003.wav", "-6_dB_fan/fan/id_00/abnormal/00000001.wav"]
+    for path in paths:
+        (folder / path).write_bytes((folder / path).read_bytes()[:1000])
+    return folder, paths
+
+
+def test_a_clip_that_cannot_be_used_stops_the_run(broken, made, nothing_new):
+    """It is named, with how many more there are and how to go on, before anything is computed."""
+    folder, paths = broken
+    nothing_new()
+    with pytest.raises(MimiiError) as raised:
+        made(data=folder).auc()
+    assert all(word in str(raised.value) for word in (paths[0], "samples", "split.unreadable=leave_out", "and 1 more"))
+    assert paths[1] not in str(raised.value)
+
+
+def test_clips_that_were_left_out_are_told(broken, made, tiny, tmp_path):
+    """Left out, broken clips change the numbers as much as if they had never been there, and the report says so."""
+    folder, paths = broken
+    run = made(data=folder, settings="split.unreadable=leave_out")
+    assert list(run.left_out) == paths
+    areas = run.auc()
+    rest = tmp_path / "rest"
+    shutil.copytree(folder, rest)
+    for path in paths:
+        (rest / path).unlink()
+    pd.testing.assert_frame_equal(areas, made(data=rest).auc())
+    assert "2 clips that cannot be used" in run._repr_html_()
+    assert set(run.with_provenance(areas).left_out) == {2}
+    whole = made(settings="split.unreadable=leave_out")
+    assert whole.left_out == {}
+    assert "cannot be used" not in whole._repr_html_()
+    assert set(whole.with_provenance(whole.auc()).left_out) == {0}
+
+
+def test_a_mended_clip_is_seen(broken, made, tiny):
+    """A clip that was replaced by a good one is used in the next run, without any cleaning up."""
+    folder, paths = broken
+    with pytest.raises(MimiiError):
+        made(data=folder).auc()
+    for path in paths:
+        shutil.copy(tiny / path, folder / path)
+    pd.testing.assert_frame_equal(made(data=folder).auc(), made().auc())
+
+
+def test_both_layouts_give_the_same_features(made, real, tmp_path):
+    """A real clip has the same features in MIMII's layout and in DCASE's, in 8 channels and in the first of them."""
+    first, mono, dcase = (tmp_path / name for name in ("eight", "mono", "dcase"))
+    for label in dataset.LABELS:
+        (wav,) = (real / "0_dB_fan" / "fan" / "id_00" / label).glob("*.wav")
+        sound, rate = soundfile.read(wav, dtype="int16")
+        assert sound.shape[1] == 8
+        name = f"{'normal' if label == 'normal' else 'anomaly'}_id_00_00000000.wav"
+        places = (first / f"0_dB_fan/fan/id_00/{label}/{wav.name}", mono / f"fan/id_00/{label}/{wav.name}")
+        for place, samples in zip(
+            (*places, dcase / "fan" / "test" / name), (sound, sound[:, 0], sound[:, 0]), strict=False
+        ):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(place, samples, rate, subtype="PCM_16")
+    runs = [made(data=first, snr=0), made(data=mono, snr=0), made(data=dcase, snr=-6)]
+    one, *others = (run.features("id_00", "squeezenet1_1")[np.argsort(run.of("id_00").label)] for run in runs)
+    for other in others:
+        np.testing.assert_array_equal(one, other)
