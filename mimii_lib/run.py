@@ -43,7 +43,7 @@ from mimii_lib import (
 )
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.settings import Profile, Settings, as_json, load_profile, several, with_parameters
-from mimii_lib.store import Store
+from mimii_lib.store import Place, Store
 from mimii_lib.weights import Weights, WeightsNotFound, find_weights
 
 KINDS = {
@@ -180,7 +180,8 @@ class Run:
             paths = list(clips.path)
             key = {"files": joblib_hash([dataset.state(self.data / path) for path in paths]), "read": stated}
             look = partial(inspection.inspect, self.data, paths, self.settings.imaging)
-            found |= {clip.path: clip for clip in self.store.get("clips", key, look, dataset, inspection)}
+            seen = self.store.get(Place("clips", key, dataset, inspection), look)
+            found |= {clip.path: clip for clip in seen}
         return found
 
     @property
@@ -246,16 +247,13 @@ class Run:
     def spectrograms(self, machine_id: str) -> NDArray[np.float32]:
         """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB."""
         return self.store.get(
-            "spectrograms",
-            self._spectrogram_key(machine_id),
+            self._spectrograms_place(machine_id),
             lambda: np.stack(
                 [
                     imaging.log_mel(self.waveform(path), self.settings.imaging)
                     for path in tqdm(self.of(machine_id).path, desc=f"{machine_id} log-mel", disable=None)
                 ]
             ),
-            dataset,
-            imaging,
         )
 
     def patches(self, machine_id: str, seed: int | None = None) -> NDArray[np.uint8]:
@@ -327,8 +325,7 @@ class Run:
             found = engines.extract(flat, self.weights(extractor), self.settings.imaging, self.settings.features)
             return found.reshape(*patches.shape[:2], -1)
 
-        key = self._imaging_key(machine_id, seed) | self._extractor_key(extractor)
-        return self.store.get("features", key, compute, dataset, imaging, extractors, packaged, engines)
+        return self.store.get(self._features_place(machine_id, extractor, seed), compute)
 
     def detector(self, detector: str, seed: int) -> Any:
         """Return a detector or auto-encoder that is not fitted yet, with this run's settings."""
@@ -380,12 +377,8 @@ class Run:
             return make_pipeline(*steps)
         train = self.members(machine_id, seed, "train")
         return self.store.get(
-            "auto-encoders",
-            self._fit_key(machine_id, extractor, detector, seed),
+            self._training_place(machine_id, detector, seed),
             lambda: self.detector(detector, seed).fit(self.inputs(machine_id, None, train, seed)),
-            dataset,
-            imaging,
-            autoencoders,
         )
 
     def _fitted(self, machine_id: str, detector: str, train: NDArray[np.float64], seed: int) -> Any:
@@ -415,9 +408,7 @@ class Run:
                 fitted = self._fitted(machine_id, detector, train, seed)
             return evaluation.anomaly_scores(fitted.score_samples(test)).reshape(len(clips), -1)
 
-        key = self._fit_key(machine_id, extractor, detector, seed) | {"test": joblib_hash(list(clips.path))}
-        rooms = [autoencoders] if extractor is None else [extractors, packaged, engines, detectors]
-        return self.store.get("scores", key, compute, dataset, imaging, *rooms)
+        return self.store.get(self._scores_place(machine_id, extractor, detector, seed), compute)
 
     def clip_scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> evaluation.Tested:
         """Return the test clips with one anomaly score each."""
@@ -548,6 +539,36 @@ class Run:
         """Return the sha256 of the list of a machine ID's clips, as sha256sum prints it."""
         lines = [f"{self._inspected[path].sha256}  {path}\n" for path in self.of(machine_id).path]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def places(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> list[Place]:
+        """Return what is kept on the way to a score, from the spectrograms to the scores themselves."""
+        between = (
+            self._training_place(machine_id, detector, seed)
+            if extractor is None
+            else self._features_place(machine_id, extractor, seed)
+        )
+        return [
+            self._spectrograms_place(machine_id),
+            between,
+            self._scores_place(machine_id, extractor, detector, seed),
+        ]
+
+    def _spectrograms_place(self, machine_id: str) -> Place:
+        return Place("spectrograms", self._spectrogram_key(machine_id), dataset, imaging)
+
+    def _features_place(self, machine_id: str, extractor: str, seed: int | None) -> Place:
+        key = self._imaging_key(machine_id, seed) | self._extractor_key(extractor)
+        return Place("features", key, dataset, imaging, extractors, packaged, engines)
+
+    def _training_place(self, machine_id: str, detector: str, seed: int) -> Place:
+        key = self._fit_key(machine_id, None, detector, seed)
+        return Place("auto-encoders", key, dataset, imaging, autoencoders)
+
+    def _scores_place(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> Place:
+        test = list(self.members(machine_id, seed, "test").path)
+        key = self._fit_key(machine_id, extractor, detector, seed) | {"test": joblib_hash(test)}
+        rooms = [autoencoders] if extractor is None else [extractors, packaged, engines, detectors]
+        return Place("scores", key, dataset, imaging, *rooms)
 
     def _spectrogram_key(self, machine_id: str) -> dict[str, Any]:
         stated = {name: getattr(self.settings.imaging, name) for name in imaging.OF_THE_SPECTROGRAM}

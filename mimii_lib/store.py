@@ -32,6 +32,26 @@ def default_folder() -> Path:
     return ROOT / ".cache" if (ROOT / "pyproject.toml").is_file() else Path(user_cache_dir("mimii"))
 
 
+class Place:
+    """What a result is and depends on.
+
+    Parameters
+    ----------
+    stage
+        Name of the stage: the folder of its results.
+    key
+        Everything the result depends on: settings, and the identity of the input.
+    code
+        Modules whose source the result depends on: a change in one of them makes it anew, and so does another version
+        of a package that computes.
+    """
+
+    def __init__(self, stage: str, key: dict[str, Any], *code: ModuleType):
+        self.stage = stage
+        sources = {module.__name__: source_digest(module) for module in code}
+        self.text = as_json(key | {"code": sources, "versions": provenance.describe()["versions"]})
+
+
 class Store:
     """A folder of results.
 
@@ -59,23 +79,22 @@ class Store:
                 "name a folder that can be written to in the environment variable MIMII_CACHE"
             ) from None
 
-    def get(self, stage: str, key: dict[str, Any], compute: Callable[[], Any], *code: ModuleType) -> Any:
-        """Return what `compute` gives, computed once for this `stage` and `key`.
+    def get(self, place: Place, compute: Callable[[], Any]) -> Any:
+        """Return what `compute` gives, computed once for this `place`.
 
         Parameters
         ----------
-        stage
-            Name of the stage: the folder of its results.
-        key
-            Everything the result depends on: settings, and the identity of the input.
+        place
+            What the result is and depends on.
         compute
             Makes the result; called only if it is not there. Arrays come back mapped read-only from disk.
-        code
-            Modules whose source the result depends on: a change in one of them makes it anew, and so does
-            another version of a package that computes.
+
+        Raises
+        ------
+        MimiiError
+            If the result cannot be written.
         """
-        text = _in_full(key, code)
-        result = self._result(stage, text)
+        result = self._file(place)
         if result.is_file():
             with suppress(Exception):  # a damaged file, whatever joblib says of it, is made anew
                 return joblib.load(result, mmap_mode="r")
@@ -83,23 +102,17 @@ class Store:
             if not _sound(result):
                 made = compute()
                 with replacing(result.with_name("key.json")) as file:
-                    file.write_text(text)
+                    file.write_text(place.text)
                 with replacing(result) as file:
                     joblib.dump(made, file)
         return joblib.load(result, mmap_mode="r")
 
-    def has(self, stage: str, key: dict[str, Any], *code: ModuleType) -> bool:
-        """Tell whether the result of this `stage` and `key` is there."""
-        return self._result(stage, _in_full(key, code)).is_file()
+    def has(self, place: Place) -> bool:
+        """Tell whether the result of a `place` is there."""
+        return self._file(place).is_file()
 
-    def _result(self, stage: str, text: str) -> Path:
-        return self.folder / stage / hashlib.sha256(text.encode()).hexdigest()[:32] / "result.joblib"
-
-
-def _in_full(key: dict[str, Any], code: tuple[ModuleType, ...]) -> str:
-    """Return a key with what computes added to it, as text."""
-    sources = {module.__name__: source_digest(module) for module in code}
-    return as_json(key | {"code": sources, "versions": provenance.describe()["versions"]})
+    def _file(self, place: Place) -> Path:
+        return self.folder / place.stage / hashlib.sha256(place.text.encode()).hexdigest()[:32] / "result.joblib"
 
 
 def _sound(result: Path) -> bool:
