@@ -57,6 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--channels", type=int, default=1, help="channels per file (default %(default)s)")
     make.add_argument("--machines", nargs="+", default=[*paper.MACHINES], metavar="MACHINE", help="machine types")
 
+    get = command("download", _download, "fetch MIMII's archives and unpack them; repeat it to go on")
+    get.add_argument("dest", nargs="?", metavar="DEST", help="folder to hold the <snr>_dB_<machine> folders")
+    get.add_argument("--snr", type=int, default=default.snr, help="signal-to-noise ratio in dB (default %(default)s)")
+    get.add_argument("--machines", nargs="+", default=[*paper.MACHINES], metavar="MACHINE", help="machine types")
+    get.add_argument("--mirror", metavar="WHERE", help="address or folder of the archives (default: Zenodo)")
+    get.add_argument("--registry", type=Path, metavar="FILE", help="CSV of name, bytes, md5 for other archives")
+    get.add_argument("--channel", type=int, default=0, help="the channel to keep, from 0 (default %(default)s)")
+    get.add_argument("--all-channels", action="store_true", help="keep all eight, for eight times the disk")
+    get.add_argument("--keep-archives", action="store_true", help="do not remove an archive that is unpacked")
+
     check = command("check", _check, "tell what recordings are in a folder, what should be, and what to do about it")
     check.add_argument("data", type=Path, metavar="DATA", help="folder that holds <snr>_dB_<machine> folders")
 
@@ -118,6 +128,27 @@ def _miniature(said: argparse.Namespace) -> int:
         channels=said.channels,
     )
     print(f"{said.dest}: miniature of {' '.join(said.machines)} at {said.snr} dB")
+    return 0
+
+
+def _download(said: argparse.Namespace) -> int:
+    from mimii_lib import download
+
+    machines, dest = list(said.machines), said.dest
+    if dest is None and machines[-1] not in paper.MACHINES:  # --machines fan pump DEST
+        dest = machines.pop()
+    if dest is None or not machines:
+        raise MimiiError("DEST: found no folder; name the one to hold the recordings, after the machine types")
+    download.fetch(
+        Path(dest),
+        snr=said.snr,
+        machines=several(machines, parameter="--machines") or (),
+        mirror=said.mirror,
+        registry=said.registry,
+        channel=None if said.all_channels else said.channel,
+        keep_archives=said.keep_archives,
+        report=lambda line: print(line, flush=True),
+    )
     return 0
 
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, lru_cache, partial
 from html import escape
 from pathlib import Path
@@ -150,11 +150,8 @@ class Run:
         """The clip table: id, label, path; raises where a clip cannot be used and shall not be left out."""
         faults = self._faults
         if faults and self.settings.split.unreadable == "stop":
-            more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
-            raise MimiiError(
-                f"{next(iter(faults.values()))} (setting split.unreadable=leave_out; "
-                f"'mimii check' names such clips: there is this one{more})"
-            )
+            more = f"; so it is with {len(faults) - 1} more, which 'mimii check' names" if len(faults) > 1 else ""
+            raise MimiiError(f"{next(iter(faults.values()))}, by the setting split.unreadable=leave_out{more}")
         return self._listed[~self._listed.path.isin(faults)].reset_index(drop=True)
 
     @property
@@ -203,13 +200,19 @@ class Run:
     @property
     def ids(self) -> list[str]:
         """Machine IDs that can be evaluated; raises with the reasons if there is none."""
-        if not self._evaluable:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.skipped.items())
-            raise MimiiError(f"{self.machine}: no machine ID can be evaluated ({reasons})")
-        return self._evaluable
+        if not self.evaluable:
+            raise MimiiError(self.why_none)
+        return self.evaluable
 
     @property
-    def _evaluable(self) -> list[str]:
+    def why_none(self) -> str:
+        """Why no machine ID can be evaluated, where none can."""
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in self.skipped.items())
+        return f"{self.machine}: no machine ID can be evaluated ({reasons})"
+
+    @property
+    def evaluable(self) -> list[str]:
+        """Machine IDs that can be evaluated; there may be none."""
         return [str(name) for name in self.clips.id.unique() if name not in self.skipped]
 
     @cached_property
@@ -500,7 +503,7 @@ class Run:
         columns = ["machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"]
         cells = [
             (machine_id, extractor, detector, seed)
-            for machine_id in self._evaluable
+            for machine_id in self.evaluable
             for extractor, detector in (self.rows() if rows is None else rows)
             for seed in (self.seeds(detector) if seeds is None else seeds)
         ]
@@ -534,6 +537,13 @@ class Run:
         )
 
     # Keys
+
+    @property
+    def identity(self) -> str:
+        """A digest of what the results depend on: the clips' contents and names, the weights, the profile."""
+        clips = {str(name): self._identity(str(name)) for name in self.clips.id.unique()}
+        used = {name: found.sha256 for name, found in self._found.items()}
+        return str(joblib_hash([clips, self.left_out, used, as_json(replace(self.profile, machines=()))]))
 
     def _list_digest(self, machine_id: str) -> str:
         """Return the sha256 of the list of a machine ID's clips, as sha256sum prints it."""

@@ -714,7 +714,7 @@ def test_a_clip_that_cannot_be_used_stops_the_run(broken, made, nothing_new):
     nothing_new()
     with pytest.raises(MimiiError) as raised:
         made(data=folder).auc()
-    assert all(word in str(raised.value) for word in (paths[0], "samples", "split.unreadable=leave_out", "and 1 more"))
+    assert all(word in str(raised.value) for word in (paths[0], "samples", "split.unreadable=leave_out", "with 1 more"))
     assert paths[1] not in str(raised.value)
 
 
