@@ -1,31 +1,37 @@
 """The order of work: per machine ID what is heavy, then each notebook of each machine type, then the book.
 
-Called by `make book`. Configuration (`--config name=value`): the parameters of the notebooks.
+Called by `make book`. Configuration (`--config name=value`): the parameters of the notebooks, and `choices=no`, which
+leaves the page on the open choices out. Whatever is killed, the same command goes on: results are kept by
+`mimii_lib.store`, files are moved into place when they are whole.
 """
 
 import shlex
+import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from joblib import hash as digest
+from filelock import FileLock, Timeout
 
 from mimii_lib import dataset, miniature, paper
 from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.settings import Miniature, as_json, load_profile, several, with_parameters
-from mimii_lib.weights import OFFLINE, WeightsNotFound, find_weights
+from mimii_lib.run import Run
+from mimii_lib.settings import Miniature, load_profile, several, with_parameters
+from mimii_lib.weights import OFFLINE
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
 PAGES = {path.stem[3:]: path.stem for path in Path("notebooks").glob("*.ipynb") if path.stem not in NOTEBOOKS}
 WITHOUT_DATA = ("open_points", "conformance")  # pages about the library alone
 LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
-KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings")
+KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings", "choices")
 
-
-def of(said, machine=None):
-    """Return the profile of a machine type with the parameters in place."""
-    rest = {name: value for name, value in said.items() if name != "profile"}
-    return with_parameters(load_profile(str(said["profile"]), machine), **rest)
+if workflow.is_main_process:
+    LOCK = FileLock(".snakemake/book.lock")
+    try:
+        LOCK.acquire(timeout=0)
+    except Timeout:
+        print("Another run is at work in this folder; this one waits for its end", file=sys.stderr)
+        LOCK.acquire()
 
 
 def prepared():
@@ -34,6 +40,9 @@ def prepared():
         if name not in KNOWN:
             raise one_of("--config", name, KNOWN)
     said = {"profile": "miniature"} | config
+    # YAML reads a bare no as False.
+    if (choices := {False: "no", True: "yes"}.get(said.get("choices"), said.pop("choices", "yes"))) not in ("yes", "no"):
+        raise one_of("choices", choices, ("yes", "no"))
     machines = several(said.pop("machine", None), parameter="machine")
     for machine in machines or ():
         if machine not in paper.MACHINES:
@@ -41,50 +50,36 @@ def prepared():
     for folder in ("data", "weights"):
         if folder in said:
             said[folder] = str(Path(said[folder]).resolve())
-    profile = of(said)
+    rest = {name: value for name, value in said.items() if name != "profile"}
+    profile = with_parameters(load_profile(str(said["profile"])), **rest)
     if profile.miniature is not None:
         # The plan depends on the files, so they come before it.
         if not (profile.recordings / dataset.MARKER).is_file():
             print("Making the miniature (less than a minute)", file=sys.stderr)
         miniature.make(profile.recordings, snr=profile.snr, **asdict(profile.miniature))
-    return machines or profile.machines, profile, said
+    return machines or profile.machines, profile, said, choices == "yes"
 
 
-def weights_of(profile):
-    """Return what weights there are, downloaded if need be: once, before any job, which then downloads nothing."""
-    found = {}
-    for name in profile.extractors:
-        try:
-            found[name] = find_weights(name, profile.weights, profile.weight_sources).sha256
-        except WeightsNotFound as error:
-            found[name] = None
-            print(f"not run: {error}", file=sys.stderr)
-    return found
-
-
-def evaluable(machine):
-    """Return the machine IDs to run, why others are skipped, and a fingerprint of the files (names, sizes, times)."""
-    profile = of(SAID, machine)
-    data = dataset.data_folder(profile.recordings)
-    clips = dataset.clips(data, machine, profile.snr, profile.ids)
-    splits = dataset.split(clips, profile.seeds[:1], profile.settings.split)
-    skipped = dataset.not_evaluable(clips, splits, profile.settings)
-    ids = [name for name in clips.id.unique() if name not in skipped]
-    states = [dataset.state(data / path)[1:3] for path in clips.path]
-    return ids, skipped, digest([*zip(clips.path, states)])
+def run_of(machine):
+    """Return the run of a machine type, having looked at every clip: nothing is computed if one cannot be used."""
+    run = Run(machine, **SAID)
+    for reason in run.left_out.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    return run
 
 
 try:
-    ASKED, PROFILE, SAID = prepared()
-    WEIGHTS = weights_of(PROFILE)
-    FOUND = {machine: evaluable(machine) for machine in ASKED}
-    MACHINES = [machine for machine in ASKED if FOUND[machine][0]]
+    # Weights are downloaded now if need be, once; the jobs download nothing.
+    ASKED, PROFILE, SAID, CHOICES = prepared()
+    RUNS = {machine: run_of(machine) for machine in ASKED}
+    MACHINES = [machine for machine in ASKED if RUNS[machine].evaluable]
     NOT_RUN = {machine: "not part of this run" for machine in paper.MACHINES if machine not in ASKED}
+    for reason in dict.fromkeys(reason for run in RUNS.values() for reason in run.not_run.values()):
+        print(f"not run: {reason}", file=sys.stderr)
     for machine in ASKED:
         if machine not in MACHINES:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in FOUND[machine][1].items())
-            NOT_RUN[machine] = f"no machine ID can be evaluated ({reasons})"
-            print(f"{machine}: {NOT_RUN[machine]}", file=sys.stderr)
+            NOT_RUN[machine] = RUNS[machine].why_none
+            print(NOT_RUN[machine], file=sys.stderr)
     if not MACHINES:
         raise MimiiError("nothing can be run; the reasons stand above")
 except MimiiError as error:
@@ -103,12 +98,19 @@ PARAMETERS = quoted("-p {} {}")
 
 
 def identity_of(machine):
-    """Return a digest of the data, the profile and the options: a machine type's jobs run again if it changes.
+    """Return a digest of the clips, the profile, the options and the weights: a job runs again if it changes.
 
     Every job carries it: if a run stops after scores that came out the same on other clips, those scores alone
     would not tell the pages, which show the clips, to run.
     """
-    return digest([as_json(replace(of(SAID, machine), machines=())), FOUND[machine][2], WEIGHTS])
+    return RUNS[machine].identity
+
+
+if PROFILE.miniature is None and workflow.is_main_process:
+    # What is asked for may take days: say how long, before it starts. In a process of its own, whose memory ends with it.
+    forecast = shlex.split(f"mimii forecast {DATA} --machine {' '.join(MACHINES)} {OPTIONS}")
+    if subprocess.run([*forecast, *([] if CHOICES else ["--no-choices"])]).returncode:
+        sys.exit(1)
 
 
 # A machine type's recordings share a process, which makes its networks ready once, and a share of the cores:
@@ -172,7 +174,7 @@ rule not_run:
     wildcard_constraints:
         machine="|".join(NOT_RUN or ["none"]),
     params:
-        reason=lambda wildcards: f"The {wildcards.machine}: {NOT_RUN[wildcards.machine]}.",
+        reason=lambda wildcards: f"The {wildcards.machine}: {NOT_RUN[wildcards.machine].removeprefix(wildcards.machine + ': ')}.",
     message:
         "Notebook {wildcards.notebook} for the {wildcards.machine}: not run"
     shell:
@@ -226,17 +228,25 @@ rule choices:
         "mimii choices {DATA} --machine {wildcards.machine} {OPTIONS} > {output}"
 
 
+def asked_of(page):
+    """Return the parameters of a page that is not of one machine type."""
+    if page in WITHOUT_DATA:
+        return ""
+    left_out = " --not-run 'Left out of this run: CHOICES=no.'" if page == "choices" and not CHOICES else ""
+    return f"-p machine '{' '.join(MACHINES)}' {PARAMETERS}{left_out}"
+
+
 rule page:
     input:
         LIBRARY,
         "results/auc.parquet",
-        lambda wildcards: expand("results/choices/{machine}.txt", machine=MACHINES if wildcards.page == "choices" else []),
+        lambda wildcards: expand("results/choices/{machine}.txt", machine=MACHINES if CHOICES and wildcards.page == "choices" else []),
         lambda wildcards: sorted(map(str, Path("tests").glob("*.py"))) if wildcards.page == "conformance" else [],
         notebook=lambda wildcards: f"notebooks/{PAGES[wildcards.page]}.ipynb",
     output:
         "executed/{page}.ipynb",
     params:
-        asked=lambda wildcards: "" if wildcards.page in WITHOUT_DATA else f"-p machine '{' '.join(MACHINES)}' {PARAMETERS}",
+        asked=lambda wildcards: asked_of(wildcards.page),
         identity=[identity_of(machine) for machine in MACHINES],
     message:
         "Notebook {wildcards.page}"
@@ -256,4 +266,4 @@ rule html:
     message:
         "Rendering the book"
     shell:
-        "PYTHONPATH=book jupyter-book build . --all -q -W -n --keep-going"
+        "python book/render.py"

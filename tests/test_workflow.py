@@ -25,8 +25,8 @@ elif "choices" in words[:1]:
     made = []  # what it prints is what it leaves
 elif "run" in words[:1]:
     made = [Path(words[2])]
-else:
-    made = [Path("_build/html/index.html")]
+elif "build" in words[:1]:
+    made = [Path(words[words.index("--path-output") + 1]) / "_build" / "html" / "index.html"]
 for path in made:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(" ".join(words))
