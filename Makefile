@@ -15,7 +15,7 @@ UNKNOWN := $(filter-out $(KNOWN) -%,$(foreach name,$(.VARIABLES),$(if $(filter c
 $(if $(UNKNOWN),$(error $(UNKNOWN) is not known; expected one of $(KNOWN)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book plan bench proof test check clean
+.PHONY: help setup book plan bench proof faults test check clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -44,6 +44,9 @@ bench: .venv/ready  ## measure speed and memory against the plain implementation
 
 proof: .venv/ready  ## compare pictures, features, scores and AUCs with the plain implementation
 	$(BIN)/python benchmarks/proof.py
+
+faults: .venv/ready  ## break things on purpose, and see that nothing is lost (half an hour)
+	$(BIN)/python benchmarks/faults.py --long
 
 test: .venv/ready  ## run the tests
 	$(BIN)/pytest -n $(CORES) --dist loadfile

@@ -21,7 +21,7 @@ from mimii_lib.weights import OFFLINE
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
 PAGES = {path.stem[3:]: path.stem for path in Path("notebooks").glob("*.ipynb") if path.stem not in NOTEBOOKS}
-WITHOUT_DATA = ("open_points", "conformance")  # pages about the library alone
+WITHOUT_DATA = ("open_points", "conformance", "faults")  # pages about the library alone
 LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
 KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings", "choices")
 
@@ -242,6 +242,7 @@ rule page:
         "results/auc.parquet",
         lambda wildcards: expand("results/choices/{machine}.txt", machine=MACHINES if CHOICES and wildcards.page == "choices" else []),
         lambda wildcards: sorted(map(str, Path("tests").glob("*.py"))) if wildcards.page == "conformance" else [],
+        lambda wildcards: "results/faults.json" if wildcards.page == "faults" else [],
         notebook=lambda wildcards: f"notebooks/{PAGES[wildcards.page]}.ipynb",
     output:
         "executed/{page}.ipynb",
@@ -252,6 +253,19 @@ rule page:
         "Notebook {wildcards.page}"
     shell:
         "mimii run {input.notebook} {output} {params.asked}"
+
+
+rule faults:
+    input:
+        LIBRARY,
+        "benchmarks/faults.py",
+    output:
+        "results/faults.json",
+    priority: 1
+    message:
+        "Breaking things on purpose"
+    shell:
+        "python benchmarks/faults.py --json {output} > {output}.txt"
 
 
 rule html:

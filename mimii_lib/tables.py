@@ -1,9 +1,10 @@
 """What the book's pages show: tables."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
@@ -166,6 +167,20 @@ def conformance(held: pd.DataFrame) -> HTML:
         )
     heads = ("the paper states", "setting and function", "test")
     return _of_words("Statements of the paper and what holds them", heads, rows)
+
+
+def faults(tried: Sequence[Mapping[str, Any]]) -> HTML:
+    """Show what came of each fault that ``benchmarks/faults.py`` tried."""
+    marks = {
+        True: "as it should",
+        False: "<strong>not as it should</strong>",
+        None: '<em class="not-run">not tried</em>',
+    }
+    rows = [
+        (html.escape(each["fault"]), html.escape(each["kind"]), marks[each["held"]], html.escape(each["result"]))
+        for each in tried
+    ]
+    return _of_words("Faults, and what came of them", ("fault", "in", "it ended", "how"), rows)
 
 
 def _difference(each: Effect | choices.Reduced) -> str:

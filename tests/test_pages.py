@@ -1,6 +1,9 @@
 """The rendered book, opened from disk in a real browser with the network off."""
 
+import os
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlparse
@@ -60,6 +63,17 @@ def test_the_first_page_is_where_it_should_be(page):
     page.wait_for_url("**/book/index.html")
     assert "Hearing faults" in page.locator("h1").first.inner_text()
     assert page.wrong == []
+
+
+def test_nothing_of_this_machine_is_published():
+    """No folder, machine name or secret stands in any file of the book."""
+    ours = {str(Path.home()) + os.sep, str(HTML.parent.parent), socket.gethostname()} - {"localhost"}
+    secret = re.compile("token|secret|password|credential|api_?key", re.IGNORECASE)
+    ours |= {value for key, value in os.environ.items() if secret.search(key) and len(value) >= 8}
+    for path in sorted(HTML.rglob("*")):
+        if path.suffix in (".html", ".js", ".json", ".txt", ".inv", ".css", ".svg"):
+            text = path.read_text(errors="replace")
+            assert not [each for each in ours if each in text], path.name
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
