@@ -501,8 +501,8 @@ def kills(bench: Bench, number: int) -> str:
         assert not hidden(cache), "something half-written was left"
         shutil.rmtree(cache)
     return (
-        f"{number} runs killed (SIGKILL) before they had ended: each time the same command went on to the same numbers, "
-        "bit for bit, from the first spectrogram to the last AUC"
+        f"{number} runs killed (SIGKILL) before they had ended: each time the same command went on to the same "
+        "numbers, bit for bit, from the first spectrogram to the last AUC"
     )
 
 
