@@ -75,22 +75,8 @@ def _parser() -> argparse.ArgumentParser:
         f"Where nothing is said: extractors {' '.join(default.extractors)}, detectors "
         f"{' '.join(default.detectors)}, seeds {' '.join(map(str, default.seeds))}, the paper's settings."
     )
-    auc.add_argument(
-        "data", type=Path, nargs="?", metavar="DATA", help="folder of recordings; may be left to a profile"
-    )
-    several_of: dict[str, Any] = {"nargs": "+", "action": "extend"}
-    auc.add_argument("--machine", **several_of, help=f"of {' '.join(paper.MACHINES)} (default: all there are)")
-    auc.add_argument("--ids", **several_of, help="machine IDs such as id_00 (default: all there are)")
-    auc.add_argument("--snr", type=int, help=f"signal-to-noise ratio in dB (default {default.snr})")
-    auc.add_argument("--extractors", **several_of, help=f"of {' '.join(EXTRACTORS)}")
-    auc.add_argument("--detectors", **several_of, help=f"of {' '.join(DETECTORS)}")
-    auc.add_argument("--seeds", **several_of, help="whole numbers")
-    auc.add_argument("--profile", help="a profile that says what is not said here")
+    _add_run(auc)
     auc.add_argument("--splits", type=Path, metavar="FILE", help="CSV of seed, path, role: use these splits")
-    auc.add_argument("--weights", type=Path, metavar="DIR", help="folder with weight files <extractor>.pt")
-    auc.add_argument(
-        "--settings", **several_of, metavar="NAME=VALUE", help="settings, such as imaging.hop=512 split.balanced=true"
-    )
     auc.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON")
     auc.add_argument(
         "--save",
@@ -99,13 +85,13 @@ def _parser() -> argparse.ArgumentParser:
         help="write auc.parquet and auc.csv, with provenance, and splits.csv",
     )
 
+    soon = command("forecast", _forecast, "say what a run will compute, how long that takes here and what it needs")
+    _add_run(soon)
+    soon.add_argument("--no-choices", action="store_true", help="without the page on the open choices")
+
     effects = command("choices", _choices, "measure what the paper's open choices change, and print it")
-    effects.add_argument("data", type=Path, nargs="?", metavar="DATA", help="folder of recordings")
-    for option in ("--machine", "--ids", "--extractors", "--detectors", "--seeds", "--settings"):
-        effects.add_argument(option, **several_of, help="as for 'mimii auc'")
-    effects.add_argument("--snr", type=int, help="as for 'mimii auc'")
-    effects.add_argument("--profile", help="a profile; its 'sensitivity' says how much of the run is repeated")
-    effects.add_argument("--weights", type=Path, metavar="DIR", help="as for 'mimii auc'")
+    effects.epilog = "The profile's 'sensitivity' says how much of the run is repeated."
+    _add_run(effects)
 
     run = command("run", _run, "execute a notebook as the book does: checked parameters, no half-written page")
     run.add_argument("notebook", type=Path, metavar="NOTEBOOK", help="a notebook with a cell tagged 'parameters'")
@@ -113,6 +99,25 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     run.add_argument("--not-run", metavar="REASON", help="write a page that says so instead of executing")
     return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what to run."""
+    several_of: dict[str, Any] = {"nargs": "+", "action": "extend"}
+    parser.add_argument(
+        "data", type=Path, nargs="?", metavar="DATA", help="folder of recordings; may be left to a profile"
+    )
+    parser.add_argument("--machine", **several_of, help=f"of {' '.join(paper.MACHINES)} (default: all there are)")
+    parser.add_argument("--ids", **several_of, help="machine IDs such as id_00 (default: all there are)")
+    parser.add_argument("--snr", type=int, help=f"signal-to-noise ratio in dB (default {Profile.snr})")
+    parser.add_argument("--extractors", **several_of, help=f"of {' '.join(EXTRACTORS)}")
+    parser.add_argument("--detectors", **several_of, help=f"of {' '.join(DETECTORS)}")
+    parser.add_argument("--seeds", **several_of, help="whole numbers")
+    parser.add_argument("--profile", help="a profile that says what is not said here")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="folder with weight files <extractor>.pt")
+    parser.add_argument(
+        "--settings", **several_of, metavar="NAME=VALUE", help="settings, such as imaging.hop=512 split.balanced=true"
+    )
 
 
 def _miniature(said: argparse.Namespace) -> int:
@@ -176,6 +181,14 @@ def _runs(said: argparse.Namespace) -> list["Run"]:
     asked: dict[str, Any] = {name: _flat(getattr(said, name)) for name in lists}
     asked |= {name: getattr(said, name, None) for name in ("profile", "data", "snr", "weights", "splits")}
     return [Run(machine, **asked) for machine in _machines(said)]
+
+
+def _forecast(said: argparse.Namespace) -> int:
+    from mimii_lib.forecast import forecast
+
+    found = forecast(_runs(said), choices=not said.no_choices)
+    print(found)
+    return 2 if found.problems else 0
 
 
 def _choices(said: argparse.Namespace) -> int:
