@@ -19,7 +19,8 @@ def main() -> int:
     with FileLock(BUILD / ".lock"):
         shutil.rmtree(MADE, ignore_errors=True)
         command = ["jupyter-book", "build", ".", "--path-output", str(MADE), "--all", "-q", "-W", "-n", "--keep-going"]
-        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": "book"}).returncode
+        # It would end by pointing at the folder that is about to move; what is wrong goes to the standard error.
+        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": "book"}, stdout=subprocess.DEVNULL).returncode
         if done == 0:
             shutil.rmtree(BUILD / "html", ignore_errors=True)
             (MADE / "_build" / "html").rename(BUILD / "html")

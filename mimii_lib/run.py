@@ -170,16 +170,18 @@ class Run:
     @cached_property
     def _inspected(self) -> dict[str, inspection.Clip]:
         """Every clip as it was seen before anything is computed, by path."""
-        stated = {name: getattr(self.settings.imaging, name) for name in ("sample_rate", "seconds", "channel")}
         found: dict[str, inspection.Clip] = {}
         for _, clips in self._listed.groupby("id"):
-            # Contents are read once and remembered for files that have not been touched since.
             paths = list(clips.path)
-            key = {"files": joblib_hash([dataset.state(self.data / path) for path in paths]), "read": stated}
             look = partial(inspection.inspect, self.data, paths, self.settings.imaging)
-            seen = self.store.get(Place("clips", key, dataset, inspection), look)
-            found |= {clip.path: clip for clip in seen}
+            found |= {clip.path: clip for clip in self.store.get(self._clips_place(paths), look)}
         return found
+
+    def _clips_place(self, paths: list[str]) -> Place:
+        # Contents are read once and remembered for files that have not been touched since.
+        states = [dataset.state(self.data / path) for path in paths]
+        read = {name: getattr(self.settings.imaging, name) for name in ("sample_rate", "seconds", "channel")}
+        return Place("clips", {"files": joblib_hash(states), "read": read}, dataset, inspection)
 
     @property
     def _faults(self) -> dict[str, str]:

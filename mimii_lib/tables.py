@@ -170,17 +170,13 @@ def conformance(held: pd.DataFrame) -> HTML:
 
 
 def faults(tried: Sequence[Mapping[str, Any]]) -> HTML:
-    """Show what came of each fault that ``benchmarks/faults.py`` tried."""
-    marks = {
-        True: "as it should",
-        False: "<strong>not as it should</strong>",
-        None: '<em class="not-run">not tried</em>',
-    }
-    rows = [
-        (html.escape(each["fault"]), html.escape(each["kind"]), marks[each["held"]], html.escape(each["result"]))
-        for each in tried
-    ]
-    return _of_words("Faults, and what came of them", ("fault", "in", "it ended", "how"), rows)
+    """Show what came of each fault that ``benchmarks/faults.py`` tried: a table for each kind."""
+    marks = {True: "✓", False: "<strong>✗ wrong:</strong>", None: "–"}
+    made = []
+    for kind, group in groupby(tried, lambda each: each["kind"]):
+        rows = [(html.escape(each["fault"]), f"{marks[each['held']]} {html.escape(each['result'])}") for each in group]
+        made.append(_of_words(kind.capitalize(), ("what was broken", "what came of it"), rows).data)
+    return HTML("".join(made))
 
 
 def _difference(each: Effect | choices.Reduced) -> str:
