@@ -128,6 +128,7 @@ class Run:
         self._prepared = lru_cache(maxsize=2)(self._prepare)
         self._limits = lru_cache(self._training_limits)
         self._identity = lru_cache(self._list_digest)
+        self._names = lru_cache(maxsize=None)(self._names_digest)
         self._lock = Lock()
 
     def instead(self, **parameters: Any) -> "Run":
@@ -552,6 +553,10 @@ class Run:
         lines = [f"{self._inspected[path].sha256}  {path}\n" for path in self.of(machine_id).path]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
+    def _names_digest(self, machine_id: str, seed: int, role: str) -> str:
+        """Return a digest of the names of the training or test clips."""
+        return str(joblib_hash(list(self.members(machine_id, seed, role).path)))
+
     def places(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> list[Place]:
         """Return what is kept on the way to a score, from the spectrograms to the scores themselves."""
         between = (
@@ -577,8 +582,7 @@ class Run:
         return Place("auto-encoders", key, dataset, imaging, autoencoders)
 
     def _scores_place(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> Place:
-        test = list(self.members(machine_id, seed, "test").path)
-        key = self._fit_key(machine_id, extractor, detector, seed) | {"test": joblib_hash(test)}
+        key = self._fit_key(machine_id, extractor, detector, seed) | {"test": self._names(machine_id, seed, "test")}
         rooms = [autoencoders] if extractor is None else [extractors, packaged, engines, detectors]
         return Place("scores", key, dataset, imaging, *rooms)
 
@@ -601,8 +605,7 @@ class Run:
         parameters = self.detector(detector, seed).get_params().items()
         plain = {name: value for name, value in parameters if isinstance(value, (str, int, float, type(None)))}
         plain.pop("kde__memory", None)  # changes no score
-        train = self.members(machine_id, seed, "train").path
-        key = {"detector": detector, "parameters": plain, "train": joblib_hash(list(train))}
+        key = {"detector": detector, "parameters": plain, "train": self._names(machine_id, seed, "train")}
         key |= self._imaging_key(machine_id, seed)
         return key if extractor is None else key | self._extractor_key(extractor)
 

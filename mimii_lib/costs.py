@@ -1,0 +1,168 @@
+"""What each kind of work costs on this machine: measured in seconds, on a few of the clips at hand.
+
+Networks and auto-encoders are measured on all cores, the detectors with every core at work on one thread, as a run
+computes them.
+"""
+
+import io
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr
+from dataclasses import dataclass, replace
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
+
+from mimii_lib import autoencoders, detectors, engines, imaging, inspection, paper
+from mimii_lib.run import Run
+from mimii_lib.weights import Weights, WeightsNotFound
+
+CLIPS, ENOUGH, LONG, ROWS = 48, 0.25, 3.0, 320
+"""Clips to measure on at most; seconds after which a measurement is good enough, or an extractor has described enough
+of them; patches that the detectors are measured on at least, where there are as many."""
+
+LARGE = 32 * 2**20
+"""Bytes of features that no processor keeps at hand."""
+
+ITERATIONS = {"gmm": (2, 0.4), "b-gmm": (8, 0.25)}
+"""Iterations of a mixture's EM: so many, and so many more for each training patch that a component has."""
+
+Unit = tuple[str, ...]
+"""What is measured together: the kind of work and, where it matters, the network and the number of dimensions."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one kind of work, measured.
+
+    Attributes
+    ----------
+    fit
+        On `rows` rows of `dimension` numbers (of a mixture: its start by k-means); of an extractor: to make it ready.
+    each
+        Afterwards, for each row that is scored or described, or each clip.
+    iteration
+        Of a mixture, on all rows.
+    """
+
+    fit: float = 0.0
+    each: float = 0.0
+    iteration: float = 0.0
+    rows: int = 1
+    dimension: int = 1
+
+
+def measured(run: Run, units: Collection[Unit], weights: Mapping[str, Weights | WeightsNotFound]) -> dict[Unit, Cost]:
+    """Measure what kinds of work cost here, on a few normal clips of a run.
+
+    Parameters
+    ----------
+    weights
+        Of the extractors that are measured.
+    """
+    clips = run.of(run.evaluable[0])
+    paths = list(clips.path[clips.label == "normal"][:CLIPS])
+    costs: dict[Unit, Cost] = {}
+
+    def spectrogram(path: str) -> Any:
+        return imaging.log_mel(run.waveform(path), run.settings.imaging)
+
+    # Bars are for work that counts, generators for numbers that do.
+    with redirect_stderr(io.StringIO()), warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        spectrogram(paths[0])  # librosa makes itself ready
+        seconds, made = _clock(lambda: [spectrogram(path) for path in paths])
+        costs["spectrograms",] = Cost(each=seconds / len(paths))
+        if ("clips",) in units:
+            seconds, _ = _clock(inspection.inspect, run.data, paths, run.settings.imaging)
+            costs["clips",] = Cost(each=seconds / len(paths))
+        cutting, cut = _clock(lambda: np.concatenate([imaging.patches(each, run.settings.imaging) for each in made]))
+        for name in dict.fromkeys(unit[1] for unit in units if len(unit) > 1):
+            found = weights[name]
+            assert isinstance(found, Weights)
+            how = (found, run.settings.imaging, run.settings.features)
+            ready, _ = _clock(engines.extract, cut[:2], *how)
+            first, _ = _clock(engines.extract, cut[:64], *how)
+            n = max(ROWS, int(len(cut[:64]) * LONG / first))
+            seconds, features = _clock(engines.extract, cut[:n], *how)
+            costs["features", name] = Cost(ready, seconds / len(features) + cutting / len(cut))
+            costs |= _detector_costs(run, name, features, units)
+        for name in (name for name in paper.AUTOENCODERS if (name,) in units):
+            costs[name,] = _autoencoder_cost(run, name, cut.reshape(len(cut), -1))
+    return costs
+
+
+def _detector_costs(run: Run, name: str, features: Any, units: Collection[Unit]) -> dict[Unit, Cost]:
+    """Return what standardisation and the detectors cost on a network's features: every core at work, on a thread."""
+    settings, cores, costs = run.settings.detectors, torch.get_num_threads(), {}
+    features = np.resize(features, (max(len(features), settings.n_components), features.shape[1]))
+    most = min(features.shape)
+
+    def front(pca: int) -> Any:
+        return detectors.prepared(replace(settings, pca=min(pca, most)), 0)
+
+    seen = front(settings.pca).fit_transform(features)
+    n, dimension = seen.shape
+    # What a processor keeps at hand is no measure of what it has to fetch: more rows than that, the same ones again.
+    many = max(n, LARGE // (8 * dimension))
+    large = np.resize(seen, (many, dimension))
+    with (
+        threadpool_limits(limits=1),
+        ThreadPoolExecutor(cores, initializer=threadpool_limits, initargs=(1,)) as workers,
+    ):
+
+        def at_once(call: Callable[[Any], Any], X: Any) -> float:
+            return _timed(lambda: list(workers.map(call, [X] * cores))) / cores
+
+        def fitting(detector: str, X: Any, **change: Any) -> float:
+            return at_once(lambda X: detectors.make(detector, replace(settings, **change), 0).fit(X), X)
+
+        for unit in (unit for unit in units if unit[:2] == ("prepared", name)):
+            again = np.resize(features, (max(n, LARGE // (8 * features.shape[1])), features.shape[1]))
+            costs[unit] = Cost(_timed(front(int(unit[2])).fit_transform, again), rows=len(again))
+        for detector in (unit[0] for unit in units if unit[0] in paper.DETECTORS and unit[1] == name):
+            made = detectors.make(detector, settings, 0)
+            if detector == "kde":
+                costs[detector, name] = Cost(
+                    0.0, at_once(made.fit(large).score_samples, seen) / n, 0.0, many, dimension
+                )
+                continue
+            each = at_once(made.fit(seen).score_samples, seen) / n
+            start = fitting(detector, seen, max_iter=1)  # which only a mixture heeds
+            iteration = 0.0
+            if detector in ITERATIONS:
+                first, more = (fitting(detector, large, max_iter=k, tol=0.0, init_params="random") for k in (1, 3))
+                iteration = max(0.0, more - first) / 2 * n / many
+            costs[detector, name] = Cost(max(0.0, start - iteration), each, iteration, n, dimension)
+    return costs
+
+
+def _autoencoder_cost(run: Run, name: str, pictures: Any) -> Cost:
+    """Return what an epoch over a batch costs, and the score of a picture."""
+    net = autoencoders.make(name, replace(run.settings.autoencoders, epochs=1), run.settings.imaging, 0)
+    batch = pictures[: net.batch_size]
+    first, _ = _clock(net.fit, batch)
+    net.set_params(epochs=max(1, round(4 * ENOUGH / first)))
+    seconds = median(_timed(net.fit, batch) for _ in range(3)) / net.epochs  # most of the time of a whole run
+    return Cost(seconds, _timed(net.score_samples, pictures) / len(pictures), rows=len(batch))
+
+
+def _clock(call: Callable[..., Any], *given: Any) -> tuple[float, Any]:
+    """Return the seconds that a call takes, and what it returns."""
+    start = perf_counter()
+    found = call(*given)
+    return perf_counter() - start, found
+
+
+def _timed(call: Callable[..., Any], *given: Any) -> float:
+    """Return the median of the seconds of as many calls as are enough."""
+    seen: list[float] = []
+    while sum(seen) < ENOUGH:
+        seen.append(_clock(call, *given)[0])
+    return median(seen)
