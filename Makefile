@@ -8,7 +8,7 @@ MACHINE ?= $(MACHINES)
 CONFIG := profile='$(PROFILE)' $(foreach name,MACHINE DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS CHOICES,\
   $(if $(strip $($(name))),$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) \
-  --rerun-incomplete --nolock --quiet host reason --config $(CONFIG)
+  --rerun-incomplete --keep-going --nolock --quiet host reason --config $(CONFIG)
 
 KNOWN := PYTHON PROFILE CORES MACHINE MACHINES DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS CHOICES
 UNKNOWN := $(filter-out $(KNOWN) -%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))

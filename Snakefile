@@ -32,6 +32,10 @@ if workflow.is_main_process:
     except Timeout:
         print("Another run is at work in this folder; this one waits for its end", file=sys.stderr)
         LOCK.acquire()
+    for folder in ("executed", "results"):  # what killed jobs left half-written
+        for left in Path(folder).rglob(".*"):
+            if left.is_file():
+                left.unlink()
 
 
 def prepared():

@@ -30,6 +30,9 @@ GROWTH = {"gmm": 1.15, "b-gmm": 1.15, "if": 0.0, "oc-svm": 1.9}
 """How fitting grows with the training patches, as an exponent; 1 where nothing is said. Of a mixture it is k-means."""
 SCORING = {"kde": 1.0, "oc-svm": 0.5}
 """The same of scoring one patch; 0 where nothing is said."""
+FIRST = ("clips", "spectrograms")
+"""Stages that a reader expects before those that need them; the others come as a run computes them."""
+
 LIBRARIES, NETWORK, TRAINING = 0.7e9, 0.7e9, 1.0e9
 """Bytes of memory: all that is imported, a network made ready, and the maps of an auto-encoder's batch of 128."""
 
@@ -228,8 +231,9 @@ def forecast(runs: Sequence[Run], *, workers: int | None = None, choices: bool =
         for key, piece in pieces.items()
         if not piece.there
     }
+    groups = sorted(dict.fromkeys(piece.group for piece in pieces.values()), key=lambda each: each[1] not in FIRST)
     made = Forecast(
-        [_stage(group, pieces, seconds) for group in dict.fromkeys(piece.group for piece in pieces.values())],
+        [_stage(group, pieces, seconds) for group in groups],
         [*_facts(plans), *(f"not run: {run.why_none}" for run in runs if not run.evaluable)],
         workers,
         max(_memory(plan, max(1, cores // workers)) for plan in plans),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,6 +43,10 @@ class Project:
             shutil.copy(ROOT / name, folder)
         for name in ("book", "notebooks", "mimii_lib", "profiles"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "benchmarks").mkdir()
+        (folder / "benchmarks" / "faults.py").write_text(
+            "import sys; from pathlib import Path; Path(sys.argv[2]).write_text('[]')"
+        )
         commands = folder / "commands"
         commands.mkdir()
         for name in ("mimii", "jupyter-book"):
@@ -54,13 +59,20 @@ class Project:
         said = f"data: {self.data}\nmachines: [fan, valve]\nids: [id_00, id_02]\nseeds: [0]\n{more}"
         (self.folder / "tiny.yaml").write_text(said)
 
-    def snakemake(self, *words: str, config: str | None = None) -> subprocess.CompletedProcess:
-        """Run the workflow."""
+    def start(self, *words: str, config: str | None = None) -> subprocess.Popen:
+        """Start the workflow."""
         path = os.pathsep.join([str(self.folder / "commands"), str(Path(sys.executable).parent), os.environ["PATH"]])
-        settings = [config] if config else ["profile=tiny.yaml"]
+        settings = config.split() if config else ["profile=tiny.yaml"]
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *words, "--config", *settings]
         env = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder)}
-        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=self.folder, env=env, **pipes)
+
+    def snakemake(self, *words: str, config: str | None = None) -> subprocess.CompletedProcess:
+        """Run the workflow."""
+        process = self.start(*words, config=config)
+        said = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
     def to_do(self) -> set[str]:
         """Return the files that the workflow would make anew."""
@@ -130,6 +142,46 @@ def test_changed_settings_run_that_machine_alone(project):
     finally:
         project.profile("")
     assert machines_of(files) == {"fan"}
+
+
+def test_a_second_run_waits_for_the_first(project):
+    """Two runs in one folder do not spoil each other: the second says that it waits, then goes on."""
+    with FileLock(project.folder / ".snakemake" / "book.lock"):
+        second = project.start("--dry-run")
+        first_line = second.stderr.readline()
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(2)
+    rest, _ = second.communicate()
+    assert "this one waits" in first_line
+    assert second.returncode == 0
+    assert "Nothing to be done" in rest
+
+
+def test_a_long_run_is_forecast_first(project):
+    """What is not made on the spot is forecast before any job, with the same parameters."""
+    (project.folder / "commands" / "mimii").rename(project.folder / "commands" / "kept")
+    said = project.folder / "commands" / "mimii"
+    said.write_text("#!/bin/sh\necho called $@ >&2\nexit 2\n")
+    said.chmod(0o755)
+    try:
+        done = project.snakemake("--forceall", config="profile=tiny.yaml")
+    finally:
+        (project.folder / "commands" / "kept").rename(said)
+    assert done.returncode != 0
+    assert "called forecast --machine fan valve --profile tiny.yaml" in done.stderr
+    assert "Job stats" not in done.stdout + done.stderr
+
+
+def test_the_choices_can_be_left_out(project):
+    """Without the page on the choices no job of it is planned."""
+
+    def rules(config):
+        done = project.snakemake("--dry-run", "--forceall", config=f"profile=tiny.yaml {config}")
+        assert done.returncode == 0, done.stderr
+        return {line.split()[0] for line in (done.stdout + done.stderr).splitlines() if line.strip()}
+
+    assert "choices" in rules("")
+    assert "choices" not in rules("choices=no")
 
 
 @pytest.mark.parametrize(
