@@ -115,3 +115,4 @@ def _tidy(page: nbformat.NotebookNode) -> None:
         cell.metadata.pop("execution", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("remove-cell")
+            cell.id = "injected-parameters"  # papermill's is a random one

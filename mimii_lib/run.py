@@ -609,6 +609,10 @@ class Run:
         key |= self._imaging_key(machine_id, seed)
         return key if extractor is None else key | self._extractor_key(extractor)
 
+    def __repr__(self) -> str:
+        """Return the same text for the same run: pages are compared."""
+        return f"Run({self.machine!r}, profile={self.profile.name!r})"
+
     def _repr_html_(self) -> str:
         return facts([self])
 

@@ -1,6 +1,7 @@
 """What the book's pages show: tables."""
 
 import html
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
@@ -13,7 +14,7 @@ from mimii_lib import choices, paper
 from mimii_lib.choices import Effect, Point
 from mimii_lib.extractors import EXTRACTORS, get
 from mimii_lib.run import KINDS, Run
-from mimii_lib.settings import Settings, table
+from mimii_lib.settings import ROOT, Settings, table
 
 pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
 
@@ -169,6 +170,13 @@ def conformance(held: pd.DataFrame) -> HTML:
     return _of_words("Statements of the paper and what holds them", heads, rows)
 
 
+def faults_tried() -> list[dict[str, Any]]:
+    """Return what ``benchmarks/faults.py`` found, or nothing where it has not run in this checkout."""
+    file = ROOT / "results" / "faults.json"
+    found: list[dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else []
+    return found
+
+
 def faults(tried: Sequence[Mapping[str, Any]]) -> HTML:
     """Show what came of each fault that ``benchmarks/faults.py`` tried: a table for each kind."""
     marks = {True: "✓", False: "<strong>✗ wrong:</strong>", None: "–"}
@@ -176,7 +184,7 @@ def faults(tried: Sequence[Mapping[str, Any]]) -> HTML:
     for kind, group in groupby(tried, lambda each: each["kind"]):
         rows = [(html.escape(each["fault"]), f"{marks[each['held']]} {html.escape(each['result'])}") for each in group]
         made.append(_of_words(kind.capitalize(), ("what was broken", "what came of it"), rows).data)
-    return HTML("".join(made))
+    return HTML("".join(made) or "<p>Not run here: <code>make book</code> and <code>make faults</code> do.</p>")
 
 
 def _difference(each: Effect | choices.Reduced) -> str:

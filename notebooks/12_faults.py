@@ -25,12 +25,9 @@
 # another and looks at what comes of it. ✓ stands where that is right, ✗ where it is not, – where it was not tried.
 
 # %% tags=["hide-input"]
-import json
-
 from mimii_lib import tables
-from mimii_lib.settings import ROOT
 
-tried = json.loads((ROOT / "results" / "faults.json").read_text())
+tried = tables.faults_tried()
 tables.faults(tried)
 
 # %% tags=["remove-cell"]

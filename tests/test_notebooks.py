@@ -140,3 +140,11 @@ def test_what_is_the_readers_to_mend_is_one_sentence(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "'car' is not known; expected one of fan" in said
     assert len(said.splitlines()) == 1
+
+
+def test_the_same_notebook_is_the_same_page(tmp_path, tiny_profile):
+    """Executed twice with the same parameters, a notebook is the same file: nothing in it is drawn or dated."""
+    made = [tmp_path / name / "01_dataset.ipynb" for name in ("one", "other")]
+    for path in made:
+        notebooks.execute(FOLDER / "01_dataset.ipynb", path, {"machine": "fan", "profile": str(tiny_profile)})
+    assert made[0].read_bytes() == made[1].read_bytes()
