@@ -25,7 +25,7 @@ WITHOUT_DATA = ("open_points", "conformance", "faults")  # pages about the libra
 LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
 KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings", "choices")
 
-if workflow.is_main_process:
+if workflow.is_main_process and not workflow.dryrun:
     LOCK = FileLock(".snakemake/book.lock")
     try:
         LOCK.acquire(timeout=0)
@@ -34,7 +34,7 @@ if workflow.is_main_process:
         LOCK.acquire()
     for folder in ("executed", "results"):  # what killed jobs left half-written
         for left in Path(folder).rglob(".*"):
-            if left.is_file():
+            if left.is_file() and left.suffix != ".lock":
                 left.unlink()
 
 
@@ -135,7 +135,7 @@ wildcard_constraints:
 
 rule book:
     input:
-        "_build/html/index.html",
+        "_build/html/.buildinfo",
 
 
 rule scores:
@@ -280,7 +280,7 @@ rule html:
         "_toc.yml",
         [str(path) for path in sorted(Path("book").rglob("*")) if path.is_file() and path.suffix != ".pyc"],
     output:
-        "_build/html/index.html",
+        "_build/html/.buildinfo",  # not the first page: Snakemake removes what it is about to make anew
     message:
         "Rendering the book"
     shell:

@@ -343,9 +343,14 @@ def effect(runs: Sequence[Run], point: Point, alternative: Alternative) -> Effec
             before += _tested(default, alternative)
             after += _tested(changed, alternative)
         except MimiiError as error:
-            return Effect(point, alternative, not_run=str(error))
+            return Effect(point, alternative, not_run=_without_folder(error, run))
     difference, low, high = (100 * value for value in auc_difference(before, after))
     return Effect(point, alternative, difference, low, high)
+
+
+def _without_folder(error: MimiiError, run: Run) -> str:
+    """Return why something was not run, for a page: where the recordings lie is nobody's business."""
+    return str(error).replace(f"{run.data}: ", "").replace(str(run.data), "the data folder")
 
 
 def pair(run: Run, alternative: Alternative) -> tuple[Run, Run]:
@@ -414,7 +419,7 @@ def at_equal_dimension(runs: Sequence[Run]) -> list[Reduced]:
             try:
                 tested = [each for run in runs for each in _tested(pair(run, alternative)[1], alternative)]
             except MimiiError as error:
-                found.append(Reduced(name, number, not_run=str(error)))
+                found.append(Reduced(name, number, not_run=_without_folder(error, runs[0])))
                 continue
             first = first or tested
             difference, low, high = (100 * value for value in auc_difference(first, tested))

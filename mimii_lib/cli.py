@@ -2,18 +2,21 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
 
 from mimii_lib import dataset, paper
-from mimii_lib.errors import MimiiError
+from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.extractors import EXTRACTORS
 from mimii_lib.settings import DETECTORS, Miniature, Profile, load_profile, several
-from mimii_lib.store import replacing
+from mimii_lib.store import alone_for, replacing
 
 if TYPE_CHECKING:
     from mimii_lib.run import Run
@@ -36,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,8 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--machines", nargs="+", default=[*paper.MACHINES], metavar="MACHINE", help="machine types")
     get.add_argument("--mirror", metavar="WHERE", help="address or folder of the archives (default: Zenodo)")
     get.add_argument("--registry", type=Path, metavar="FILE", help="CSV of name, bytes, md5 for other archives")
-    get.add_argument("--channel", type=int, default=0, help="the channel to keep, from 0 (default %(default)s)")
-    get.add_argument("--all-channels", action="store_true", help="keep all eight, for eight times the disk")
+    get.add_argument("--all-channels", action="store_true", help="keep all eight, not the first, for 8 times the disk")
     get.add_argument("--keep-archives", action="store_true", help="do not remove an archive that is unpacked")
 
     check = command("check", _check, "tell what recordings are in a folder, what should be, and what to do about it")
@@ -139,18 +144,20 @@ def _miniature(said: argparse.Namespace) -> int:
 def _download(said: argparse.Namespace) -> int:
     from mimii_lib import download
 
-    machines, dest = list(said.machines), said.dest
-    if dest is None and machines[-1] not in paper.MACHINES:  # --machines fan pump DEST
-        dest = machines.pop()
+    machines, dest = list(several(_flat(said.machines), parameter="--machines") or ()), said.dest
+    if dest is None and said.machines[-1] not in paper.MACHINES:  # --machines fan pump DEST
+        machines, dest = list(several(_flat(said.machines[:-1]), parameter="--machines") or ()), said.machines[-1]
+        if get_close_matches(dest, paper.MACHINES):
+            raise one_of("--machines", dest, paper.MACHINES)
     if dest is None or not machines:
         raise MimiiError("DEST: found no folder; name the one to hold the recordings, after the machine types")
     download.fetch(
         Path(dest),
         snr=said.snr,
-        machines=several(machines, parameter="--machines") or (),
+        machines=machines,
         mirror=said.mirror,
         registry=said.registry,
-        channel=None if said.all_channels else said.channel,
+        channel=None if said.all_channels else 0,
         keep_archives=said.keep_archives,
         report=lambda line: print(line, flush=True),
     )
@@ -207,6 +214,11 @@ def _choices(said: argparse.Namespace) -> int:
 
 
 def _auc(said: argparse.Namespace) -> int:
+    with alone_for(said.json) if said.json else nullcontext():
+        return _areas(said)
+
+
+def _areas(said: argparse.Namespace) -> int:
     runs = _runs(said)
     for run in runs:
         for reason in run.left_out.values():

@@ -7,6 +7,7 @@ with its machine ``id``, its ``label`` (normal or abnormal) and its ``path`` rel
 Nothing is ever written into a folder of recordings.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,14 +48,22 @@ def trees(data: Path) -> dict[tuple[int | None, str], Path]:
     The SNR is None where the outer folder, which alone tells it, is missing from MIMII's layout.
     """
     found: dict[tuple[int | None, str], Path] = {}
-    for folder in sorted(path for path in data.iterdir() if path.is_dir()):
+    key: tuple[int | None, str]
+    named = _OUTER.fullmatch(data.resolve().name)  # the outer folder itself
+    for folder in sorted(path for path in data.iterdir() if path.is_dir() and os.access(path, os.R_OK | os.X_OK)):
         outer = _OUTER.fullmatch(folder.name)
         if outer and (folder / outer[2]).is_dir():
-            found[int(outer[1]), outer[2]] = folder / outer[2]
+            key, folder = (int(outer[1]), outer[2]), folder / outer[2]
         elif any(_id_folders(folder)):
-            found[None, folder.name] = folder
+            key = (int(named[1]) if named and named[2] == folder.name else None, folder.name)
         elif recordings(folder):
-            found[DCASE_SNR, folder.name] = folder
+            key = (DCASE_SNR, folder.name)
+        else:
+            continue
+        if key in found:
+            both = " and ".join(sorted(path.relative_to(data).as_posix() for path in (found[key], folder)))
+            raise MimiiError(f"{data}: {both} both hold the {key[1]} at {key[0]} dB; move one of them away")
+        found[key] = folder
     return found
 
 
@@ -69,7 +78,14 @@ def recordings(folder: Path) -> dict[str, dict[str, list[Path]]]:
 
 
 def _id_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
+    return sorted(path for path in _inside(folder) if path.is_dir() and _ID.fullmatch(path.name))
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise MimiiError(f"{folder}: cannot be opened ({error.strerror}); see to its rights or move it away") from None
 
 
 def clips(data: Path, machine: str, snr: int, ids: Iterable[str] | None = None) -> pd.DataFrame:
@@ -128,7 +144,8 @@ def clip_table(data: Path, found: dict[str, dict[str, list[Path]]]) -> pd.DataFr
 def _wavs(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [path for path in folder.iterdir() if path.suffix.lower() == ".wav" and path.name[0] != "."]
+    wavs = [path for path in _inside(folder) if path.suffix.lower() == ".wav" and path.name[0] != "."]
+    return [path for path in wavs if path.is_file() or (path.is_symlink() and not path.exists())]  # a broken link, too
 
 
 def read(path: Path, settings: Imaging | None = None) -> NDArray[np.float32]:
@@ -247,7 +264,7 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     for seed in seeds:
         if not (here.seed == seed).any():
             raise MimiiError(
-                f"{file}: seed {seed}: names none of the clips asked for; expected paths like {table.path[0]}"
+                f"{file}: seed {seed}: names none of the clips asked for; expected paths like {table.path.iloc[0]}"
             )
     twice = here[here.duplicated(["seed", "path"])]
     if len(twice):

@@ -19,10 +19,11 @@ from typing import Any
 
 import pooch
 import requests
+import soundfile
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from mimii_lib import paper
+from mimii_lib import dataset, paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.unpacking import ALL_CHANNELS, CHANNELS, ONE_CHANNEL, check_room, unpack
 
@@ -145,20 +146,27 @@ def fetch(
                 f"{registry or 'MIMII'}: no archive {name}; expected one of {', '.join(registered)}: "
                 "change the SNR or the machine types"
             )
-    remote = mirror is None or mirror.startswith(("http://", "https://"))
+    remote = mirror is None or mirror.lower().startswith(("http://", "https://"))
     folder = None if remote else Path(str(mirror)).expanduser()
     if folder and not (mirror and folder.is_dir()):
         raise MimiiError(f"mirror: {mirror}: no such folder; expected a folder of archives or an http(s) address")
     url = f"{mirror.rstrip('/')}/{{name}}" if mirror else URL  # filled in by replace: an address may hold braces
 
     dest = Path(dest).expanduser()
+    places = [_Place(dest, registered[name], channel) for name in names]
+    if dest.is_dir():
+        told = [place.there() for place in places]
+        if all(told) and not any(place.left() for place in places):  # also in a folder that can only be read
+            for line in told:
+                report(str(line))
+            return
     with _alone_in(dest, report):
         for stray in (dest / "archives").glob("tmp????????"):  # pooch's, of a process that was killed
             stray.unlink()
         missing = []
-        for place in (_Place(dest, registered[name], channel) for name in names):
-            if place.final.is_dir():
-                report(f"{place.archive.stem}: is there already")
+        for place in places:
+            if line := place.there():
+                report(line)
                 place.tidy()
             else:
                 missing.append(place)
@@ -220,6 +228,37 @@ class _Place:
         kept = "all" if self.channel is None else self.channel
         return self.dest / f".{self.archive.stem}.{kept}.{self.archive.md5[:8]}.part"
 
+    @property
+    def published(self) -> int | None:
+        """The number of clips, where the archive is MIMII's own."""
+        if read_registry().get(self.archive.name) != self.archive:
+            return None
+        return sum(count.normal + count.abnormal for count in paper.MIMII[self.archive.machine].values())
+
+    def there(self) -> str | None:
+        """Return what to tell of recordings that are there already; None: they are to be fetched."""
+        stem, machine, trees = self.archive.stem, self.archive.machine, dataset.trees(self.dest)
+        folder = trees.get((int(stem.partition("_dB_")[0]), machine)) or trees.get((None, machine))
+        if folder is None and not (self.final.is_dir() and any(self.final.iterdir())):
+            return None
+        found = dataset.recordings(folder).values() if folder else ()
+        clips = [wav for labels in found for wavs in labels.values() for wav in wavs]
+        if not clips:
+            raise MimiiError(f"{self.final}: is there and holds no recordings; take it away and repeat the command")
+        with suppress(soundfile.SoundFileError):
+            if self.channel is None and soundfile.info(clips[0]).channels == 1:
+                raise MimiiError(
+                    f"{folder}: is there with one channel, all were asked for; take it away or name another folder"
+                )
+        said, n = f"{stem}: is there already", self.published
+        if n is None or len(clips) >= n:
+            return said
+        return f"{said}, {len(clips):,} of its {n:,} clips; to fetch it again, take the folder away first"
+
+    def left(self) -> bool:
+        """Tell whether an earlier attempt left something."""
+        return self.part.exists() or any(self.dest.glob(f".{self.archive.stem}.*.part"))
+
     def to_fetch(self) -> int:
         """Return the bytes of the archive that are still to come."""
         there = [path.stat().st_size for path in (self.part, self.part.with_suffix("")) if path.is_file()]
@@ -227,10 +266,8 @@ class _Place:
 
     def to_keep(self) -> int:
         """Return the bytes of the clips that are still to come."""
-        if read_registry().get(self.archive.name) == self.archive:
-            counts = paper.MIMII[self.archive.machine].values()
-            clips = sum(count.normal + count.abnormal for count in counts)
-            size = clips * (ALL_CHANNELS if self.channel is None else ONE_CHANNEL)
+        if self.published is not None:
+            size = self.published * (ALL_CHANNELS if self.channel is None else ONE_CHANNEL)
         else:  # not known before the archive is there: sound is packed to more than half of its size
             size = 2 * self.archive.bytes // (1 if self.channel is None else CHANNELS)
         return max(size - sum(path.stat().st_size for path in self.clips.rglob("*.wav")), 0)

@@ -94,8 +94,16 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
             f"{data}: no machine found; expected folders like -6_dB_fan/fan/id_00/normal, or fan/train of DCASE 2020"
         )
     miniature = (data / dataset.MARKER).is_file()
+    empty = [
+        folder for folder in data.glob("*_dB_*") if folder.is_dir() and not {*folder.iterdir()} & {*trees.values()}
+    ]
     rows = []
     report = Report(pd.DataFrame())
+    report.problems += [
+        f"{folder.name}: holds no recordings; expected {folder.name}/{folder.name.split('_dB_')[1]}/id_00/normal; "
+        + _AGAIN
+        for folder in sorted(empty)
+    ]
     first: dict[str, str] = {}
     for (snr, machine), folder in trees.items():
         found = dataset.recordings(folder)
@@ -134,7 +142,7 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
     return report
 
 
-_AGAIN = "unpack its archive again ('mimii download' does)"
+_AGAIN = "take the folder away and unpack its archive again ('mimii download' does)"
 
 
 def _problems(clips: list[Clip], first: dict[str, str]) -> Iterator[str]:
@@ -143,9 +151,9 @@ def _problems(clips: list[Clip], first: dict[str, str]) -> Iterator[str]:
         if clip.fault:
             yield clip.fault
         elif clip.silent:
-            yield f"{clip.path}: silent; replace it or leave it out"
+            yield f"{clip.path}: silent; replace it or take it out of the folder"
         elif (twin := first.setdefault(clip.sha256, clip.path)) != clip.path:
-            yield f"{clip.path}: the same recording as {twin}; leave one of them out"
+            yield f"{clip.path}: the same recording as {twin}; take one of them out of the folder"
 
 
 def _strays(data: Path, folder: Path, found: dict[str, dict[str, list[Path]]]) -> Iterator[str]:
@@ -178,7 +186,8 @@ def _differences(folder: str, machine: str, machine_id: str, counts: dict[str, i
         here, there = counts[label], getattr(published, label)
         said = f"{folder}: {machine_id} has {here} {label} clips, MIMII {there}"
         if label == "normal" and (machine, machine_id) in paper.UNCERTAIN and here != there:
-            found.append(f"{said} (a number that is not certain); if the type's total is right, leave it")
+            total = sum(count.normal for count in paper.MIMII[machine].values())
+            found.append(f"{said} (a number that is not certain: if the four have {total} together, all is well)")
         elif here < there:
             found.append(f"{said}; {_AGAIN}, or take the numbers as those of a part of MIMII")
         elif here > there:

@@ -15,7 +15,7 @@ import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.store import replacing
+from mimii_lib.store import alone_for, replacing
 
 PLACEHOLDER = "{machine}"
 
@@ -34,7 +34,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         If there is no such notebook or parameter, or a cell raises; with the cell's error.
     """
     values = _checked(notebook, parameters)
-    with tempfile.TemporaryDirectory() as folder, replacing(output) as made:
+    with tempfile.TemporaryDirectory() as folder, alone_for(output), replacing(output) as made:
         source = Path(folder) / notebook.name
         nbformat.write(_filled(notebook, values), source)
         try:
@@ -62,7 +62,7 @@ def not_run(notebook: Path, output: Path, parameters: dict[str, Any], reason: st
     head = title.source.partition("\n\n")[0]
     title.source = f"{head}\n\n:::{{admonition}} Not run\n:class: open\n{reason}\n:::\n"
     page.cells = [title]
-    with replacing(output) as made:
+    with alone_for(output), replacing(output) as made:
         nbformat.write(page, made)
 
 

@@ -182,7 +182,7 @@ class Run:
         # Contents are read once and remembered for files that have not been touched since.
         states = [dataset.state(self.data / path) for path in paths]
         read = {name: getattr(self.settings.imaging, name) for name in ("sample_rate", "seconds", "channel")}
-        return Place("clips", {"files": joblib_hash(states), "read": read}, dataset, inspection)
+        return Place("clips", {"files": joblib_hash([paths, states]), "read": read}, dataset, inspection)
 
     @property
     def _faults(self) -> dict[str, str]:
@@ -192,13 +192,16 @@ class Run:
     def splits(self) -> pd.DataFrame:
         """Training and test clips of every seed: seed, path, role."""
         if self._splits_file is not None:
-            return dataset.load_split(self._splits_file, self.clips, self.profile.seeds)
+            said = dataset.load_split(self._splits_file, self._listed, self.profile.seeds)
+            return said[said.path.isin(self.clips.path)].reset_index(drop=True)
         return dataset.split(self.clips, self.profile.seeds, self.settings.split)
 
     @cached_property
     def skipped(self) -> dict[str, str]:
         """Machine IDs that cannot be evaluated, with the reason."""
-        return dataset.not_evaluable(self.clips, self.splits, self.settings)
+        here = set(self.clips.id)
+        lost = {str(name): "every clip was left out" for name in self._listed.id.unique() if name not in here}
+        return lost | dataset.not_evaluable(self.clips, self.splits, self.settings)
 
     @property
     def ids(self) -> list[str]:

@@ -9,6 +9,7 @@ joblib's own ``Memory`` is not used, since it goes on with a warning where the d
 import hashlib
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -17,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import joblib
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from mimii_lib import provenance
@@ -132,7 +133,10 @@ def _alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except OSError as error:
-        raise MimiiError(f"{folder}: cannot be written ({error.strerror}); {REMEDY}") from None
+        raise MimiiError(
+            f"{folder / 'lock'}: cannot be locked ({error.strerror}); see to its rights, or name another folder in the "
+            "environment variable MIMII_CACHE"
+        ) from None
     try:
         for left in folder.glob(".*"):
             left.unlink(missing_ok=True)
@@ -155,6 +159,28 @@ def file_digest(path: Path) -> str:
 
 REMEDY = "free some space or name another folder; nothing is lost, and the same command goes on"
 """What to do where a file cannot be written."""
+
+
+@contextmanager
+def alone_for(path: Path) -> Iterator[None]:
+    """Let one process at a time work on a file: who comes later has the last word.
+
+    A job can outlive a workflow that was killed. What the next one makes waits for it, and replaces what it made.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"{path}: another process is at work on it; this one waits for its end", file=sys.stderr)
+            lock.acquire()
+    except OSError as error:
+        raise MimiiError(f"{path}: cannot be written ({error.strerror or error}); {REMEDY}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

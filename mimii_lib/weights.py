@@ -150,7 +150,8 @@ def _from_torchvision(extractor: Extractor, _: Path | None) -> Weights | str:
             with redirect_stdout(io.StringIO()):  # torch announces a download there, with the cache's path
                 weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except (OSError, HTTPException, RuntimeError) as error:  # no network, a broken one, another hash
-            return f"torchvision's download failed: {getattr(error, 'reason', error)}"
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error  # without a path
+            return f"torchvision's download failed: {reason}"
         finally:
             socket.setdefaulttimeout(before)
     digest = file_digest(path)

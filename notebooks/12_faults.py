@@ -49,7 +49,7 @@ glue("n_not_tried", sum(each["held"] is None for each in tried), display=False)
 #
 # ## Why it holds
 #
-# **Looked at first.** Every clip is read once before anything is computed. A broken one is named after a minute, not on the
+# **Looked at first.** Every clip is read once before anything is computed. A broken one is named before the first result, not on the
 # third day. You mend it, or say `split.unreadable=leave_out`, and then every page that rests on it says what was left out.
 #
 # **Whole or not there.** Whatever is kept is written under a temporary name, brought to the disk, and then moved into
@@ -60,7 +60,8 @@ glue("n_not_tried", sum(each["held"] is None for each in tried), display=False)
 # something changed: another setting means another digest, and everything that does not depend on it is found again.
 #
 # **One at a time.** Who computes a result locks its place. A second process that needs the same result waits and reads it.
-# The operating system opens the lock when its holder is killed.
+# The operating system opens the lock when its holder is killed. Two runs of `make book` in one folder follow each other, and
+# a page or a table waits for a job that outlived a run that was killed.
 #
 # **Nothing trusted unseen.** An archive is opened after its md5 was found right, and only clips are taken out of it.
 # Weights have a known sha256 and are loaded as numbers alone, without anything that could be executed.

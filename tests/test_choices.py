@@ -38,6 +38,7 @@ def test_every_choice_among_values_is_an_alternative_of_a_point():
         "precision",
         "engine",
         "device",
+        "unreadable",
         "interpolation",
         "gamma",
     }  # of the machine, or without a named alternative
@@ -159,3 +160,11 @@ def test_an_alternative_that_is_none(run):
     """A setting that does not exist is an error, not an alternative."""
     with pytest.raises(MimiiError, match="settings: imaging: 'colour' is not known"):
         run.instead(settings="imaging.colour=gray")
+
+
+def test_a_reason_on_a_page_names_no_folder(tiny, quick, tmp_path):
+    """Where the recordings lie is not published with the reason why an alternative was not run."""
+    run = Run("fan", data=tiny, profile=quick, ids="id_00")
+    found = choices.effect([run], POINTS[0], POINTS[0].alternatives[0])
+    assert "no recordings of the fan at 0 dB" in found.not_run
+    assert str(tiny) not in found.not_run

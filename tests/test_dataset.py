@@ -489,3 +489,24 @@ def test_clips_of_one_name_in_train_and_test_are_two(tmp_path, wav):
         "fan/test/normal_id_00_00000000.wav",
         "fan/train/normal_id_00_00000000.wav",
     ]
+
+
+def test_two_folders_of_one_machine_are_refused(tree, tmp_path):
+    """The same machine at the same SNR in both layouts: none is silently taken for the other."""
+    as_dcase(tree / "-6_dB_fan" / "fan", tree / "fan")
+    with pytest.raises(MimiiError, match="-6_dB_fan/fan and fan both hold the fan at -6 dB"):
+        dataset.clips(tree, "fan", -6)
+
+
+def test_a_folder_that_is_called_a_wav_is_no_clip(tree):
+    """Only files are clips."""
+    before = dataset.clips(tree, "fan", -6)
+    (tree / "-6_dB_fan" / "fan" / "id_00" / "normal" / "00000009.wav").mkdir()
+    pd.testing.assert_frame_equal(dataset.clips(tree, "fan", -6), before)
+
+
+def test_the_outer_folder_tells_its_snr_when_it_is_named_itself(tree):
+    """One level too low, the folder's own name still says which SNR it holds."""
+    assert set(dataset.trees(tree / "-6_dB_fan")) == {(-6, "fan")}
+    with pytest.raises(MimiiError, match="fan at -6 dB"):
+        dataset.clips(tree / "-6_dB_fan", "fan", 6)

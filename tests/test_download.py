@@ -16,6 +16,7 @@ import threading
 import time
 import zipfile
 from collections import Counter, namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -112,7 +113,8 @@ def get(tmp_path, registry):
     def fetch(mirror, *, files=FILES, machines=("fan",), dest=tmp_path / "data", **how):
         lines = []
         mirror = mirror.url if isinstance(mirror, BadServer) else str(mirror)
-        how = {"snr": -6, "registry": registry(files), "report": lines.append} | how
+        how = {"snr": -6, "report": lines.append} | how
+        how |= {} if "registry" in how else {"registry": registry(files)}
         download.fetch(dest, machines=machines, mirror=mirror, **how)
         return lines
 
@@ -486,7 +488,9 @@ def test_room_is_looked_at_first(channel, size, keep, get, room):
     how = {"machines": ["fan", "pump"], "channel": channel, "keep_archives": keep, "registry": None}
     with BadServer({}) as server:
         room(needed - 1)
-        with pytest.raises(MimiiError, match=f"{needed / 1e9:.1f} GB needed for -6_dB_fan, -6_dB_pump, .* GB free; ma"):
+        with pytest.raises(
+            MimiiError, match=f"{needed / 1e9:.1f} [GM]B needed for -6_dB_fan, -6_dB_pump, .* GB free; ma"
+        ):
             get(server, **how)
         assert not server.requests
         room(needed)
@@ -500,7 +504,7 @@ def test_what_is_there_needs_no_room(get, part, room, folder):
     clips = 2 * len(ARCHIVE) // 8
     with BadServer({}) as server:
         room(1 + clips - 1)
-        with pytest.raises(MimiiError, match="GB needed"):
+        with pytest.raises(MimiiError, match="[GM]B needed"):
             get(server)
         room(1 + clips)
         with pytest.raises(MimiiError, match="404"):
@@ -508,7 +512,7 @@ def test_what_is_there_needs_no_room(get, part, room, folder):
     part.unlink()
     for free, asked in ((clips - 1, "for -6_dB_fan,"), (clips, "for the clips of")):
         room(free)
-        with pytest.raises(MimiiError, match=f"GB needed {asked}"):
+        with pytest.raises(MimiiError, match=f"[GM]B needed {asked}"):
             get(folder())
 
 
@@ -528,7 +532,7 @@ def test_room_is_looked_at_before_unpacking(get, folder, room, tmp_path):
     """An archive that unpacks to far more than it is large does not begin to."""
     files = {NAME: packed([(path, clip(n, channels=1, samples=9) + bytes(10**6)) for n, path in enumerate(CLIPS)])}
     room(8 * 10**6)
-    with pytest.raises(MimiiError, match="GB needed for the clips of -6_dB_fan.zip"):
+    with pytest.raises(MimiiError, match="[GM]B needed for the clips of -6_dB_fan.zip"):
         get(folder(files), files=files, channel=None)
     assert kept(tmp_path / "data") == {}
 
@@ -815,11 +819,48 @@ def test_a_broken_archive_is_an_error_of_one_kind(get, folder, tmp_path):
 
 
 def test_what_is_there_is_left_alone(get, tmp_path):
-    mine = tmp_path / "data" / "-6_dB_fan" / "mine.txt"
+    mine = tmp_path / "data" / "-6_dB_fan" / "fan" / "id_00" / "normal" / "mine.wav"
     mine.parent.mkdir(parents=True)
-    mine.write_text("mine")
+    mine.write_bytes(b"mine")
     assert get("http://nowhere.invalid") == ["-6_dB_fan: is there already"]
-    assert kept(tmp_path / "data") == {"-6_dB_fan/mine.txt": b"mine"}
+    assert kept(tmp_path / "data") == {"-6_dB_fan/fan/id_00/normal/mine.wav": b"mine"}
+    assert not (tmp_path / "data" / ".download.lock").exists(), "something was written beside it"
+
+
+def test_a_plain_unzip_is_used(get, tmp_path):
+    """Recordings without the folder that tells their SNR are there, too."""
+    wav = tmp_path / "data" / "fan" / "id_00" / "normal" / "00000000.wav"
+    wav.parent.mkdir(parents=True)
+    wav.write_bytes(b"mine")
+    assert get("http://nowhere.invalid") == ["-6_dB_fan: is there already"]
+
+
+def test_a_folder_without_recordings_is_not_taken_for_them(get, tmp_path, expected):
+    """A folder of that name that holds other things is an error; an empty one is filled."""
+    final = tmp_path / "data" / "-6_dB_fan"
+    final.mkdir(parents=True)
+    (final / "notes.txt").write_text("mine")
+    with pytest.raises(MimiiError, match="holds no recordings; take it away"):
+        get("http://nowhere.invalid")
+    (final / "notes.txt").unlink()
+    with BadServer(FILES) as server:
+        get(server)
+    assert kept(tmp_path / "data") == expected
+
+
+def test_one_channel_is_not_taken_for_all(get, tmp_path, wav):
+    """Who asks for all channels is told where only one is there."""
+    wav(tmp_path / "data" / "-6_dB_fan" / "fan" / "id_00" / "normal" / "00000000.wav", samples=16_000)
+    with pytest.raises(MimiiError, match="one channel, all were asked for"):
+        get("http://nowhere.invalid", channel=None)
+
+
+def test_a_part_of_mimii_is_told_as_such(tmp_path, wav):
+    """Where clips of MIMII's own archive are missing, their number is told."""
+    wav(tmp_path / "-6_dB_fan" / "fan" / "id_00" / "normal" / "00000000.wav", samples=16_000)
+    lines = []
+    download.fetch(tmp_path, snr=-6, machines=["fan"], mirror="http://nowhere.invalid", report=lines.append)
+    assert lines == ["-6_dB_fan: is there already, 1 of its 5,550 clips; to fetch it again, take the folder away first"]
 
 
 @pytest.mark.parametrize("k", range(len(CLIPS)))
@@ -909,7 +950,7 @@ def test_a_kill_at_any_point(point, tmp_path, registry, get, expected):
     assert kept(tmp_path / "data") == expected
 
 
-def test_a_second_download_waits(get, tmp_path):
+def test_a_second_download_waits(get, tmp_path, wav):
     """It says so, and then finds the work done."""
     lines = []
     (tmp_path / "data").mkdir()
@@ -920,7 +961,7 @@ def test_a_second_download_waits(get, tmp_path):
             until = time.monotonic() + 20
             while not lines and time.monotonic() < until:
                 threading.Event().wait(0.01)
-            (tmp_path / "data" / "-6_dB_fan").mkdir()
+            wav(tmp_path / "data" / "-6_dB_fan" / "fan" / "id_00" / "normal" / "00000000.wav", samples=16_000)
         second.join(20)
         assert not server.requests
     assert lines == [
@@ -933,14 +974,9 @@ def test_two_downloads_at_once(get, registry, tmp_path, expected):
     """Between them each archive is fetched once."""
     file = registry()
     with BadServer(FILES, otherwise=Fault(pause=0.01)) as server:
-        threads = [
-            threading.Thread(target=get, args=[server], kwargs={"machines": machines, "registry": file})
-            for machines in (["fan", "pump"], ["pump", "fan"], ["fan"])
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
+        with ThreadPoolExecutor(3) as downloads:
+            asked = (["fan", "pump"], ["pump", "fan"], ["fan"])
+            list(downloads.map(lambda machines: get(server, machines=machines, registry=file), asked))
         assert sorted(server.requests, key=lambda request: request.name) == [Request(name, 0) for name in FILES]
     found = kept(tmp_path / "data")
     assert len(found) == 2 * len(CLIPS)

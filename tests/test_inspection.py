@@ -91,8 +91,10 @@ def test_check_says_what_is_missing_and_what_to_do(tmp_path, wav):
     report = inspection.check(tmp_path, SHORT)
     assert report.problems == []
     said = "\n".join(report.differences)
-    assert "-6_dB_fan/fan: id_00 has 2 normal clips, MIMII 1011; unpack its archive again" in said
-    assert "-6_dB_fan/fan: id_00 has 0 abnormal clips, MIMII 407; unpack" in said
+    assert (
+        "-6_dB_fan/fan: id_00 has 2 normal clips, MIMII 1011; take the folder away and unpack its archive again" in said
+    )
+    assert "-6_dB_fan/fan: id_00 has 0 abnormal clips, MIMII 407; take" in said
     for machine_id in ("id_02", "id_04", "id_06"):
         assert f"{machine_id} is missing" in said
 
@@ -105,7 +107,7 @@ def test_check_does_not_fear_the_numbers_that_are_uncertain(monkeypatch, tmp_pat
         wav(folder / "normal" / f"{k:08d}.wav", seed=k, samples=16_000)
     wav(folder / "abnormal" / "00000000.wav", seed=9, samples=16_000)
     first = inspection.check(tmp_path, SHORT).differences[0]
-    assert "id_02 has 2 normal clips, MIMII 3 (a number that is not certain)" in first
+    assert "id_02 has 2 normal clips, MIMII 3 (a number that is not certain: if the four have" in first
 
 
 def test_check_finds_files_that_no_layout_has(tmp_path, wav):
@@ -143,3 +145,11 @@ def test_a_file_that_cannot_be_opened_is_seen(link, tmp_path, wav):
     assert (good.fault, good.channels) == ("", 1)
     assert len(good.sha256) == 64
     assert bad.fault.startswith("fan/id_00/normal/00000001.wav: cannot be read")
+
+
+def test_check_names_a_folder_without_recordings(tmp_path, wav):
+    """A folder whose name promises recordings and holds none is a problem, not nothing."""
+    wav(tmp_path / "-6_dB_fan" / "fan" / "id_00" / "normal" / "00000000.wav", samples=16_000)
+    (tmp_path / "-6_dB_slider" / "SLIDER").mkdir(parents=True)
+    (problem,) = inspection.check(tmp_path, SHORT).problems
+    assert problem.startswith("-6_dB_slider: holds no recordings; expected -6_dB_slider/slider/id_00/normal")

@@ -765,3 +765,34 @@ def test_both_layouts_give_the_same_features(made, real, tmp_path):
     one, *others = (run.features("id_00", "squeezenet1_1")[np.argsort(run.of("id_00").label)] for run in runs)
     for other in others:
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_same_clips_named_from_above_or_below(made, tiny):
+    """The folder of one machine and the folder of all hold the same clips, whichever was looked at first."""
+    inner = made(data=tiny / "-6_dB_fan")
+    outer = made()
+    assert {path.removeprefix("-6_dB_fan/") for path in outer.clips.path} == set(inner.clips.path)
+    assert inner._inspected.keys() == set(inner.clips.path)
+
+
+def test_an_id_whose_clips_were_all_left_out_is_told(tiny, made, tmp_path):
+    """An ID without a clip that can be used is skipped with the reason, alone and among others."""
+    folder = tmp_path / "data"
+    shutil.copytree(tiny / "-6_dB_fan", folder / "-6_dB_fan")
+    for wav in folder.glob("*/*/id_00/*/*.wav"):
+        wav.write_bytes(b"")
+    said = {"data": folder, "settings": "split.unreadable=leave_out"}
+    assert made(ids="id_00 id_02", **said).skipped == {"id_00": "every clip was left out"}
+    with pytest.raises(MimiiError, match="id_00: every clip was left out"):
+        _ = made(**said).ids
+
+
+def test_saved_splits_go_on_without_clips_that_were_left_out(broken, made, tiny, tmp_path):
+    """Splits that were shared can be used where a clip is broken: the others keep their roles."""
+    folder, paths = broken
+    whole = made()
+    whole.splits.to_csv(tmp_path / "splits.csv", index=False)
+    run = made(data=folder, splits=tmp_path / "splits.csv", settings="split.unreadable=leave_out")
+    expected = whole.splits[~whole.splits.path.isin(paths)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(run.splits, expected)
+    assert np.isfinite(run.auc().auc).all()
