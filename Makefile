@@ -5,10 +5,9 @@ CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
 
 BIN := .venv/bin
 MACHINE ?= $(MACHINES)
-# A path is told as a text, in which YAML sees no number and no remark.
-DATA_TEXT := $(if $(strip $(DATA)),data='"$(subst ','\'',$(DATA))"')
-WEIGHTS_TEXT := $(if $(strip $(WEIGHTS)),weights='"$(subst ','\'',$(WEIGHTS))"')
-CONFIG := $(DATA_TEXT) $(WEIGHTS_TEXT) profile='$(PROFILE)' $(foreach name,MACHINE SNR IDS EXTRACTORS DETECTORS SEEDS SETTINGS CHOICES,\
+# A path is told as a list of one text, in which Snakemake and YAML see no number, no quote and no remark.
+PATHS := $(if $(strip $(DATA)),data='["$(subst ','\'',$(DATA))"]') $(if $(strip $(WEIGHTS)),weights='["$(subst ','\'',$(WEIGHTS))"]')
+CONFIG := $(PATHS) profile='$(PROFILE)' $(foreach name,MACHINE SNR IDS EXTRACTORS DETECTORS SEEDS SETTINGS CHOICES,\
   $(if $(strip $($(name))),$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) \
   --rerun-incomplete --keep-going --nolock --quiet host reason --config $(CONFIG)

@@ -5,6 +5,7 @@ leaves the page on the open choices out. Whatever is killed, the same command go
 `mimii_lib.store`, files are moved into place when they are whole.
 """
 
+import json
 import shlex
 import subprocess
 import sys
@@ -53,7 +54,8 @@ def prepared():
             raise one_of("machine", machine, paper.MACHINES)
     for folder in ("data", "weights"):
         if folder in said:
-            said[folder] = str(Path(said[folder]).resolve())
+            named = said[folder][0] if isinstance(said[folder], list) else said[folder]
+            said[folder] = str(Path(str(named)).resolve())
     rest = {name: value for name, value in said.items() if name != "profile"}
     profile = with_parameters(load_profile(str(said["profile"])), **rest)
     if profile.miniature is not None:
@@ -98,7 +100,9 @@ def quoted(pattern, without=()):
 
 DATA = shlex.quote(SAID["data"]) if "data" in SAID else ""
 OPTIONS = quoted("--{} {}", without=("data",))
-PARAMETERS = quoted("-p {} {}")
+# A notebook's parameter is read as YAML: in quotes, a path is a path, whatever it is called.
+PARAMETERS = quoted("-p {} {}", without=("data", "weights"))
+PARAMETERS += "".join(f" -p {name} {shlex.quote(json.dumps(SAID[name]))}" for name in ("data", "weights") if name in SAID)
 
 
 def identity_of(machine):
