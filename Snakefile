@@ -273,7 +273,8 @@ rule faults:
     message:
         "Breaking things on purpose"
     shell:
-        "python benchmarks/faults.py --json {output} > {output}.txt"
+        # One that does not end as it should is shown on the page, and is a failure of the tests, not of the book.
+        "python benchmarks/faults.py --json {output} > {output}.txt || test -f {output}"
 
 
 rule html:
