@@ -91,7 +91,7 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
     trees = dataset.trees(data)
     if not trees:
         raise MimiiError(
-            f"{data}: no machine found; expected folders like -6_dB_fan/fan/id_00/normal, or fan/train of DCASE 2020"
+            f"{data}: no machine found{_inside(data)}; expected folders like -6_dB_fan/fan/id_00/normal, or fan/train of DCASE 2020"
         )
     miniature = (data / dataset.MARKER).is_file()
     empty = [
@@ -140,6 +140,11 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
             ]
     report.table = pd.DataFrame(rows, columns=["snr", "machine", "id", *dataset.LABELS, "channels", "remarks"])
     return report
+
+
+def _inside(data: Path) -> str:
+    names = sorted(path.name for path in data.iterdir() if path.is_dir())
+    return f", only {', '.join(names[:4])}{', …' * (len(names) > 4)}" if names else ""
 
 
 _AGAIN = "take the folder away and unpack its archive again ('mimii download' does)"

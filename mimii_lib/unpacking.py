@@ -114,7 +114,7 @@ def _clips(packed: zipfile.ZipFile, archive: str) -> tuple[dict[str, zipfile.Zip
             raise _refused(archive, entry, "is a link")
         if entry.flag_bits & 1:
             raise _refused(archive, entry, "is encrypted")
-        if not (said := clip.fullmatch(entry.filename)):
+        if not (said := clip.fullmatch(entry.filename.removeprefix("./"))):
             left_out += not entry.is_dir()
             continue
         if said[1].lower() in folded:

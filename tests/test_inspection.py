@@ -80,7 +80,10 @@ def test_check_finds_a_recording_that_is_in_two_ids(tmp_path, wav):
 
 def test_check_without_recordings(tmp_path):
     """A folder without machines is an error that says what is expected."""
-    with pytest.raises(MimiiError, match="no machine found.*-6_dB_fan"):
+    with pytest.raises(MimiiError, match="no machine found; expected folders like -6_dB_fan"):
+        inspection.check(tmp_path)
+    (tmp_path / "mimii" / "-6_dB_fan" / "fan" / "id_00").mkdir(parents=True)
+    with pytest.raises(MimiiError, match="no machine found, only mimii; expected"):
         inspection.check(tmp_path)
 
 
