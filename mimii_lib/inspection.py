@@ -91,7 +91,8 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
     trees = dataset.trees(data)
     if not trees:
         raise MimiiError(
-            f"{data}: no machine found{_inside(data)}; expected folders like -6_dB_fan/fan/id_00/normal, or fan/train of DCASE 2020"
+            f"{data}: no machine found{_inside(data)}; expected folders like -6_dB_fan/fan/id_00/normal, "
+            "or fan/train of DCASE 2020"
         )
     miniature = (data / dataset.MARKER).is_file()
     empty = [
