@@ -43,11 +43,12 @@ def clip(seed, *, channels=8, samples=2000, **how):
 
 
 def packed(entries):
-    """Return the bytes of a zip of `entries`, (name or ZipInfo, bytes) each."""
+    """Return the bytes of a zip of `entries`, (name or ZipInfo, bytes) each: the same for the same ones, at any time."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in entries:
-            archive.writestr(name, content)
+            entry = zipfile.ZipInfo(name) if isinstance(name, str) else name
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return file.getvalue()
 
 
@@ -622,6 +623,7 @@ def test_a_mirror_folder_is_only_read(get, folder, tmp_path, expected, monkeypat
         (ARCHIVE[:-1], f"has {len(ARCHIVE) - 1} bytes, expected {len(ARCHIVE)}"),
         (ARCHIVE[:-1] + b"x", f"has md5 .*, expected {hashlib.md5(ARCHIVE).hexdigest()}"),
     ],
+    ids=["missing", "short", "other bytes"],
 )
 def test_a_wrong_archive_in_a_mirror_folder(content, sentence, get, folder, tmp_path):
     mirror = folder({} if content is None else {NAME: content})
@@ -775,6 +777,7 @@ def test_an_encrypted_archive_is_refused(get, folder, tmp_path):
         (ARCHIVE[: len(ARCHIVE) // 2], "broken"),
         (b"PK\5\6" + bytes(18) + ARCHIVE[:50], "broken|holds no clip"),
     ],
+    ids=["no clip", "empty", "two bytes", "without its end", "half", "an end alone"],
 )
 def test_an_archive_without_clips(content, sentence, get, folder):
     with pytest.raises(MimiiError, match=sentence):
