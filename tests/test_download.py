@@ -43,7 +43,7 @@ def clip(seed, *, channels=8, samples=2000, **how):
 
 
 def packed(entries):
-    """Return the bytes of a zip of `entries`, (name or ZipInfo, bytes) each: the same for the same ones, at any time."""
+    """Return the bytes of a zip of `entries`, (name or ZipInfo, bytes) each: the same at any time."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in entries:
