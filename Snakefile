@@ -35,7 +35,7 @@ if workflow.is_main_process and not workflow.dryrun:
         LOCK.acquire()
     for folder in ("executed", "results"):  # what killed jobs left half-written
         for left in Path(folder).rglob(".*"):
-            if left.is_file() and left.suffix != ".lock":
+            if left.is_file():
                 left.unlink()
 
 

@@ -75,10 +75,7 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise MimiiError(
-                f"{self.folder}: results cannot be kept here ({error.strerror}); "
-                "name a folder that can be written to in the environment variable MIMII_CACHE"
-            ) from None
+            raise _not_kept(self.folder, error) from None
 
     def get(self, place: Place, compute: Callable[[], Any]) -> Any:
         """Return what `compute` gives, computed once for this `place`.
@@ -167,20 +164,29 @@ def alone_for(path: Path) -> Iterator[None]:
 
     A job can outlive a workflow that was killed. What the next one makes waits for it, and replaces what it made.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    # Not beside the file, where it would stay behind.
+    folder = default_folder() / "locks"
+    lock = FileLock(folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]}.lock")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             print(f"{path}: another process is at work on it; this one waits for its end", file=sys.stderr)
             lock.acquire()
     except OSError as error:
-        raise MimiiError(f"{path}: cannot be written ({error.strerror or error}); {REMEDY}") from None
+        raise _not_kept(folder, error) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _not_kept(folder: Path, error: OSError) -> MimiiError:
+    return MimiiError(
+        f"{folder}: results cannot be kept here ({error.strerror}); "
+        "name a folder that can be written to in the environment variable MIMII_CACHE"
+    )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
 from mimii_lib import store
 from mimii_lib.errors import MimiiError
@@ -93,22 +92,23 @@ def test_a_full_disk_is_a_sentence_and_leaves_what_was_there(tmp_path):
 
 
 def test_who_comes_later_has_the_last_word(tmp_path, capsys):
-    """A job that outlived its workflow ends before the next one begins to make the same file."""
+    """A job that outlived its workflow ends before the next one begins on the same file; no lock lies beside it."""
     file = tmp_path / "some.json"
-    with FileLock(tmp_path / ".some.json.lock"):
-        entered = threading.Event()
+    entered = threading.Event()
 
-        def later():
-            with alone_for(file):
-                entered.set()
-                file.write_text("later")
+    def later():
+        with alone_for(file):
+            entered.set()
+            file.write_text("later")
 
+    with alone_for(file):
         second = threading.Thread(target=later)
         second.start()
         assert not entered.wait(0.3)
         file.write_text("earlier")
     second.join(10)
     assert file.read_text() == "later"
+    assert list(tmp_path.iterdir()) == [file]
     assert "another process is at work on it" in capsys.readouterr().err
 
 
