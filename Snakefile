@@ -12,12 +12,13 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from mimii_lib import dataset, miniature, paper
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.run import Run
 from mimii_lib.settings import Miniature, load_profile, several, with_parameters
+from mimii_lib.store import wait_for
 from mimii_lib.weights import OFFLINE
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
@@ -28,11 +29,7 @@ KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", 
 
 if workflow.is_main_process and not workflow.dryrun:
     LOCK = FileLock(".snakemake/book.lock")
-    try:
-        LOCK.acquire(timeout=0)
-    except Timeout:
-        print("Another run is at work in this folder; this one waits for its end", file=sys.stderr)
-        LOCK.acquire()
+    wait_for(LOCK, "Another run is at work in this folder; this one waits for its end")
     for folder in ("executed", "results"):  # what killed jobs left half-written
         for left in Path(folder).rglob(".*"):
             if left.is_file():

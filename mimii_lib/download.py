@@ -20,11 +20,12 @@ from typing import Any
 import pooch
 import requests
 import soundfile
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from tqdm import tqdm
 
 from mimii_lib import dataset, paper
 from mimii_lib.errors import MimiiError
+from mimii_lib.store import wait_for
 from mimii_lib.unpacking import ALL_CHANNELS, CHANNELS, ONE_CHANNEL, check_room, unpack
 
 URL = "https://zenodo.org/records/3384388/files/{name}?download=1"
@@ -191,11 +192,7 @@ def _alone_in(dest: Path, report: Report) -> Iterator[None]:
     lock = FileLock(dest / ".download.lock")
     try:
         dest.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            report(f"{dest}: another download is at work here; waiting until it is done")
-            lock.acquire()
+        wait_for(lock, f"{dest}: another download is at work here; waiting until it is done", report)
         yield
     except OSError as error:
         raise MimiiError(

@@ -12,7 +12,7 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -158,6 +158,15 @@ REMEDY = "free some space or name another folder; nothing is lost, and the same 
 """What to do where a file cannot be written."""
 
 
+def wait_for(lock: FileLock, sentence: str, report: Callable[[str], None] | None = None) -> None:
+    """Acquire a lock; where another process holds it, report this sentence and wait."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        (report or partial(print, file=sys.stderr))(sentence)
+        lock.acquire()
+
+
 @contextmanager
 def alone_for(path: Path) -> Iterator[None]:
     """Let one process at a time work on a file: who comes later has the last word.
@@ -169,11 +178,7 @@ def alone_for(path: Path) -> Iterator[None]:
     lock = FileLock(folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"{path}: another process is at work on it; this one waits for its end", file=sys.stderr)
-            lock.acquire()
+        wait_for(lock, f"{path}: another process is at work on it; this one waits for its end")
     except OSError as error:
         raise _not_kept(folder, error) from None
     try:
