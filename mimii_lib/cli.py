@@ -62,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--seed", type=int, default=size.seed, help="seed (default %(default)s)")
     make.add_argument("--channels", type=int, default=1, help="channels per file (default %(default)s)")
     make.add_argument("--machines", nargs="+", default=[*paper.MACHINES], metavar="MACHINE", help="machine types")
+    make.add_argument(
+        "--share",
+        type=float,
+        help="instead, this share of MIMII's own number of clips (1: 18,019), mixed from a few: to rehearse with",
+    )
 
     get = command("download", _download, "fetch MIMII's archives and unpack them; repeat it to go on")
     get.add_argument("dest", nargs="?", metavar="DEST", help="folder to hold the <snr>_dB_<machine> folders")
@@ -128,6 +133,18 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _miniature(said: argparse.Namespace) -> int:
     from mimii_lib import miniature
 
+    if said.share is not None:
+        for name, default in {
+            "normal": Miniature.normal,
+            "abnormal": Miniature.abnormal,
+            "channels": 1,
+            "machines": [*paper.MACHINES],
+        }.items():
+            if (found := getattr(said, name)) != default:
+                raise MimiiError(f"--share: found --{name} {found} beside it; name one of the two")
+        miniature.make_full_size(said.dest, share=said.share, snr=said.snr, seed=said.seed)
+        print(f"{said.dest}: {said.share:.0%} of MIMII's number of clips at {said.snr} dB")
+        return 0
     miniature.make(
         said.dest,
         snr=said.snr,

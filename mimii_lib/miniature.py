@@ -13,10 +13,11 @@ The random generators of a clip are seeded by its name, so that no clip depends 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from itertools import product
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -344,6 +345,20 @@ def _factory(rng: Generator) -> Sound:
     return noise
 
 
+Kind = tuple[str, str, str]
+"""Machine type, machine ID and condition."""
+
+
+def _place(machine: str, machine_id: str, condition: str) -> list[int]:
+    """Return where a kind of clip stands among all, or raise if there is none of that name."""
+    names = {"machine": machine, "machine_id": machine_id, "condition": condition}
+    known = (paper.MACHINES, paper.IDS, LABELS)
+    for (parameter, name), allowed in zip(names.items(), known, strict=True):
+        if name not in allowed:
+            raise one_of(parameter, name, allowed)
+    return [allowed.index(name) for name, allowed in zip(names.values(), known, strict=True)]
+
+
 def parts(
     machine: str, machine_id: str, condition: str, index: int, *, snr: float = -6, seed: int = 0
 ) -> tuple[Sound, Sound]:
@@ -371,12 +386,7 @@ def parts(
     MimiiError
         If a name is not known.
     """
-    names = {"machine": machine, "machine_id": machine_id, "condition": condition}
-    known = (paper.MACHINES, paper.IDS, LABELS)
-    for (parameter, name), allowed in zip(names.items(), known, strict=True):
-        if name not in allowed:
-            raise one_of(parameter, name, allowed)
-    place = [allowed.index(name) for name, allowed in zip(names.values(), known, strict=True)]
+    place = _place(machine, machine_id, condition)
     rng, factory = (np.random.default_rng([seed, *place, index, part]) for part in (0, 1))
     model, fault = MODELS[machine][machine_id], FAULTS[machine][machine_id]
     severity = rng.uniform(*fault.severity) if condition == "abnormal" else 0.0
@@ -466,32 +476,92 @@ def make(
     MimiiError
         If `dest` holds anything else, a machine type is not known, or a number is too small.
     """
-    dest = Path(dest)
+    size = {"normal": normal, "abnormal": abnormal, "seed": seed, "channels": channels}
+    counts = {(machine, name): paper.ClipCount(normal, abnormal) for machine in machines for name in paper.IDS}
+
+    def sounds(kind: Kind, count: int) -> Iterator[Sound]:
+        for index in range(count):
+            yield _circle(clip(*kind, index, snr=snr, seed=seed), channels)
+
+    _make(Path(dest), snr, machines, size, counts, sounds)
+
+
+STOCK = 12
+"""Clips of each machine ID and condition that a tree of full size is mixed from."""
+
+
+def make_full_size(dest: Path, *, share: float = 1.0, snr: int = -6, seed: int = 0) -> None:
+    """Make a tree of as many clips as MIMII has, within minutes, to rehearse with.
+
+    A few clips of each machine ID and condition are synthesised as :func:`make` does; every clip mixes the machine of
+    one of them with the noise of another, each turned to begin elsewhere. No two clips are the same, but they are more
+    alike than those of :func:`make`: this is for how long things take, not for what comes out.
+
+    Parameters
+    ----------
+    dest
+        A folder as for :func:`make`.
+    share
+        Share of MIMII's 18,019 clips: the same one of every machine ID and condition.
+    snr
+        Signal-to-noise ratio in dB.
+    seed
+        Another seed, from 0, gives other clips of the same machines.
+
+    Raises
+    ------
+    MimiiError
+        If `dest` holds anything else, or the share is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise MimiiError(f"share is {share}, expected a number above 0 and at most 1")
+    counts = {
+        (machine, name): paper.ClipCount(*(ceil(share * number) for number in astuple(published)))
+        for machine, of in paper.MIMII.items()
+        for name, published in of.items()
+    }
+
+    def sounds(kind: Kind, count: int) -> Iterator[Sound]:
+        stock = [parts(*kind, index, snr=snr, seed=seed) for index in range(min(count, STOCK))]
+        for index in range(count):
+            rng = np.random.default_rng([seed, *_place(*kind), index, 2])
+            machine, noise = stock[index % len(stock)][0], stock[rng.integers(len(stock))][1]
+            mixed = np.roll(machine, rng.integers(SAMPLES)) + np.roll(noise, rng.integers(SAMPLES))
+            yield mixed * min(1, PEAK / np.abs(mixed).max())
+
+    _make(Path(dest), snr, paper.MACHINES, {"share": share, "stock": STOCK, "seed": seed}, counts, sounds)
+
+
+def _make(
+    dest: Path,
+    snr: int,
+    machines: Sequence[str],
+    size: dict[str, Any],
+    counts: Mapping[tuple[str, str], paper.ClipCount],
+    sounds: Callable[[Kind, int], Iterator[Sound]],
+) -> None:
+    """Make a tree with so many clips of each machine ID, as `sounds` gives them of a kind."""
     for machine in machines:
         if machine not in paper.MACHINES:
             raise one_of("machines", machine, paper.MACHINES)
-    counts = {"normal": normal, "abnormal": abnormal}
-    numbers = counts | {"seed": seed, "channels": channels}
-    for parameter, number in numbers.items():
+    for parameter, number in size.items():
         if number < (least := int(parameter == "channels")):
             raise MimiiError(f"{parameter} is {number}, expected {least} or more; give a larger number")
     severity = {machine: {name: asdict(fault) for name, fault in FAULTS[machine].items()} for machine in machines}
-    settings = {"kind": "miniature", "snr": snr, **numbers, "machines": machines, "severity": severity}
+    settings = {"kind": "miniature", "snr": snr, **size, "machines": machines, "severity": severity}
     text = json.dumps(settings, indent=1)
     if _made(dest, json.loads(text)):
         return
     with replacing(dest / CLAIM) as part:
         part.write_text(text)
-    names = [
-        (machine, machine_id, condition, index)
-        for machine, machine_id, condition in product(machines, paper.IDS, LABELS)
-        for index in range(counts[condition])
-    ]
-    for name in tqdm(names, desc="miniature", unit="clip", leave=False, disable=None):
-        machine, machine_id, condition, index = name
-        path = dest / f"{snr}_dB_{machine}" / machine / machine_id / condition / f"{index:08d}.wav"
-        sound = _circle(clip(*name, snr=snr, seed=seed), channels)
-        with replacing(path) as part:
-            soundfile.write(part, sound, SAMPLE_RATE, subtype="PCM_16")
+    total = sum(sum(astuple(number)) for number in counts.values())
+    with tqdm(total=total, desc="miniature", unit="clip", leave=False, disable=None) as progress:
+        for (machine, machine_id), condition in product(counts, LABELS):
+            folder = dest / f"{snr}_dB_{machine}" / machine / machine_id / condition
+            count = getattr(counts[machine, machine_id], condition)
+            for index, sound in enumerate(sounds((machine, machine_id, condition), count)):
+                with replacing(folder / f"{index:08d}.wav") as part:
+                    soundfile.write(part, sound, SAMPLE_RATE, subtype="PCM_16")
+                progress.update()
     with suppress(FileNotFoundError):  # where another process made the same at the same time and was first
         (dest / CLAIM).replace(dest / MARKER)

@@ -341,6 +341,14 @@ def test_miniature_makes_what_was_asked(mimii, tmp_path):
     assert mimii("check", folder)[0] == 0
 
 
+def test_a_share_of_full_size_has_no_other_size(mimii, tmp_path):
+    """A number of clips beside a share of MIMII's is refused before anything is made."""
+    code, _, errors = mimii("miniature", tmp_path / "data", "--share", "0.1", "--normal", "5")
+    assert code == 2
+    assert errors == "mimii: --share: found --normal 5 beside it; name one of the two\n"
+    assert not (tmp_path / "data").exists()
+
+
 def test_miniature_overwrites_nothing(mimii, one_id):
     """A folder that holds recordings is left as it is."""
     before = sorted(one_id.parents[2].rglob("*"))

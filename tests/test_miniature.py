@@ -1,6 +1,7 @@
 """The miniature: MIMII's tree, sounded from simple physics, the same for the same seed."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile
 from scipy import signal, stats
 
 from mimii_lib import miniature
+from mimii_lib.dataset import MARKER
 from mimii_lib.errors import MimiiError
 from mimii_lib.miniature import FAULTS, MODELS, SAMPLE_RATE, SAMPLES, clip, make, parts
 
@@ -208,6 +210,33 @@ def test_eight_channels_hear_one_machine(tmp_path):
     assert sound.shape == (SAMPLES, 8)
     assert np.abs(sound[:, 0] - clip("valve", "id_00", "normal", 0, snr=0)).max() <= 2**-15
     assert np.array_equal(sound[:-3, 0], sound[3:, 4])
+
+
+def test_a_share_of_full_size(tmp_path, monkeypatch):
+    """A tree for rehearsals has its share of MIMII's clips, no two alike though mixed from two, and is made once."""
+    monkeypatch.setattr(miniature, "STOCK", 2)
+    miniature.make_full_size(tmp_path, share=0.003)
+    wavs = contents(tmp_path)
+    wavs.pop(MARKER)
+    assert len(wavs) == len(set(wavs.values()))
+    counted = Counter(str(Path(name).parent) for name in wavs)
+    assert len(counted) == 32
+    assert counted["-6_dB_fan/fan/id_00/normal"] == 4  # of 1,011
+    assert counted["-6_dB_fan/fan/id_00/abnormal"] == 2  # of 407
+    assert counted["-6_dB_slider/slider/id_06/abnormal"] == 1  # of 89
+    first = next(tmp_path.rglob("*.wav"))
+    first.unlink()
+    miniature.make_full_size(tmp_path, share=0.003)
+    assert not first.exists()
+    with pytest.raises(MimiiError, match=r"share 0.003 \(not 0.004\)"):
+        miniature.make_full_size(tmp_path, share=0.004)
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5])
+def test_a_share_is_a_share(tmp_path, share):
+    """More than all of MIMII, or nothing of it, is refused."""
+    with pytest.raises(MimiiError, match=f"share is {share}"):
+        miniature.make_full_size(tmp_path, share=share)
 
 
 @pytest.fixture
