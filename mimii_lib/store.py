@@ -1,19 +1,22 @@
 """Results on disk, each under a key that is made of exactly what it depends on.
 
-A result is a folder ``<stage>/<digest of the key>`` with the result, as joblib writes it, and its key in plain
-text: the settings and the identities of the inputs. It is written to a temporary name and moved into place, so
-that it is there as a whole or not at all, whatever is killed; while one process computes it, others wait for it.
+A result is a folder ``<stage>/<digest of the key>`` with the result, as joblib writes it, its key in plain text (the
+settings and the identities of the inputs), and how long it took. It is written to a temporary name and moved into
+place, so that it is there as a whole or not at all, whatever is killed; while one process computes it, others wait.
 joblib's own ``Memory`` is not used, since it goes on with a warning where the disk is full.
 """
 
 import hashlib
+import json
 import os
 import secrets
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
+from time import perf_counter
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +34,10 @@ def default_folder() -> Path:
     if named := os.environ.get("MIMII_CACHE"):
         return Path(named)
     return ROOT / ".cache" if (ROOT / "pyproject.toml").is_file() else Path(user_cache_dir("mimii"))
+
+
+TOOK = "took.json"
+"""Name of the file beside a result that says how long it took."""
 
 
 class Place:
@@ -51,6 +58,38 @@ class Place:
         self.stage = stage
         sources = {module.__name__: source_digest(module) for module in code}
         self.text = as_json(key | {"code": sources, "versions": provenance.describe()["versions"]})
+
+
+class _Watches(threading.local):
+    """The watches that run in a thread, the innermost last."""
+
+    def __init__(self) -> None:
+        self.running: list[dict[str, float]] = []
+
+
+_WATCHES = _Watches()
+
+
+@contextmanager
+def timed(part: str) -> Iterator[dict[str, float]]:
+    """Time a part of what a thread computes, apart from what surrounds it.
+
+    Yields the seconds by part, which are there at the end: the part's own, and those of other parts within it.
+    """
+    seconds = {part: 0.0}
+    began = perf_counter()
+    _WATCHES.running.append(seconds)
+    try:
+        yield seconds
+    finally:
+        _WATCHES.running.pop()
+        whole = perf_counter() - began
+        seconds[part] += whole
+        if _WATCHES.running:
+            around = _WATCHES.running[-1]
+            around[next(iter(around))] -= whole
+            for name, spent in seconds.items():
+                around[name] = around.get(name, 0.0) + spent
 
 
 class Store:
@@ -98,16 +137,25 @@ class Store:
                 return joblib.load(result, mmap_mode="r")
         with _alone(result.parent):
             if not _sound(result):
-                made = compute()
-                with replacing(result.with_name("key.json")) as file:
-                    file.write_text(place.text)
-                with replacing(result) as file:
-                    joblib.dump(made, file)
+                with timed(place.stage) as seconds:
+                    made = compute()
+                    with replacing(result.with_name("key.json")) as file:
+                        file.write_text(place.text)
+                    with replacing(result) as file:
+                        joblib.dump(made, file)
+                with replacing(result.with_name(TOOK)) as file:
+                    file.write_text(json.dumps(seconds))
         return joblib.load(result, mmap_mode="r")
 
     def has(self, place: Place) -> bool:
         """Tell whether the result of a `place` is there."""
         return self._file(place).is_file()
+
+    def took(self, place: Place) -> dict[str, float]:
+        """Return the seconds that a result took, by part: its own under the name of its stage; empty if not known."""
+        with suppress(OSError, ValueError):
+            return dict(json.loads(self._file(place).with_name(TOOK).read_text()))
+        return {}
 
     def _file(self, place: Place) -> Path:
         return self.folder / place.stage / hashlib.sha256(place.text.encode()).hexdigest()[:32] / "result.joblib"

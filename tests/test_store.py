@@ -30,6 +30,28 @@ def test_a_result_is_computed_once_and_says_what_made_it(tmp_path):
     assert "mimii_lib.store" in json.loads(key.read_text())["code"]
 
 
+def test_how_long_a_result_took_is_its_own_time(tmp_path, monkeypatch):
+    """What a result asks for is not its own time, nor is a part that is told apart."""
+    now = [0.0]
+    monkeypatch.setattr(store, "perf_counter", lambda: now[0])
+    kept, inner, outer = Store(tmp_path), Place("inner", {}, store), Place("outer", {}, store)
+
+    def wait(seconds):
+        now[0] += seconds
+
+    def compute():
+        wait(1)
+        kept.get(inner, lambda: wait(10))
+        with store.timed("part"):
+            wait(100)
+        wait(1000)
+
+    kept.get(outer, compute)
+    assert kept.took(inner) == {"inner": 10}
+    assert kept.took(outer) == {"outer": 1001, "inner": 10, "part": 100}
+    assert kept.took(PLACE) == {}
+
+
 @pytest.mark.parametrize("left", [0, 10, 0.5, 0.99])
 def test_a_damaged_result_is_made_anew(left, tmp_path):
     """A file that lost its end, or all it had, is never read half."""
@@ -50,7 +72,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     file.unlink()
     file.with_name(".result-12345678.joblib").write_bytes(b"half")
     kept.get(PLACE, lambda: 1)
-    assert {path.name for path in file.parent.iterdir()} == {"result.joblib", "key.json", "lock"}
+    assert {path.name for path in file.parent.iterdir()} == {"result.joblib", "key.json", "took.json", "lock"}
 
 
 def test_a_second_process_waits_and_reads(tmp_path):
