@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from difflib import get_close_matches
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -94,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write auc.parquet and auc.csv, with provenance, and splits.csv",
     )
+
+    warm = command("features", _features, "compute and keep the features that the detectors of a run will ask for")
+    _add_run(warm)
 
     soon = command("forecast", _forecast, "say what a run will compute, how long that takes here and what it needs")
     _add_run(soon)
@@ -205,6 +209,21 @@ def _runs(said: argparse.Namespace) -> list["Run"]:
     asked: dict[str, Any] = {name: _flat(getattr(said, name)) for name in lists}
     asked |= {name: getattr(said, name, None) for name in ("profile", "data", "snr", "weights", "splits")}
     return [Run(machine, **asked) for machine in _machines(said)]
+
+
+def _features(said: argparse.Namespace) -> int:
+    for run in _runs(said):
+        # Features are the same for every seed, but where pictures are scaled by the training clips.
+        seeds: Sequence[int | None] = run.profile.seeds if run.settings.imaging.scaling == "training" else [None]
+        for machine_id, name, seed in product(run.ids, run.extractors, seeds):
+            clips, patches, dimension = run.features(machine_id, name, seed).shape
+            of_seed = "" if seed is None else f" seed {seed}"
+            print(
+                f"{run.machine} {machine_id} {name}{of_seed}: {clips} clips, {patches} patches each, "
+                f"{dimension} features",
+                flush=True,
+            )
+    return 0
 
 
 def _forecast(said: argparse.Namespace) -> int:

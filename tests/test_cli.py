@@ -194,6 +194,24 @@ def test_settings_may_be_written_as_it_comes(mimii, tiny, quick, tmp_path, said)
     assert found["imaging"]["patch_offset"] == 281
 
 
+def test_features_alone_are_what_the_detectors_ask_for(mimii, tiny, quick, monkeypatch, tmp_path):
+    """Features are computed ahead, a line each, for each seed where it matters; detectors compute none again."""
+    monkeypatch.setenv("MIMII_CACHE", str(tmp_path))
+    given = (tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick, "--seeds", "0", "1")
+    code, out, _ = mimii("features", *given)
+    assert code == 0
+    assert out == "fan id_00 squeezenet1_1: 15 clips, 3 patches each, 2048 features\n"
+    made = sorted((tmp_path / "features").iterdir())
+    assert len(made) == 1
+    assert mimii("auc", *given, "--detectors", "kde")[0] == 0
+    assert sorted((tmp_path / "features").iterdir()) == made
+    code, out, _ = mimii("features", *given, "--settings", "imaging.scaling=training")
+    assert [line.partition(":")[0] for line in out.splitlines()] == [
+        f"fan id_00 squeezenet1_1 seed {n}" for n in (0, 1)
+    ]
+    assert len(list((tmp_path / "features").iterdir())) == 3
+
+
 # What is refused
 
 REFUSED = {
