@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     soon = command("forecast", _forecast, "say what a run will compute, how long that takes here and what it needs")
     _add_run(soon)
     soon.add_argument("--no-choices", action="store_true", help="without the page on the open choices")
+    soon.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON, too")
 
     effects = command("choices", _choices, "measure what the paper's open choices change, and print it")
     effects.epilog = "The profile's 'sensitivity' says how much of the run is repeated."
@@ -231,6 +232,9 @@ def _forecast(said: argparse.Namespace) -> int:
 
     found = forecast(_runs(said), choices=not said.no_choices)
     print(found)
+    if said.json:
+        with replacing(said.json) as file:
+            file.write_text(json.dumps(found.as_dict(), indent=1) + "\n")
     return 2 if found.problems else 0
 
 

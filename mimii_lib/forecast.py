@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from math import ceil, nan
 from pathlib import Path
@@ -54,6 +54,8 @@ class Piece:
     extractor: str | None = None
     detector: str | None = None
     seed: int | None = None
+    took: float = 0.0
+    """Seconds that it took, where it is there and that is known."""
 
     @property
     def group(self) -> tuple[str, str, str]:
@@ -72,7 +74,8 @@ class Piece:
 class Stage:
     """A line of the forecast: `stage` is the store's folder, or ``prepared`` for what is not kept.
 
-    `seconds` and `bytes` are of the pieces that are missing.
+    `seconds` and `bytes` are of the pieces that are missing, `took` of those that are there, as far as it is known:
+    seconds of this machine with every core at work.
     """
 
     part: str
@@ -82,6 +85,7 @@ class Stage:
     there: int
     seconds: float
     bytes: int
+    took: float = 0.0
 
     @property
     def missing(self) -> int:
@@ -137,19 +141,23 @@ class Forecast:
             if each.stage == (stage or each.stage) != "prepared" and each.part == (part or each.part)
         )
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as data: every field, and the seconds and bytes of all stages together."""
+        return asdict(self) | {"seconds": self.seconds, "bytes": self.bytes}
+
     def __str__(self) -> str:
         """Return it for a reader."""
-        if not self.missing():
-            return "\n".join([*self.facts, "Nothing is left to compute: every result is there."])
         lines: dict[str, list[Stage]] = {}
         for each in self.stages:
             lines.setdefault(CHOICES if each.part == "choices" else each.what, []).append(each)
-        rows = [("", "pieces", "there", "time", "disk"), *(_row(what, found) for what, found in lines.items())]
-        width = [max(len(row[column]) for row in rows) for column in range(5)]
+        rows = [("", "pieces", "there", "took", "time", "disk"), *(_row(what, each) for what, each in lines.items())]
+        width = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         table = [
             "  ".join([row[0].ljust(width[0]), *(cell.rjust(n) for cell, n in zip(row[1:], width[1:], strict=True))])
             for row in rows
         ]
+        if not self.missing():
+            return "\n".join([*self.facts, "", *table, "", "Nothing is left to compute: every result is there."])
         at_once = f", {self.workers} machine types at once" if self.workers > 1 else ""
         installed = "" if self.installed is None else f" of {gigabytes(self.installed)}"
         total = [
@@ -170,9 +178,9 @@ CHOICES = "what the open choices change"
 def _row(what: str, found: list[Stage]) -> tuple[str, ...]:
     kept = [each for each in found if each.stage != "prepared"]
     pieces, there, size = (sum(getattr(each, name) for each in kept) for name in ("pieces", "there", "bytes"))
-    seconds = sum(each.seconds for each in found)
     counts = (f"{pieces:,}", f"{there:,}") if kept else ("", "")
-    return (what, *counts, duration(seconds) if seconds else "–", gigabytes(size) if size else "–")
+    times = (sum(getattr(each, name) for each in found) for name in ("took", "seconds"))
+    return (what, *counts, *(duration(each) if each else "–" for each in times), gigabytes(size) if size else "–")
 
 
 def duration(seconds: float) -> str:
@@ -225,15 +233,17 @@ def forecast(runs: Sequence[Run], *, workers: int | None = None, choices: bool =
     costs = measured(plans[0], {piece.unit for piece in missing}, known.weights) if missing else {}
     # Where fewer detectors than cores are left to fit, some cores have nothing to do.
     fitted = sum(piece.unit[0] in paper.DETECTORS for piece in missing)
-    idle = cores / min(cores, max(1, fitted))
+    alone = {"spectrograms": workers, "prepared": workers} | dict.fromkeys(paper.DETECTORS, min(cores, max(1, fitted)))
     seconds = {
-        key: piece.seconds(costs[piece.unit]) * (idle if piece.unit[0] in paper.DETECTORS else 1)
+        key: piece.seconds(costs[piece.unit]) / alone.get(piece.unit[0], 1)
         for key, piece in pieces.items()
         if not piece.there
     }
+    at_once = {"clips": 1} | dict.fromkeys(paper.DETECTORS, cores)
+    took = {key: piece.took / at_once.get(piece.unit[0], workers) for key, piece in pieces.items() if piece.there}
     groups = sorted(dict.fromkeys(piece.group for piece in pieces.values()), key=lambda each: each[1] not in FIRST)
     made = Forecast(
-        [_stage(group, pieces, seconds) for group in groups],
+        [_stage(group, pieces, seconds, took) for group in groups],
         [*_facts(plans), *(f"not run: {run.why_none}" for run in runs if not run.evaluable)],
         workers,
         max(_memory(plan, max(1, cores // workers)) for plan in plans),
@@ -367,7 +377,9 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
         if key not in pieces:
             if not (there := run.store.has(place)) and not needed:
                 return True
-            pieces[key] = Piece(part, place.stage, what, unit, there, bytes=size + len(place.text) + 300, **more)
+            took = run.store.took(place).get(place.stage, 0.0) if there else 0.0
+            size += len(place.text) + 400
+            pieces[key] = Piece(part, place.stage, what, unit, there, bytes=size, took=took, **more)
         return not pieces[key].there
 
     for cell in [(name, *row, seed) for name in run.evaluable for row in rows for seed in run.seeds(row[1])]:
@@ -393,12 +405,14 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
                 tags |= {"iterations": min(fits.max_iter, start + growth * n_train / fits.n_components)}
                 tags |= {"train": n_train, "test": n_test, "dimension": fits.pca or network.dimension}
                 title = f"{network.title}: {paper.DETECTORS[detector]}"
-                if note(scores, True, 8 * n_test, title, detector, extractor, **tags):
-                    # Detectors of one seed share what is prepared for them.
-                    key = "prepared", (run.machine, run.profile, machine_id, extractor, seed)
-                    title, unit = f"{network.title}: standardised", ("prepared", extractor, str(fits.pca))
-                    rest: dict[str, Any] = {"extractor": extractor, "seed": seed}
-                    pieces.setdefault(key, Piece(part, "prepared", title, unit, False, n_train + n_test, **rest))
+                there = not note(scores, True, 8 * n_test, title, detector, extractor, **tags)
+                # Detectors of one seed share what is prepared for them.
+                key = "prepared", (run.machine, run.profile, machine_id, extractor, seed)
+                title, unit = f"{network.title}: standardised", ("prepared", extractor, str(fits.pca))
+                took = run.store.took(scores).get("prepared", 0.0)
+                rest: dict[str, Any] = {"extractor": extractor, "seed": seed, "took": took}
+                other = pieces.setdefault(key, Piece(part, "prepared", title, unit, there, n_train + n_test, **rest))
+                pieces[key] = replace(other, there=there and other.there, took=max(took, other.took))
         needed = missing or imaging_.scaling == "training"
         size = 4 * n_clips * imaging_.n_mels * (1 + imaging_.samples // imaging_.hop)
         note(spectrograms, needed, size, "log-mel spectrograms", "spectrograms", test=n_clips)
@@ -416,10 +430,18 @@ def _trained_bytes(run: Run, detector: str) -> int:
 # What a reader is told
 
 
-def _stage(group: tuple[str, str, str], pieces: Mapping[Any, Piece], seconds: Mapping[Any, float]) -> Stage:
+def _stage(
+    group: tuple[str, str, str], pieces: Mapping[Any, Piece], seconds: Mapping[Any, float], took: Mapping[Any, float]
+) -> Stage:
     here = {key: piece for key, piece in pieces.items() if piece.group == group}
-    size = sum(piece.bytes for piece in here.values() if not piece.there)
-    return Stage(*group, len(here), sum(p.there for p in here.values()), sum(seconds.get(key, 0) for key in here), size)
+    return Stage(
+        *group,
+        pieces=len(here),
+        there=sum(piece.there for piece in here.values()),
+        seconds=sum(seconds.get(key, 0) for key in here),
+        bytes=sum(piece.bytes for piece in here.values() if not piece.there),
+        took=sum(took.get(key, 0) for key in here),
+    )
 
 
 def _facts(plans: Sequence[_Plan]) -> list[str]:
