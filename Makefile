@@ -10,11 +10,15 @@ PATHS := $(if $(strip $(DATA)),data='["$(subst ','\'',$(DATA))"]') $(if $(strip 
 CONFIG := $(PATHS) profile='$(PROFILE)' $(foreach name,MACHINE SNR IDS EXTRACTORS DETECTORS SEEDS SETTINGS CHOICES,\
   $(if $(strip $($(name))),$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) \
-  --rerun-incomplete --keep-going --nolock --quiet host reason --config $(CONFIG)
+  --rerun-incomplete --keep-going --nolock --quiet host reason \
+  $(if $(strip $(CLUSTER)),--workflow-profile profiles/$(strip $(CLUSTER))) $(SNAKEMAKE_ARGS) --config $(CONFIG)
 
-KNOWN := PYTHON PROFILE CORES MACHINE MACHINES DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS CHOICES
+KNOWN := PYTHON PROFILE CORES MACHINE MACHINES DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS CHOICES \
+  CLUSTER SNAKEMAKE_ARGS
 UNKNOWN := $(filter-out $(KNOWN) -%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is not known; expected one of $(KNOWN)))
+CLUSTERS := $(patsubst profiles/%/config.yaml,%,$(wildcard profiles/*/config.yaml))
+$(if $(filter-out $(CLUSTERS),$(CLUSTER)),$(error CLUSTER: $(CLUSTER) is not known; expected one of $(CLUSTERS)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book plan bench proof faults test check clean
@@ -23,6 +27,7 @@ help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 	@echo
 	@echo "make book takes the parameters of the notebooks: PROFILE=… DATA=… SNR=… MACHINE=\"fan pump\" IDS=… SEEDS=… …"
+	@echo "On a cluster: make book CLUSTER=slurm …; profiles/slurm says what it takes of it."
 
 setup: .venv/ready  ## make the environment in .venv (about 2 minutes, 6 GB)
 

@@ -1,10 +1,12 @@
 """The order of work: per machine ID what is heavy, then each notebook of each machine type, then the book.
 
-Called by `make book`. Configuration (`--config name=value`): the parameters of the notebooks, and `choices=no`, which
-leaves the page on the open choices out. Whatever is killed, the same command goes on: results are kept by
-`mimii_lib.store`, files are moved into place when they are whole.
+Called by `make book`. Configuration (`--config name=value`): the parameters of the notebooks; `choices=no`, which
+leaves the page on the open choices out; and `jobs=piece`, which makes a job of every machine ID and network, and of
+every auto-encoder, where one process would compute them all: for a cluster (`profiles/slurm`). Whatever is killed, the
+same command goes on: results are kept by `mimii_lib.store`, files are moved into place when they are whole.
 """
 
+import hashlib
 import json
 import shlex
 import subprocess
@@ -14,18 +16,20 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from mimii_lib import dataset, miniature, paper
+from mimii_lib import dataset, paper
 from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.run import Run
-from mimii_lib.settings import Miniature, load_profile, several, with_parameters
-from mimii_lib.store import wait_for
+from mimii_lib.extractors import EXTRACTORS
+from mimii_lib.settings import Miniature, as_json, load_profile, several, with_parameters
+from mimii_lib.store import replacing, wait_for
 from mimii_lib.weights import OFFLINE
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
 PAGES = {path.stem[3:]: path.stem for path in Path("notebooks").glob("*.ipynb") if path.stem not in NOTEBOOKS}
 WITHOUT_DATA = ("open_points", "conformance", "faults")  # pages about the library alone
 LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
-KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings", "choices")
+KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings")
+KNOWN += ("choices", "jobs")  # of the workflow alone
+PLAN_FILE = Path(".snakemake/plan.json")
 
 if workflow.is_main_process and not workflow.dryrun:
     LOCK = FileLock(".snakemake/book.lock")
@@ -45,6 +49,8 @@ def prepared():
     # YAML reads a bare no as False.
     if (choices := {False: "no", True: "yes"}.get(said.get("choices"), said.pop("choices", "yes"))) not in ("yes", "no"):
         raise one_of("choices", choices, ("yes", "no"))
+    if (jobs := said.pop("jobs", "machine")) not in ("machine", "piece"):
+        raise one_of("jobs", jobs, ("machine", "piece"))
     machines = several(said.pop("machine", None), parameter="machine")
     for machine in machines or ():
         if machine not in paper.MACHINES:
@@ -55,38 +61,96 @@ def prepared():
             said[folder] = str(Path(str(named)).resolve())
     rest = {name: value for name, value in said.items() if name != "profile"}
     profile = with_parameters(load_profile(str(said["profile"])), **rest)
-    if profile.miniature is not None:
+    return machines or profile.machines, profile, said, choices == "yes", jobs == "piece"
+
+
+def planned():
+    """Return what there is to do, having looked at every clip: nothing is computed if one cannot be used.
+
+    Weights are downloaded now if need be, once; the jobs download nothing.
+    """
+    from mimii_lib import miniature
+    from mimii_lib.run import Run
+
+    if PROFILE.miniature is not None:
         # The plan depends on the files, so they come before it.
-        if not (profile.recordings / dataset.MARKER).is_file():
+        if not (PROFILE.recordings / dataset.MARKER).is_file():
             print("Making the miniature (less than a minute)", file=sys.stderr)
-        miniature.make(profile.recordings, snr=profile.snr, **asdict(profile.miniature))
-    return machines or profile.machines, profile, said, choices == "yes"
+        miniature.make(PROFILE.recordings, snr=PROFILE.snr, **asdict(PROFILE.miniature))
+    runs, not_run = [], {machine: "not part of this run" for machine in paper.MACHINES if machine not in ASKED}
+    for machine in ASKED:
+        run = Run(machine, **SAID)
+        for reason in run.left_out.values():
+            print(f"left out: {reason}", file=sys.stderr)
+        runs.append(run)
+    for reason in dict.fromkeys(reason for run in runs for reason in run.not_run.values()):
+        print(f"not run: {reason}", file=sys.stderr)
+    for run in runs:
+        if not run.evaluable:
+            not_run[run.machine] = run.why_none
+            print(run.why_none, file=sys.stderr)
+    runs = [run for run in runs if run.evaluable]
+    if not runs:
+        raise MimiiError("nothing can be run; the reasons stand above")
+    return {
+        # A digest of the clips, the profile, the options and the weights: a job runs again if it changes. Every job
+        # carries it: if a run stops after scores that came out the same on other clips, those scores alone would not
+        # tell the pages, which show the clips, to run.
+        "identities": {run.machine: run.identity for run in runs},
+        "not_run": not_run,
+        "detectors": {run.machine: classical_of(run) for run in runs},
+        "pieces": {run.machine: pieces_of(run) if PIECES else {} for run in runs},
+    }
 
 
-def run_of(machine):
-    """Return the run of a machine type, having looked at every clip: nothing is computed if one cannot be used."""
-    run = Run(machine, **SAID)
-    for reason in run.left_out.values():
-        print(f"left out: {reason}", file=sys.stderr)
-    return run
+def classical_of(run):
+    """Return the detectors that a run fits on features."""
+    return [name for name in run.profile.detectors if name in paper.DETECTORS]
+
+
+def pieces_of(run):
+    """Return the files of the jobs that a run's scores are made of, each with a digest of what it depends on.
+
+    That is the keys of its results, which hold the digests of their code. So what will not be computed anew is not
+    asked for anew: another detector or seed needs no features.
+    """
+    # Pictures scaled by training clips have keys that are known when there are spectrograms; these clips say the same.
+    scaled = run.settings.imaging.scaling == "training"
+    keys = run.instead(settings={"imaging.scaling": "clip"}) if scaled else run
+
+    def identity(machine_id, network, asked, kept=-1):
+        said = [as_json(run.settings.imaging)]
+        for name, seed in asked:
+            said.append(keys.places(machine_id, network, name, seed)[kept].text)
+            said += run.members(machine_id, seed, "train").path if scaled else []
+        return hashlib.sha256(" ".join(said).encode()).hexdigest()
+
+    made, classical, seeds = {}, classical_of(run), run.profile.seeds
+    for machine_id in run.evaluable:
+        folder = f"results/pieces/{run.machine}/{machine_id}"
+        for network in dict.fromkeys(network for network, _ in run.rows() if network):
+            described = [(classical[0], seed) for seed in (seeds if scaled else seeds[:1])]
+            fitted = [(name, seed) for name in classical for seed in seeds]
+            made[f"{folder}/features/{network}.txt"] = identity(machine_id, network, described, kept=1)
+            made[f"{folder}/detectors/{network}.json"] = identity(machine_id, network, fitted)
+        for name in run.baselines:
+            for seed in run.seeds(name):
+                made[f"{folder}/{name}/seed_{seed}.json"] = identity(machine_id, None, [(name, seed)])
+    return made
 
 
 try:
-    # Weights are downloaded now if need be, once; the jobs download nothing.
-    ASKED, PROFILE, SAID, CHOICES = prepared()
-    RUNS = {machine: run_of(machine) for machine in ASKED}
-    MACHINES = [machine for machine in ASKED if RUNS[machine].evaluable]
-    NOT_RUN = {machine: "not part of this run" for machine in paper.MACHINES if machine not in ASKED}
-    for reason in dict.fromkeys(reason for run in RUNS.values() for reason in run.not_run.values()):
-        print(f"not run: {reason}", file=sys.stderr)
-    for machine in ASKED:
-        if machine not in MACHINES:
-            NOT_RUN[machine] = RUNS[machine].why_none
-            print(NOT_RUN[machine], file=sys.stderr)
-    if not MACHINES:
-        raise MimiiError("nothing can be run; the reasons stand above")
+    ASKED, PROFILE, SAID, CHOICES, PIECES = prepared()
+    if workflow.is_main_process:
+        PLAN = planned()
+        if not workflow.dryrun:
+            with replacing(PLAN_FILE) as file:
+                file.write_text(json.dumps(PLAN))
+    else:  # a job on a cluster reads this file again, and does as it was planned
+        PLAN = json.loads(PLAN_FILE.read_text())
 except MimiiError as error:
     sys.exit(f"mimii: {error}")
+MACHINES, NOT_RUN = list(PLAN["identities"]), PLAN["not_run"]
 
 
 def quoted(pattern, without=()):
@@ -97,18 +161,22 @@ def quoted(pattern, without=()):
 
 DATA = shlex.quote(SAID["data"]) if "data" in SAID else ""
 OPTIONS = quoted("--{} {}", without=("data",))
+# A piece names its own; no `params` hold these words, which would run it again where another seed is all that is new.
+OF_PIECE = quoted("--{} {}", without=("data", "ids", "extractors", "detectors"))
+OF_SEED = quoted("--{} {}", without=("data", "ids", "extractors", "detectors", "seeds"))
 # A notebook's parameter is read as YAML: in quotes, a path is a path, whatever it is called.
 PARAMETERS = quoted("-p {} {}", without=("data", "weights"))
 PARAMETERS += "".join(f" -p {name} {shlex.quote(json.dumps(SAID[name]))}" for name in ("data", "weights") if name in SAID)
 
 
-def identity_of(machine):
-    """Return a digest of the clips, the profile, the options and the weights: a job runs again if it changes.
+def identity_of(wildcards):
+    """Return the digest of what a machine type's results depend on."""
+    return PLAN["identities"][wildcards.machine]
 
-    Every job carries it: if a run stops after scores that came out the same on other clips, those scores alone
-    would not tell the pages, which show the clips, to run.
-    """
-    return RUNS[machine].identity
+
+def identity_of_piece(wildcards, output):
+    """Return the digest of what a piece depends on."""
+    return PLAN["pieces"][wildcards.machine][output[0]]
 
 
 if PROFILE.miniature is None and workflow.is_main_process:
@@ -120,7 +188,8 @@ if PROFILE.miniature is None and workflow.is_main_process:
 
 # A machine type's recordings share a process, which makes its networks ready once, and a share of the cores:
 # Snakemake tells OpenMP and BLAS how many threads a job has.
-THREADS = max(1, workflow.cores // len(MACHINES))
+# On a cluster the profile says how many (`set-threads`), whatever the cores of the node that reads this.
+THREADS = 1 if PIECES else max(1, workflow.cores // len(MACHINES))
 shell.prefix(f"export {OFFLINE}=1; ")
 
 # A miniature of another SNR is made before the jobs that compare with it, which would each begin to make it.
@@ -132,6 +201,20 @@ wildcard_constraints:
     machine="|".join(paper.MACHINES),
     page="|".join(PAGES),
     snr=r"-?\d+",
+    id="[^/]+",
+    network="|".join(EXTRACTORS),
+    baseline="|".join(paper.AUTOENCODERS),
+    seed=r"\d+",
+
+
+# On a cluster these stay where it is called from: they take seconds, or need what its jobs may lack.
+localrules:
+    book,
+    not_run,
+    results,
+    other_snr,
+    faults,
+    html,
 
 
 rule book:
@@ -139,13 +222,60 @@ rule book:
         "_build/html/.buildinfo",
 
 
+# The pieces of the scores, with jobs=piece. Their identities say all that they depend on, the library's code included.
+rule features:
+    output:
+        "results/pieces/{machine}/{id}/features/{network}.txt",
+    params:
+        identity=identity_of_piece,
+    threads: THREADS
+    priority: 2
+    message:
+        "Features of the {wildcards.machine} {wildcards.id} by {wildcards.network}"
+    shell:
+        "mimii features {DATA} --machine {wildcards.machine} --ids {wildcards.id:q} "
+        "--extractors {wildcards.network} {OF_PIECE} > {output}"
+
+
+rule detectors:
+    input:
+        "results/pieces/{machine}/{id}/features/{network}.txt",
+    output:
+        "results/pieces/{machine}/{id}/detectors/{network}.json",
+    params:
+        identity=identity_of_piece,
+        names=lambda wildcards: PLAN["detectors"][wildcards.machine],
+    threads: THREADS
+    priority: 2
+    message:
+        "Detectors of the {wildcards.machine} {wildcards.id} on {wildcards.network}"
+    shell:
+        "mimii auc {DATA} --machine {wildcards.machine} --ids {wildcards.id:q} "
+        "--extractors {wildcards.network} --detectors {params.names} {OF_PIECE} --json {output} > {output}.txt"
+
+
+rule autoencoder:
+    output:
+        "results/pieces/{machine}/{id}/{baseline}/seed_{seed}.json",
+    params:
+        identity=identity_of_piece,
+    threads: THREADS
+    priority: 2
+    message:
+        "Auto-encoder {wildcards.baseline} of the {wildcards.machine} {wildcards.id}, seed {wildcards.seed}"
+    shell:
+        "mimii auc {DATA} --machine {wildcards.machine} --ids {wildcards.id:q} "
+        "--detectors {wildcards.baseline} --seeds {wildcards.seed} {OF_SEED} --json {output} > {output}.txt"
+
+
 rule scores:
     input:
         LIBRARY,
+        lambda wildcards: list(PLAN["pieces"][wildcards.machine]),
     output:
         "results/auc/{machine}.json",
     params:
-        identity=lambda wildcards: identity_of(wildcards.machine),
+        identity=identity_of,
     threads: THREADS
     priority: 2  # the longest jobs first: no core waits at the end
     message:
@@ -162,7 +292,7 @@ rule notebook:
     output:
         "executed/{machine}/{notebook}.ipynb",
     params:
-        identity=lambda wildcards: identity_of(wildcards.machine),
+        identity=identity_of,
     wildcard_constraints:
         machine="|".join(MACHINES),
     message:
@@ -196,7 +326,7 @@ rule results:
         "results/auc.csv",
         "results/splits.csv",
     params:
-        identity=[identity_of(machine) for machine in MACHINES],
+        identity=list(PLAN["identities"].values()),
     message:
         "Gathering the results"
     shell:
@@ -224,7 +354,7 @@ rule choices:
     output:
         "results/choices/{machine}.txt",
     params:
-        identity=lambda wildcards: identity_of(wildcards.machine),
+        identity=identity_of,
     threads: THREADS
     priority: 1
     message:
@@ -253,7 +383,7 @@ rule page:
         "executed/{page}.ipynb",
     params:
         asked=lambda wildcards: asked_of(wildcards.page),
-        identity=[identity_of(machine) for machine in MACHINES],
+        identity=list(PLAN["identities"].values()),
     message:
         "Notebook {wildcards.page}"
     shell:

@@ -39,3 +39,10 @@ def test_make_help_lists_the_targets():
     """A newcomer finds the two commands."""
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(re.search(rf"^{name}\b", done.stdout, flags=re.M) for name in ("book", "test", "check"))
+
+
+def test_make_knows_the_clusters():
+    """A cluster without a profile is one sentence that names those with one, before anything runs."""
+    done = subprocess.run(["make", "plan", "CLUSTER=moon"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "CLUSTER: moon is not known; expected one of slurm" in done.stderr

@@ -184,9 +184,42 @@ def test_the_choices_can_be_left_out(project):
     assert "choices" not in rules("choices=no")
 
 
+def jobs_of(done: subprocess.CompletedProcess) -> dict[str, int]:
+    """Return how many jobs of each rule were planned, from the table that Snakemake prints."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = (done.stdout + done.stderr).partition("Job stats:")[2].partition("\ntotal")[0]
+    rows = [line.split() for line in table.splitlines()[3:]]
+    return {rule: int(count) for rule, count in rows}
+
+
+def test_pieces_on_a_cluster(tiny, tmp_path):
+    """On a cluster each piece is a job; another detector and seed ask for no features and no training again."""
+    project = Project(tmp_path, tiny)
+    project.profile("detectors: [kde, lenet-dcae]\nextractors: [squeezenet1_1, efficientnet_lite0]\n")
+    done = project.snakemake("--until", "scores", config="profile=tiny.yaml jobs=piece")
+    two_machines_and_ids = 4
+    assert jobs_of(done) == {
+        "features": 2 * two_machines_and_ids,
+        "detectors": 2 * two_machines_and_ids,
+        "autoencoder": two_machines_and_ids,
+        "scores": 2,
+    }
+    pieces = tmp_path / "results" / "pieces" / "fan" / "id_02"
+    asked = (pieces / "detectors" / "efficientnet_lite0.json").read_text()
+    assert "--ids id_02 --extractors efficientnet_lite0 --detectors kde --profile tiny.yaml" in asked
+    asked = (pieces / "lenet-dcae" / "seed_0.json").read_text()
+    assert "--ids id_02 --detectors lenet-dcae --seeds 0 --profile tiny.yaml" in asked
+    # The profile of the cluster switches the pieces on, beside what is said.
+    cluster = ("--until", "scores", "--dry-run", "--workflow-profile", "profiles/slurm")
+    more = "profile=tiny.yaml seeds=[0,1] detectors=[kde,if,lenet-dcae]"
+    planned = jobs_of(project.snakemake(*cluster, config=more))
+    assert planned == {"detectors": 2 * two_machines_and_ids, "autoencoder": two_machines_and_ids, "scores": 2}
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [
+        ("jobs=each", ["jobs", "each", "machine", "piece"]),
         ("profile=nowhere", ["profile", "nowhere", "miniature"]),
         ("profil=miniature", ["profil", "profile"]),
         ("machine=submarine", ["submarine", "fan"]),
