@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
-from statistics import median
+from functools import partial
+from statistics import mean, median
 from time import perf_counter
 from typing import Any
 
@@ -21,17 +22,18 @@ from threadpoolctl import threadpool_limits
 
 from mimii_lib import autoencoders, detectors, engines, imaging, inspection, paper
 from mimii_lib.run import Run
+from mimii_lib.settings import Detectors
 from mimii_lib.weights import Weights, WeightsNotFound
 
-CLIPS, ENOUGH, LONG, ROWS = 48, 0.25, 3.0, 320
+CLIPS, ENOUGH, LONG, ROWS = 112, 0.25, 6.0, 320
 """Clips to measure on at most; seconds after which a measurement is good enough, or an extractor has described enough
 of them; patches that the detectors are measured on at least, where there are as many."""
 
 LARGE = 32 * 2**20
 """Bytes of features that no processor keeps at hand."""
 
-ITERATIONS = {"gmm": (2, 0.4), "b-gmm": (8, 0.25)}
-"""Iterations of a mixture's EM: so many, and so many more for each training patch that a component has."""
+MIXTURES = ("gmm", "b-gmm")
+"""Detectors whose fit goes on until it changes little: how long depends on the features."""
 
 Unit = tuple[str, ...]
 """What is measured together: the kind of work and, where it matters, the network and the number of dimensions."""
@@ -47,13 +49,14 @@ class Cost:
         On `rows` rows of `dimension` numbers (of a mixture: its start by k-means); of an extractor: to make it ready.
     each
         Afterwards, for each row that is scored or described, or each clip.
-    iteration
-        Of a mixture, on all rows.
+    iteration, iterations
+        Of a mixture's EM: seconds of one, on all rows, and how many it took.
     """
 
     fit: float = 0.0
     each: float = 0.0
     iteration: float = 0.0
+    iterations: float = 0.0
     rows: int = 1
     dimension: int = 1
 
@@ -117,30 +120,46 @@ def _detector_costs(run: Run, name: str, features: Any, units: Collection[Unit])
         ThreadPoolExecutor(cores, initializer=threadpool_limits, initargs=(1,)) as workers,
     ):
 
-        def at_once(call: Callable[[Any], Any], X: Any) -> float:
-            return _timed(lambda: list(workers.map(call, [X] * cores))) / cores
-
-        def fitting(detector: str, X: Any, **change: Any) -> float:
-            return at_once(lambda X: detectors.make(detector, replace(settings, **change), 0).fit(X), X)
+        def at_once(call: Callable[[int], Any]) -> float:
+            """Return the seconds of a call of which every core makes one, each with a number of its own."""
+            return _timed(lambda: list(workers.map(call, range(cores)))) / cores
 
         for unit in (unit for unit in units if unit[:2] == ("prepared", name)):
             again = np.resize(features, (max(n, LARGE // (8 * features.shape[1])), features.shape[1]))
             costs[unit] = Cost(_timed(front(int(unit[2])).fit_transform, again), rows=len(again))
         for detector in (unit[0] for unit in units if unit[0] in paper.DETECTORS and unit[1] == name):
-            made = detectors.make(detector, settings, 0)
-            if detector == "kde":
-                costs[detector, name] = Cost(
-                    0.0, at_once(made.fit(large).score_samples, seen) / n, 0.0, many, dimension
-                )
-                continue
-            each = at_once(made.fit(seen).score_samples, seen) / n
-            start = fitting(detector, seen, max_iter=1)  # which only a mixture heeds
-            iteration = 0.0
-            if detector in ITERATIONS:
-                first, more = (fitting(detector, large, max_iter=k, tol=0.0, init_params="random") for k in (1, 3))
-                iteration = max(0.0, more - first) / 2 * n / many
-            costs[detector, name] = Cost(max(0.0, start - iteration), each, iteration, n, dimension)
+            costs[detector, name] = _detector_cost(detector, settings, seen, large, at_once)
     return costs
+
+
+def _detector_cost(
+    detector: str, settings: Detectors, seen: Any, large: Any, at_once: Callable[[Callable[[int], Any]], float]
+) -> Cost:
+    """Return what a detector costs on rows of features; `large` are more of them."""
+    n, dimension = seen.shape
+    fitted: dict[int, Any] = {}
+
+    def fit(core: int, X: Any = seen, **change: Any) -> Any:
+        return detectors.make(detector, replace(settings, **change), core).fit(X)
+
+    def fit_and_keep(core: int) -> None:
+        fitted[core] = fit(core)
+
+    def score(core: int) -> Any:
+        return fitted[core].score_samples(seen)
+
+    if detector == "kde":
+        density = fit(0, large)
+        return Cost(each=at_once(lambda _: density.score_samples(seen)) / n, rows=len(large), dimension=dimension)
+    whole = at_once(fit_and_keep)
+    each = at_once(score) / n
+    if detector not in MIXTURES:
+        return Cost(whole, each, rows=n, dimension=dimension)
+    start = at_once(partial(fit, max_iter=1))
+    one, three = (at_once(partial(fit, X=large, max_iter=k, tol=0.0, init_params="random")) for k in (1, 3))
+    iteration = max(0.0, three - one) / 2 * n / len(large)
+    iterations = mean(each.n_iter_ for each in fitted.values())
+    return Cost(max(0.0, start - iteration), each, iteration, iterations, n, dimension)
 
 
 def _autoencoder_cost(run: Run, name: str, pictures: Any) -> Cost:

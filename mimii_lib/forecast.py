@@ -19,15 +19,17 @@ import torch
 
 from mimii_lib import autoencoders, dataset, extractors, inspection, paper
 from mimii_lib.choices import DIMENSIONS, POINTS, Alternative, pair
-from mimii_lib.costs import ITERATIONS, Cost, Unit, measured
+from mimii_lib.costs import Cost, Unit, measured
 from mimii_lib.errors import MimiiError
-from mimii_lib.run import Run
+from mimii_lib.run import Run, seeds_of
 from mimii_lib.settings import Profile, with_parameters
 from mimii_lib.store import Place
 from mimii_lib.weights import Weights, WeightsNotFound
 
 GROWTH = {"gmm": 1.15, "b-gmm": 1.15, "if": 0.0, "oc-svm": 1.9}
 """How fitting grows with the training patches, as an exponent; 1 where nothing is said. Of a mixture it is k-means."""
+ITERATIONS = 0.45
+"""The same of the number of a mixture's iterations."""
 SCORING = {"kde": 1.0, "oc-svm": 0.5}
 """The same of scoring one patch; 0 where nothing is said."""
 FIRST = ("clips", "spectrograms")
@@ -48,7 +50,7 @@ class Piece:
     there: bool
     train: float = 0.0
     test: float = 0.0
-    iterations: float = 0.0
+    max_iter: int = 0
     dimension: int = 1
     bytes: int = 0
     extractor: str | None = None
@@ -66,7 +68,8 @@ class Piece:
         """Return how long it takes, from what its kind of work was measured to cost."""
         name, grown = self.unit[0], self.train / cost.rows
         fit = cost.fit * grown ** GROWTH.get(name, 1) if self.train else 0.0
-        found = fit + cost.iteration * grown * self.iterations + cost.each * self.test * grown ** SCORING.get(name, 0)
+        iterations = min(self.max_iter, cost.iterations * grown**ITERATIONS)
+        found = fit + cost.iteration * grown * iterations + cost.each * self.test * grown ** SCORING.get(name, 0)
         return found * (self.dimension / cost.dimension if name in paper.DETECTORS and name != "if" else 1)
 
 
@@ -231,11 +234,12 @@ def forecast(runs: Sequence[Run], *, workers: int | None = None, choices: bool =
         pieces["clips", text] = Piece("choices", "clips", "clips", ("clips",), False, 0, n_clips, bytes=200 * n_clips)
     missing = [piece for piece in pieces.values() if not piece.there]
     costs = measured(plans[0], {piece.unit for piece in missing}, known.weights) if missing else {}
-    # Where fewer detectors than cores are left to fit, some cores have nothing to do.
+    # What a process does on one core takes all of them a part of the time, if there are enough processes. And where
+    # fewer detectors than cores are left to fit, some cores have nothing to do.
     fitted = sum(piece.unit[0] in paper.DETECTORS for piece in missing)
-    alone = {"spectrograms": workers, "prepared": workers} | dict.fromkeys(paper.DETECTORS, min(cores, max(1, fitted)))
+    busy = {"spectrograms": workers, "prepared": workers} | dict.fromkeys(paper.DETECTORS, min(1, fitted / cores))
     seconds = {
-        key: piece.seconds(costs[piece.unit]) / alone.get(piece.unit[0], 1)
+        key: piece.seconds(costs[piece.unit]) / busy.get(piece.unit[0], 1)
         for key, piece in pieces.items()
         if not piece.there
     }
@@ -401,9 +405,8 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
             described = {"train": int(ready), "test": n_clips * n_patches, "extractor": extractor}
             missing = note(between, True, size, f"{network.title}: features", "features", extractor, **described)
             if fits.pca <= min(n_train, network.dimension):  # else the run stops here
-                start, growth = ITERATIONS.get(detector, (0, 0))
-                tags |= {"iterations": min(fits.max_iter, start + growth * n_train / fits.n_components)}
-                tags |= {"train": n_train, "test": n_test, "dimension": fits.pca or network.dimension}
+                tags |= {"train": n_train, "test": n_test, "max_iter": fits.max_iter}
+                tags |= {"dimension": fits.pca or network.dimension}
                 title = f"{network.title}: {paper.DETECTORS[detector]}"
                 there = not note(scores, True, 8 * n_test, title, detector, extractor, **tags)
                 # Detectors of one seed share what is prepared for them.
@@ -451,10 +454,10 @@ def _facts(plans: Sequence[_Plan]) -> list[str]:
         found.append(f"{plan.machine}: {ids}; {n_clips:,} clips, {n_clips * plan.settings.imaging.patches:,} patches")
         found += [f"{plan.machine} {name}: skipped, {reason}" for name, reason in plan.skipped.items()]
     first = plans[0]
-    seeds = ", ".join(map(str, first.profile.seeds))
     names = [extractors.get(name).title for name in first._reachable]
     wanted = [(paper.DETECTORS | paper.AUTOENCODERS)[name] for name in first.profile.detectors]
-    found.append(f"{len(first.rows())} rows of the table at seeds {seeds}: {', '.join([*names, *wanted])}")
+    rows = f"{len(first.rows())} rows of the table: {', '.join([*names, *wanted])}"
+    found.append(f"{rows}; seeds {seeds_of(plans)}")
     return found + [f"not run: {reason}" for reason in first.not_run.values()]
 
 

@@ -627,6 +627,13 @@ class Run:
         return facts([self])
 
 
+def seeds_of(runs: Sequence[Run]) -> str:
+    """Return the seeds of runs for a reader, by machine type where a profile gives each its own."""
+    said = {run.machine: ", ".join(map(str, run.profile.seeds)) for run in runs}
+    different = dict.fromkeys(said.values())
+    return "; ".join(different if len(different) == 1 else (f"{name}: {seeds}" for name, seeds in said.items()))
+
+
 def facts(runs: Sequence[Run]) -> str:
     """Tell a reader of a page what its numbers rest on: a box of facts, as HTML, on runs of one profile."""
     first = runs[0]
@@ -638,7 +645,7 @@ def facts(runs: Sequence[Run]) -> str:
         **({"Left out": f"{lost} clip{'s' * (lost > 1)} that cannot be used"} if lost else {}),
         "Weights": ", ".join(used) or "none could be reached",
         "Engine": str(first.engine),
-        "Seeds": ", ".join(map(str, first.profile.seeds)),
+        "Seeds": seeds_of(runs),
         "Auto-encoders": first.training if first.baselines else "not run",
         "Profile": first.profile.name,
         "Commit": provenance.short_commit(),

@@ -39,7 +39,7 @@ from myst_nb import glue
 from mimii_lib import figures, tables
 from mimii_lib.evaluation import table_1_shape
 from mimii_lib.paper import table_1
-from mimii_lib.run import facts, several_runs
+from mimii_lib.run import facts, seeds_of, several_runs
 
 runs = several_runs(
     machine,
@@ -63,7 +63,7 @@ areas = pd.concat(
 )
 ours = table_1_shape(areas)
 done = ours.dropna(how="all")
-glue("n_seeds", len(runs[0].profile.seeds), display=False)
+glue("seeds", seeds_of(runs), display=False)
 glue("training", runs[0].training, display=False)
 of_the_paper = done.index.intersection(table_1().index)
 glue("rows_run", len(of_the_paper), display=False)
@@ -102,7 +102,7 @@ glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
 # %% [markdown]
 # ## Ours
 #
-# Each cell is the mean AUC over {glue:text}`n_seeds` seeds, in percent (the auto-encoders: {glue:text}`training`). As in the paper, the best of a column is bold on green and the second
+# Each cell is the mean AUC over the seeds ({glue:text}`seeds`), in percent; the auto-encoders: {glue:text}`training`. As in the paper, the best of a column is bold on green and the second
 # best underlined on yellow; ties share the mark. A row that was not run says why.
 
 # %% tags=["full-width"]

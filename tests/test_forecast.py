@@ -338,7 +338,13 @@ def test_what_can_be_left_out(made):
 def test_what_is_told(made):
     """A reader is told what is computed, how much is there, and time, disk and memory for people."""
     told = str(foretell([made(seeds="0 1")], choices=False))
-    for part in ("fan: id_00; 15 clips, 45 patches", "seeds 0, 1", "SqueezeNet 1.1: KDE", "Time: about", "are free"):
+    for part in (
+        "fan: id_00; 15 clips, 45 patches",
+        "KDE; seeds 0, 1",
+        "SqueezeNet 1.1: KDE",
+        "Time: about",
+        "are free",
+    ):
         assert part in told
     assert str(made().data) not in told
 
