@@ -28,6 +28,7 @@ import joblib
 import numpy as np
 import soundfile
 from bad_server import BadServer, Fault
+from copied import Copy
 from tqdm import tqdm
 
 from mimii_lib import cli, download, miniature
@@ -571,13 +572,13 @@ def killed_books(bench: Bench, number: int) -> str:
     """Kill the workflow, with or without the jobs that it has started, and compare every result and page."""
     whole = Book(bench)
     began = time.monotonic()
-    assert whole.start().wait() == 0, "the undisturbed run failed"
+    assert whole.make().wait() == 0, "the undisturbed run failed"
     length, same = time.monotonic() - began, whole.pages()
     moments, times, done = random.Random(0), 0, 0
     while times < number:
         book = Book(bench)
         while True:
-            process = book.start()
+            process = book.make()
             try:
                 code = process.wait(10 + moments.uniform(0, length / 5))
                 break
@@ -597,44 +598,19 @@ def killed_books(bench: Bench, number: int) -> str:
     )
 
 
-class Book:
+class Book(Copy):
     """A copy of the project that makes a small book."""
 
     def __init__(self, bench: Bench):
-        self.folder, self.data = bench.fresh("book"), bench.data
-        for each in ("Snakefile", "_config.yml", "_toc.yml", "pyproject.toml"):
-            shutil.copy(ROOT / each, self.folder)
-        for each in ("book", "notebooks", "mimii_lib", "profiles", "tests", "benchmarks"):
-            shutil.copytree(ROOT / each, self.folder / each, ignore=shutil.ignore_patterns("__pycache__"))
+        super().__init__(bench.fresh("book"))
+        self.data = bench.data
         whole = [line for line in PROFILE.splitlines() if "patch_offset" not in line]  # pages show later patches, too
         (self.folder / "quick.yaml").write_text("\n".join(whole))
-        (self.folder / "results").mkdir()
-        (self.folder / "results" / "faults.json").write_text("[]")  # or it would break things in turn
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def make(self) -> subprocess.Popen[bytes]:
         """Start the workflow in a process group of its own."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--cores",
-            "2",
-            "--nolock",
-            "--rerun-incomplete",
-            "--quiet",
-            "all",
-        ]
-        config = ["profile=quick.yaml", f"data={self.data}", "machine=fan", "choices=no"]
-        with (self.folder / "log.txt").open("ab") as log:
-            return subprocess.Popen(
-                [*command, "--config", *config],
-                cwd=self.folder,
-                env=os.environ | {"PATH": path, "PYTHONPATH": str(self.folder)},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        config = ("profile=quick.yaml", f"data={self.data}", "machine=fan", "choices=no")
+        return self.book(self.folder / "log.txt", *config)
 
     def pages(self) -> dict[str, str]:
         """Return the digests of the results and of the executed and the rendered pages."""

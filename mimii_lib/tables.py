@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from mimii_lib import choices, paper
+from mimii_lib import choices, paper, scale
 from mimii_lib.choices import Effect, Point
 from mimii_lib.extractors import EXTRACTORS, get
+from mimii_lib.forecast import duration, gigabytes
 from mimii_lib.run import KINDS, Run
 from mimii_lib.settings import ROOT, Settings, table
 
@@ -187,6 +188,82 @@ def faults(tried: Sequence[Mapping[str, Any]]) -> HTML:
     return HTML("".join(made) or "<p>Not run here: <code>make book</code> and <code>make faults</code> do.</p>")
 
 
+def rehearsal_facts(record: Mapping[str, Any]) -> HTML:
+    """Show what was rehearsed, when, and on what."""
+    machine = record["machine"]
+    rows = {
+        "Clips": f"{record['clips']:,} ({record['share']:.0%} of MIMII's at one SNR)",
+        "Date": record["date"],
+        "Processor": f"{machine['processor']}, {machine['cores']} cores",
+        "Memory": gigabytes(machine["memory"]),
+        "At once": f"{record['workers']} machine types",
+        "Commit": record["commit"][:10] + record["commit"][40:],
+    }
+    items = "".join(f"<div><dt>{name}</dt><dd>{html.escape(str(fact))}</dd></div>" for name, fact in rows.items())
+    return HTML(f'<dl class="run">{items}</dl>')
+
+
+def rehearsal_stages(records: Sequence[Mapping[str, Any]]) -> HTML:
+    """Show what each stage took in the last rehearsal, beside its forecast, and how it grew since the first."""
+    grown = scale.growth(records) if len(records) > 1 else {}
+    rows = []
+    for stage in records[-1]["stages"]:
+        ratio = f"{stage['forecast'] / stage['took']:.2f}" if stage["took"] else "–"
+        exponent = f"{grown[stage['what']]:.2f}" if stage["what"] in grown else "–"
+        took, forecast = (duration(stage[name]) if stage[name] else "–" for name in ("took", "forecast"))
+        rows.append((stage["what"], f"{stage['pieces']:,}", took, forecast, ratio, exponent))
+    heads = ("stage", "results", "took", "forecast", "forecast / took", "grows by")
+    return _of_words("What each stage took, every core at work", heads, rows)
+
+
+def rehearsal_steps(record: Mapping[str, Any]) -> HTML:
+    """Show how long each step of a rehearsal took from its start to its end, and how much memory it held."""
+    rows = []
+    for name, seconds in record["seconds"].items():
+        memory = record["memory"].get(name)
+        rows.append((name, duration(seconds), gigabytes(memory) if memory else ""))
+    return _of_words("From start to end", ("step", "time", "memory at its peak"), rows)
+
+
+def rehearsal_disk(record: Mapping[str, Any]) -> HTML:
+    """Show what a rehearsal left on the disk."""
+    names = {"tree": "the recordings, one channel", "kept": "all kept results", "book": "the rendered book"}
+    rows = [
+        (names.get(name, f"of these: {name}"), gigabytes(size))
+        for name, size in record["disk"].items()
+        if size > 1e6 or name in names
+    ]
+    return _of_words("Disk", ("what", "size"), rows)
+
+
+def whole_table(record: Mapping[str, Any]) -> HTML:
+    """Show the forecast of all of Table 1 on the machine of a rehearsal, by network and auto-encoder."""
+    total = record["whole"]["seconds"]
+    parts: dict[str, list[float]] = {}
+    for stage in record["whole"]["stages"]:
+        name, _, what = stage["what"].partition(": ")
+        known = parts.setdefault(name, [0.0, 0.0, 0.0])
+        known[0 if what in ("", "features", "training") else 1] += stage["seconds"]
+        known[2] += stage["bytes"]
+    rows = [
+        (
+            name,
+            *(duration(each) if each else "–" for each in (first, then)),
+            f"{(first + then) / total:.1%}",
+            gigabytes(size),
+        )
+        for name, (first, then, size) in sorted(parts.items(), key=lambda item: -sum(item[1][:2]))
+        if first + then
+    ]
+    heads = ("rows", "features or training", "detectors or scores", "share of the time", "disk")
+    return _of_words("All of Table 1 at one SNR: forecast", heads, rows)
+
+
+def bullets(sentences: Sequence[str]) -> HTML:
+    """Show sentences as a list."""
+    return HTML(f"<ul>{''.join(f'<li>{html.escape(each)}</li>' for each in sentences)}</ul>")
+
+
 def _difference(each: Effect | choices.Reduced) -> str:
     return f"{signed(each.difference)} ({signed(each.low)} to {signed(each.high)})"
 
@@ -268,11 +345,10 @@ def left_out(runs: Sequence[Run]) -> HTML:
     why = [f"{machine}: not part of this run" for machine in paper.MACHINES if machine not in named]
     why += [f"{run.machine} {machine_id}: {reason}" for run in runs for machine_id, reason in run.skipped.items()]
     why += [f"left out: {reason}" for run in runs for reason in run.left_out.values()]
-    items = "".join(f"<li>{html.escape(reason)}</li>" for reason in why)
-    return HTML(
-        f"<ul>{items}</ul>"
+    return (
+        bullets(why)
         if why
-        else "<p>Every machine ID that was asked for has its numbers, and every clip was used.</p>"
+        else HTML("<p>Every machine ID that was asked for has its numbers, and every clip was used.</p>")
     )
 
 
