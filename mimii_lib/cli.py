@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     soon = command("forecast", _forecast, "say what a run will compute, how long that takes here and what it needs")
     _add_run(soon)
     soon.add_argument("--no-choices", action="store_true", help="without the page on the open choices")
+    soon.add_argument("--count", action="store_true", help="say what is missing, and measure no time")
     soon.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON, too")
 
     effects = command("choices", _choices, "measure what the paper's open choices change, and print it")
@@ -230,7 +231,7 @@ def _features(said: argparse.Namespace) -> int:
 def _forecast(said: argparse.Namespace) -> int:
     from mimii_lib.forecast import forecast
 
-    found = forecast(_runs(said), choices=not said.no_choices)
+    found = forecast(_runs(said), choices=not said.no_choices, measure=not said.count)
     print(found)
     if said.json:
         with replacing(said.json) as file:

@@ -163,9 +163,12 @@ class Forecast:
             return "\n".join([*self.facts, "", *table, "", "Nothing is left to compute: every result is there."])
         at_once = f", {self.workers} machine types at once" if self.workers > 1 else ""
         installed = "" if self.installed is None else f" of {gigabytes(self.installed)}"
-        total = [
+        time = (
             f"Time: about {duration(self.seconds)} on this machine ({torch.get_num_threads()} cores{at_once}), "
-            "and some minutes for the pages of a book",
+            "and some minutes for the pages of a book"
+        )
+        total = [
+            time if self.seconds else "Time: not measured",
             f"Disk: {gigabytes(self.bytes)} of {gigabytes(self.free)} that are free",
             f"Memory: up to {gigabytes(self.memory * self.workers)}{installed}",
         ]
@@ -199,7 +202,9 @@ def gigabytes(size: float) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{ceil(size / 1e6)} MB"
 
 
-def forecast(runs: Sequence[Run], *, workers: int | None = None, choices: bool = True) -> Forecast:
+def forecast(
+    runs: Sequence[Run], *, workers: int | None = None, choices: bool = True, measure: bool = True
+) -> Forecast:
     """Say what runs will compute, and measure what that takes.
 
     Nothing is computed or kept but for the look at every clip, with which a run starts too. Where nothing is missing
@@ -213,6 +218,8 @@ def forecast(runs: Sequence[Run], *, workers: int | None = None, choices: bool =
         Machine types that are computed at the same time, which share the cores; None: as many as `make book` does.
     choices
         Whether the page on the open choices will be made.
+    measure
+        Whether to measure what it costs; else no time is told.
 
     Raises
     ------
@@ -233,7 +240,8 @@ def forecast(runs: Sequence[Run], *, workers: int | None = None, choices: bool =
     for text, n_clips in known.unread.items():
         pieces["clips", text] = Piece("choices", "clips", "clips", ("clips",), False, 0, n_clips, bytes=200 * n_clips)
     missing = [piece for piece in pieces.values() if not piece.there]
-    costs = measured(plans[0], {piece.unit for piece in missing}, known.weights) if missing else {}
+    units = {piece.unit for piece in missing}
+    costs = measured(plans[0], units, known.weights) if missing and measure else dict.fromkeys(units, Cost())
     # What a process does on one core takes all of them a part of the time, if there are enough processes. And where
     # fewer detectors than cores are left to fit, some cores have nothing to do.
     fitted = sum(piece.unit[0] in paper.DETECTORS for piece in missing)
@@ -255,7 +263,7 @@ def forecast(runs: Sequence[Run], *, workers: int | None = None, choices: bool =
         _installed(),
     )
     if missing:
-        made.suggestions = _suggestions(plans[0], [(pieces[key], each) for key, each in seconds.items()])
+        made.suggestions = _suggestions(plans[0], [(pieces[key], each) for key, each in seconds.items() if each])
         needed = f"{gigabytes(made.memory * workers)} of memory needed"
         if made.installed is not None and made.memory * workers > made.installed:
             made.warnings = [f"{needed}, {gigabytes(made.installed)} there: it may be killed; name fewer machine types"]

@@ -355,3 +355,25 @@ def test_what_is_told(made):
 def test_durations(seconds, said):
     """Durations are told in hours and minutes."""
     assert forecast.duration(seconds) == said
+
+
+def test_counting_measures_nothing(made, nothing_measured):
+    """What is missing can be counted without a measurement; no time is told then, and nothing is ranked by it."""
+    nothing_measured()
+    found = foretell([made(detectors="kde small-dcae", seeds="0 1")], choices=False, measure=False)
+    assert (found.missing("features"), found.missing("scores"), found.seconds, found.suggestions) == (1, 4, 0, [])
+    assert "Time: not measured" in str(found)
+
+
+def test_how_long_what_is_there_took(made, nothing_measured):
+    """After a run each stage tells how long it took; a second detector adds its own time and no other."""
+    made().auc()
+    nothing_measured()
+    before = {each.what: each.took for each in foretell([made()], choices=False).stages}
+    assert min(before.values()) > 0
+    run = made(detectors="kde if")
+    run.auc()
+    after = {each.what: each.took for each in foretell([run], choices=False).stages}
+    assert after.pop("SqueezeNet 1.1: IF") > 0
+    assert after.pop("SqueezeNet 1.1: standardised") >= before.pop("SqueezeNet 1.1: standardised")
+    assert after == before
