@@ -30,6 +30,10 @@ LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
 KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings")
 KNOWN += ("choices", "jobs")  # of the workflow alone
 PLAN_FILE = Path(".snakemake/plan.json")
+# What the jobs of the pieces leave, with jobs=piece.
+FEATURES = "results/pieces/{machine}/{id}/features/{network}.txt"
+DETECTORS = "results/pieces/{machine}/{id}/detectors/{network}.json"
+TRAINED = "results/pieces/{machine}/{id}/{baseline}/seed_{seed}.json"
 
 if workflow.is_main_process and not workflow.dryrun:
     LOCK = FileLock(".snakemake/book.lock")
@@ -127,26 +131,29 @@ def pieces_of(run):
 
     made, classical, seeds = {}, classical_of(run), run.profile.seeds
     for machine_id in run.evaluable:
-        folder = f"results/pieces/{run.machine}/{machine_id}"
+        here = {"machine": run.machine, "id": machine_id}
         for network in dict.fromkeys(network for network, _ in run.rows() if network):
             described = [(classical[0], seed) for seed in (seeds if scaled else seeds[:1])]
             fitted = [(name, seed) for name in classical for seed in seeds]
-            made[f"{folder}/features/{network}.txt"] = identity(machine_id, network, described, kept=1)
-            made[f"{folder}/detectors/{network}.json"] = identity(machine_id, network, fitted)
+            made[FEATURES.format(**here, network=network)] = identity(machine_id, network, described, kept=1)
+            made[DETECTORS.format(**here, network=network)] = identity(machine_id, network, fitted)
         for name in run.baselines:
             for seed in run.seeds(name):
-                made[f"{folder}/{name}/seed_{seed}.json"] = identity(machine_id, None, [(name, seed)])
+                trained = TRAINED.format(**here, baseline=name, seed=seed)
+                made[trained] = identity(machine_id, None, [(name, seed)])
     return made
 
 
 try:
     ASKED, PROFILE, SAID, CHOICES, PIECES = prepared()
-    if workflow.is_main_process:
+    # A job on a cluster reads this file again, and does as it was planned. It plans anew where it is not told: a cluster
+    # may share no folder.
+    if workflow.is_main_process or not PLAN_FILE.is_file():
         PLAN = planned()
         if not workflow.dryrun:
             with replacing(PLAN_FILE) as file:
                 file.write_text(json.dumps(PLAN))
-    else:  # a job on a cluster reads this file again, and does as it was planned
+    else:
         PLAN = json.loads(PLAN_FILE.read_text())
 except MimiiError as error:
     sys.exit(f"mimii: {error}")
@@ -174,9 +181,12 @@ def identity_of(wildcards):
     return PLAN["identities"][wildcards.machine]
 
 
-def identity_of_piece(wildcards, output):
-    """Return the digest of what a piece depends on."""
-    return PLAN["pieces"][wildcards.machine][output[0]]
+def identity_of_piece(file):
+    """Return the function that gives the digest of what a piece depends on.
+
+    It takes the wildcards alone: what Snakemake derives from the output too is not compared with the last run's.
+    """
+    return lambda wildcards: PLAN["pieces"][wildcards.machine][file.format(**dict(wildcards.items()))]
 
 
 if PROFILE.miniature is None and workflow.is_main_process:
@@ -225,9 +235,9 @@ rule book:
 # The pieces of the scores, with jobs=piece. Their identities say all that they depend on, the library's code included.
 rule features:
     output:
-        "results/pieces/{machine}/{id}/features/{network}.txt",
+        FEATURES,
     params:
-        identity=identity_of_piece,
+        identity=identity_of_piece(FEATURES),
     threads: THREADS
     priority: 2
     message:
@@ -239,11 +249,11 @@ rule features:
 
 rule detectors:
     input:
-        "results/pieces/{machine}/{id}/features/{network}.txt",
+        FEATURES,
     output:
-        "results/pieces/{machine}/{id}/detectors/{network}.json",
+        DETECTORS,
     params:
-        identity=identity_of_piece,
+        identity=identity_of_piece(DETECTORS),
         names=lambda wildcards: PLAN["detectors"][wildcards.machine],
     threads: THREADS
     priority: 2
@@ -256,9 +266,9 @@ rule detectors:
 
 rule autoencoder:
     output:
-        "results/pieces/{machine}/{id}/{baseline}/seed_{seed}.json",
+        TRAINED,
     params:
-        identity=identity_of_piece,
+        identity=identity_of_piece(TRAINED),
     threads: THREADS
     priority: 2
     message:

@@ -195,7 +195,8 @@ def jobs_of(done: subprocess.CompletedProcess) -> dict[str, int]:
 def test_pieces_on_a_cluster(tiny, tmp_path):
     """On a cluster each piece is a job; another detector and seed ask for no features and no training again."""
     project = Project(tmp_path, tiny)
-    project.profile("detectors: [kde, lenet-dcae]\nextractors: [squeezenet1_1, efficientnet_lite0]\n")
+    both = "detectors: [kde, lenet-dcae]\nextractors: [squeezenet1_1, efficientnet_lite0]\n"
+    project.profile(both)
     done = project.snakemake("--until", "scores", config="profile=tiny.yaml jobs=piece")
     two_machines_and_ids = 4
     assert jobs_of(done) == {
@@ -211,9 +212,9 @@ def test_pieces_on_a_cluster(tiny, tmp_path):
     assert "--ids id_02 --detectors lenet-dcae --seeds 0 --profile tiny.yaml" in asked
     # The profile of the cluster switches the pieces on, beside what is said.
     cluster = ("--until", "scores", "--dry-run", "--workflow-profile", "profiles/slurm")
-    more = "profile=tiny.yaml seeds=[0,1] detectors=[kde,if,lenet-dcae]"
-    planned = jobs_of(project.snakemake(*cluster, config=more))
-    assert planned == {"detectors": 2 * two_machines_and_ids, "autoencoder": two_machines_and_ids, "scores": 2}
+    project.profile(both + "per_machine: {fan: {detectors: [kde, if, lenet-dcae]}, valve: {seeds: [0, 1]}}\n")
+    planned = jobs_of(project.snakemake(*cluster))
+    assert planned == {"detectors": 2 * two_machines_and_ids, "autoencoder": two_machines_and_ids // 2, "scores": 2}
 
 
 @pytest.mark.parametrize(
