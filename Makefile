@@ -10,7 +10,7 @@ PATHS := $(if $(strip $(DATA)),data='["$(subst ','\'',$(DATA))"]') $(if $(strip 
 CONFIG := $(PATHS) profile='$(PROFILE)' $(foreach name,MACHINE SNR IDS EXTRACTORS DETECTORS SEEDS SETTINGS CHOICES,\
   $(if $(strip $($(name))),$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
 SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) \
-  --rerun-incomplete --keep-going --nolock --quiet host reason \
+  --quiet host reason --rerun-incomplete --keep-going --nolock \
   $(if $(strip $(CLUSTER)),--workflow-profile profiles/$(strip $(CLUSTER))) $(SNAKEMAKE_ARGS) --config $(CONFIG)
 
 KNOWN := PYTHON PROFILE CORES MACHINE MACHINES DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS CHOICES \
