@@ -25,9 +25,12 @@ CONFIGURATION = Path("/etc/slurm")  # jobs do not inherit SLURM_CONF
 PROGRAMS = ("slurmctld", "slurmd", "munged", "mungekey", "sbatch", "squeue", "scancel", "scontrol", "srun")
 RULES = ("features", "detectors", "autoencoder", "scores", "notebook", "page")
 QUICK = ['MACHINE="fan valve"', 'IDS="id_00 id_02"', "EXTRACTORS=squeezenet1_1", "SEEDS=0"]
+QUICK_TARGETS = "results/auc.csv executed/fan/04_detectors.ipynb executed/table1.ipynb "
+"""A quick run makes the results and two pages, and no book."""
 LIMIT = 3 * 3600
 """Seconds after which a run that does not end has failed."""
 
+# The node claims more memory than it has, so that the profile's own wishes fit: nothing here holds jobs to them.
 SLURM_CONF = """
 ClusterName=proof
 SlurmctldHost={host}(127.0.0.1)
@@ -42,6 +45,7 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 ReturnToService=2
+SlurmdParameters=config_overrides
 MinJobAge=3600
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
@@ -51,7 +55,7 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -139,9 +143,8 @@ def configured(folder: Path) -> Iterator[None]:
         CONFIGURATION.rename(kept)
     try:
         CONFIGURATION.mkdir()
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 * 9 // 10
         host = socket.gethostname().split(".")[0]
-        text = SLURM_CONF.format(host=host, ports=free_ports(), folder=folder, cpus=os.cpu_count(), memory=memory)
+        text = SLURM_CONF.format(host=host, ports=free_ports(), folder=folder, cpus=os.cpu_count())
         (CONFIGURATION / "slurm.conf").write_text(text)
         yield
     finally:
@@ -319,11 +322,19 @@ def same_file(one: Path, other: Path) -> bool:
     return other.is_file() and one.read_bytes() == other.read_bytes()
 
 
+def planned(project: Path, *words: str, arguments: str) -> set[str]:
+    """Return the rules of the jobs that a run would have."""
+    if ended(start(project, "plan", *words, arguments=arguments)):
+        return {"a plan"}
+    table = (project / "plan.log").read_text().rpartition("Job stats:")[2]
+    return set(re.findall(r"^(\w+) +[1-9]\d*$", table, flags=re.M)) - {"total"}
+
+
 def prove(folder: Path, quick: bool) -> int:
     """Run both, and compare; return the exit code."""
     check, began = Checks(), time.monotonic()
     words = QUICK if quick else []
-    until_then = "--until results " if quick else ""
+    targets = QUICK_TARGETS if quick else ""
     local, cluster = (copy_of_the_project(folder / name) for name in ("local", "cluster"))
 
     def took(since: float) -> str:
@@ -334,7 +345,7 @@ def prove(folder: Path, quick: bool) -> int:
 
     print("Locally", flush=True)
     since = time.monotonic()
-    code = ended(start(local, "book", *words, arguments=until_then))
+    code = ended(start(local, "book", *words, arguments=targets))
     if not check("the local run", code == 0, took(since) if code == 0 else tail(local, "book")):
         return 1
     with slurm(folder / "slurm"):
@@ -342,8 +353,7 @@ def prove(folder: Path, quick: bool) -> int:
         since, first, killer = time.monotonic(), next_job(), Killer()
         on_cluster = ["CLUSTER=slurm", *words]
         arguments = (
-            f"{until_then}--slurm-no-account --slurm-status-command squeue --slurm-init-seconds-before-status-checks 5 "
-            "--default-resources mem_mb=1000 runtime=120"
+            f"{targets}--slurm-no-account --slurm-status-command squeue --slurm-init-seconds-before-status-checks 5"
         )
         code = ended(start(cluster, "book", *on_cluster, arguments=arguments), killer)
         log = (cluster / "book.log").read_text()
@@ -354,9 +364,10 @@ def prove(folder: Path, quick: bool) -> int:
         check("the miniature was made once", log.count("Making the miniature") == 1)
         if code == 0:
             compare(check, local, cluster)
-            ended(start(cluster, "plan", *on_cluster, arguments=arguments))
-            again = (cluster / "plan.log").read_text()
-            check("called again, nothing is left to do", bool(re.search(r"^total +0$", again, flags=re.M)))
+            again = planned(cluster, *on_cluster, arguments=arguments)
+            check("called again, nothing is left to do", not again, " ".join(sorted(again)))
+            more = planned(cluster, *on_cluster, "SEEDS=0 1 2 3 4 5", arguments=arguments)
+            check("another seed needs no features", "detectors" in more and "features" not in more)
     check("Slurm is taken down", not (CONFIGURATION / "slurm.conf").exists())
     print(f"{took(began)} in all", flush=True)
     return 1 if check.failed else 0
