@@ -21,7 +21,7 @@ CLUSTERS := $(patsubst profiles/%/config.yaml,%,$(wildcard profiles/*/config.yam
 $(if $(filter-out $(CLUSTERS),$(CLUSTER)),$(error CLUSTER: $(CLUSTER) is not known; expected one of $(CLUSTERS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book plan bench proof faults test check clean
+.PHONY: help setup book plan bench proof faults rehearsal test check clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -54,6 +54,9 @@ proof: .venv/ready  ## compare pictures, features, scores and AUCs with the plai
 
 faults: .venv/ready  ## break things on purpose, and see that nothing is lost (half an hour)
 	$(BIN)/python benchmarks/faults.py --long
+
+rehearsal: .venv/ready  ## rehearse at MIMII's full size (an hour, 12 GB), which is removed afterwards
+	$(BIN)/python benchmarks/rehearsal.py
 
 test: .venv/ready  ## run the tests
 	$(BIN)/pytest -n $(CORES) --dist loadfile

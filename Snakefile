@@ -25,10 +25,11 @@ from mimii_lib.weights import OFFLINE
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
 PAGES = {path.stem[3:]: path.stem for path in Path("notebooks").glob("*.ipynb") if path.stem not in NOTEBOOKS}
-WITHOUT_DATA = ("open_points", "conformance", "faults")  # pages about the library alone
+WITHOUT_DATA = ("open_points", "conformance", "faults", "scale")  # pages about the library alone
 LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
 KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings")
 KNOWN += ("choices", "jobs")  # of the workflow alone
+RECORDS = [str(file) for folder in ("benchmarks", "results") for file in sorted(Path(folder).glob("rehearsal_*.json"))]
 PLAN_FILE = Path(".snakemake/plan.json")
 # What the jobs of the pieces leave, with jobs=piece.
 FEATURES = "results/pieces/{machine}/{id}/features/{network}.txt"
@@ -103,6 +104,7 @@ def planned():
         "identities": {run.machine: run.identity for run in runs},
         "not_run": not_run,
         "detectors": {run.machine: classical_of(run) for run in runs},
+        "baselines": {run.machine: run.baselines for run in runs},
         "pieces": {run.machine: pieces_of(run) if PIECES else {} for run in runs},
     }
 
@@ -189,10 +191,12 @@ def identity_of_piece(file):
     return lambda wildcards: PLAN["pieces"][wildcards.machine][file.format(**dict(wildcards.items()))]
 
 
-if PROFILE.miniature is None and workflow.is_main_process:
-    # What is asked for may take days: say how long, before it starts. In a process of its own, whose memory ends with it.
+if workflow.is_main_process and (PROFILE.miniature is None or workflow.dryrun):
+    # What is asked for may take days: say how long, before it starts. Of the miniature, a plan says what is there already.
+    # In a process of its own, whose memory ends with it.
     forecast = shlex.split(f"mimii forecast {DATA} --machine {' '.join(MACHINES)} {OPTIONS}")
-    if subprocess.run([*forecast, *([] if CHOICES else ["--no-choices"])]).returncode:
+    forecast += ([] if CHOICES else ["--no-choices"]) + ([] if PROFILE.miniature is None else ["--count"])
+    if subprocess.run(forecast).returncode:
         sys.exit(1)
 
 
@@ -294,6 +298,13 @@ rule scores:
         "mimii auc {DATA} --machine {wildcards.machine} {OPTIONS} --json {output} > {output}.txt"
 
 
+def left_out_of(wildcards):
+    """Return the words that leave a page out: where no auto-encoder was asked for, none is trained to be shown."""
+    if wildcards.notebook.endswith("_baselines") and not PLAN["baselines"][wildcards.machine]:
+        return " --not-run 'No auto-encoder was asked for.'"
+    return ""
+
+
 rule notebook:
     input:
         LIBRARY,
@@ -303,12 +314,13 @@ rule notebook:
         "executed/{machine}/{notebook}.ipynb",
     params:
         identity=identity_of,
+        left_out=left_out_of,
     wildcard_constraints:
         machine="|".join(MACHINES),
     message:
         "Notebook {wildcards.notebook} for the {wildcards.machine}"
     shell:
-        "mimii run {input.notebook} {output} -p machine {wildcards.machine} {PARAMETERS}"
+        "mimii run {input.notebook} {output} -p machine {wildcards.machine} {PARAMETERS}{params.left_out}"
 
 
 rule not_run:
@@ -376,7 +388,7 @@ rule choices:
 def asked_of(page):
     """Return the parameters of a page that is not of one machine type."""
     if page in WITHOUT_DATA:
-        return ""
+        return "--not-run 'No rehearsal is on record: make rehearsal.'" if page == "scale" and not RECORDS else ""
     left_out = " --not-run 'Left out of this run: CHOICES=no.'" if page == "choices" and not CHOICES else ""
     return f"-p machine '{' '.join(MACHINES)}' {PARAMETERS}{left_out}"
 
@@ -388,6 +400,7 @@ rule page:
         lambda wildcards: expand("results/choices/{machine}.txt", machine=MACHINES if CHOICES and wildcards.page == "choices" else []),
         lambda wildcards: sorted(map(str, Path("tests").glob("*.py"))) if wildcards.page == "conformance" else [],
         lambda wildcards: "results/faults.json" if wildcards.page == "faults" else [],
+        lambda wildcards: RECORDS if wildcards.page == "scale" else [],
         notebook=lambda wildcards: f"notebooks/{PAGES[wildcards.page]}.ipynb",
     output:
         "executed/{page}.ipynb",

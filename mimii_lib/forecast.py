@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from math import ceil, nan
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run, seeds_of
 from mimii_lib.settings import Profile, with_parameters
 from mimii_lib.store import Place
+from mimii_lib.told import duration, gigabytes
 from mimii_lib.weights import Weights, WeightsNotFound
 
 GROWTH = {"gmm": 1.15, "b-gmm": 1.15, "if": 0.0, "oc-svm": 1.9}
@@ -187,19 +188,6 @@ def _row(what: str, found: list[Stage]) -> tuple[str, ...]:
     counts = (f"{pieces:,}", f"{there:,}") if kept else ("", "")
     times = (sum(getattr(each, name) for each in found) for name in ("took", "seconds"))
     return (what, *counts, *(duration(each) if each else "–" for each in times), gigabytes(size) if size else "–")
-
-
-def duration(seconds: float) -> str:
-    """Return a time for a reader, such as ``3 h 20 min``."""
-    if seconds < 60:
-        return f"{ceil(seconds)} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
-
-
-def gigabytes(size: float) -> str:
-    """Return a size for a reader, such as ``9.3 GB``."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{ceil(size / 1e6)} MB"
 
 
 def forecast(

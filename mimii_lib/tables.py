@@ -13,9 +13,9 @@ from IPython.display import HTML
 from mimii_lib import choices, paper, scale
 from mimii_lib.choices import Effect, Point
 from mimii_lib.extractors import EXTRACTORS, get
-from mimii_lib.forecast import duration, gigabytes
 from mimii_lib.run import KINDS, Run
 from mimii_lib.settings import ROOT, Settings, table
+from mimii_lib.told import duration, gigabytes
 
 pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
 
@@ -198,6 +198,7 @@ def rehearsal_facts(record: Mapping[str, Any]) -> HTML:
         "Memory": gigabytes(machine["memory"]),
         "At once": f"{record['workers']} machine types",
         "Commit": record["commit"][:10] + record["commit"][40:],
+        "Record": "made in this checkout" if record["own"] else "comes with the project",
     }
     items = "".join(f"<div><dt>{name}</dt><dd>{html.escape(str(fact))}</dd></div>" for name, fact in rows.items())
     return HTML(f'<dl class="run">{items}</dl>')

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from mimii_lib.errors import MimiiError
 from mimii_lib.store import replacing
+from mimii_lib.told import gigabytes
 
 CHANNELS = 8
 ONE_CHANNEL, ALL_CHANNELS = 320_044, 2_560_080
@@ -32,13 +33,9 @@ def check_room(dest: Path, needed: int, what: str) -> None:
     """Raise if the disk of a folder has less room than the bytes `needed`."""
     if needed > (free := shutil.disk_usage(dest).free):
         raise MimiiError(
-            f"{dest}: {_size(needed)} needed for {what}, {_size(free)} free; "
+            f"{dest}: {gigabytes(needed)} needed for {what}, {gigabytes(free)} free; "
             "make room, name fewer machine types or another folder"
         )
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e9:.1f} GB" if number > 1e8 else f"{number / 1e6:.1f} MB"
 
 
 def unpack(path: Path, into: Path, *, archive: str, channel: int | None) -> int:

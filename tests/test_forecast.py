@@ -10,7 +10,7 @@ import soundfile
 import torch
 from threadpoolctl import threadpool_info
 
-from mimii_lib import Run, choices, forecast, miniature, paper, weights
+from mimii_lib import Run, choices, forecast, miniature, paper, told, weights
 from mimii_lib.errors import MimiiError
 from mimii_lib.forecast import Cost
 from mimii_lib.forecast import forecast as foretell
@@ -275,7 +275,7 @@ def test_a_disk_that_is_too_small(made, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
     found = foretell([made()])
     (problem,) = found.problems
-    assert forecast.gigabytes(found.bytes) in problem
+    assert told.gigabytes(found.bytes) in problem
     assert "1 MB free" in problem
     assert "MIMII_CACHE" in problem
     assert problem in str(found)
@@ -354,7 +354,7 @@ def test_what_is_told(made):
 )
 def test_durations(seconds, said):
     """Durations are told in hours and minutes."""
-    assert forecast.duration(seconds) == said
+    assert told.duration(seconds) == said
 
 
 def test_counting_measures_nothing(made, nothing_measured):

@@ -1,0 +1,225 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# (scale)=
+# # At full size
+#
+# The miniature of this book is made to be waited for. MIMII is not: how long does the paper's experiment take, what does it
+# need, and what do you leave out if you have less? This page counts the work, reports a rehearsal of it at full size, and
+# says how to spread it over several machines.
+
+# %% [markdown]
+# ## How large it is
+#
+# MIMII's numbers of clips are published, the paper's settings cut each clip into patches, and a network's operations can be
+# counted. So the size of the experiment is known before a single clip is there.
+
+# %% tags=["remove-cell"]
+import pandas as pd
+from myst_nb import glue
+
+from mimii_lib import scale, tables
+from mimii_lib.settings import load_profile
+from mimii_lib.told import duration, gigabytes
+
+paper = load_profile("mimii")
+sizes = scale.sizes()
+work = scale.operations(paper) / 1e15
+glue("clips", f"{sizes.clips.sum():,}", display=False)
+glue("patches", f"{sizes.patches.sum():,}", display=False)
+glue("smallest", f"{sizes.train.min():,}", display=False)
+glue("largest", f"{sizes.train.max():,}", display=False)
+glue("total", float(work.sum()), display=False)
+glue("lenet", float(work["LeNet-DCAE"]), display=False)
+glue("lenet_share", f"{work['LeNet-DCAE'] / work.sum():.0%}", display=False)
+
+# %% tags=["hide-input"]
+scale.operations(paper).div(1e15).round(2).rename("PFLOP").to_frame()
+
+# %% [markdown]
+# At one signal-to-noise ratio that is {glue:text}`clips` clips and {glue:text}`patches` patches; a detector trains on
+# {glue:text}`smallest` to {glue:text}`largest` of them. A PFLOP is 10¹⁵ operations, a multiplication and an addition counted as
+# two; the mixtures are counted with all the iterations that the paper allows. Of {glue:text}`total:.0f` PFLOP, the
+# LeNet-DCAE takes {glue:text}`lenet:.0f`: **{glue:text}`lenet_share` of the work is one of the two baselines**, trained for 80
+# epochs on each machine ID and each seed. And that is the cheaper way: its decoder enlarges a picture by repeating pixels before it
+# convolves, and we add up the repeated products beforehand (`autoencoders._upsampled`).
+#
+# ## A rehearsal
+#
+# Counting is not doing. So we made a tree with exactly MIMII's number of clips in each folder, mixed from the
+# miniature's sounds (`mimii miniature DEST --share 1`), and ran the workflow on it, from the check of the
+# files to the rendered book: SqueezeNet 1.1 and the five detectors on all sixteen machine IDs, for one seed, and the fan for five.
+# The AUCs mean nothing. The times do.
+
+# %% tags=["hide-input"]
+records = scale.rehearsals()
+record = records[-1]
+tables.rehearsal_facts(record)
+
+# %% tags=["hide-input"]
+tables.rehearsal_stages(records)
+
+# %% tags=["remove-cell"]
+took = [stage for stage in record["stages"] if stage["took"]]
+near = [
+    stage for stage in took if 0.75 <= stage["forecast"] / stage["took"] <= 1.25
+]
+glue("n_near", len(near), display=False)
+glue("n_stages", len(took), display=False)
+glue(
+    "others",
+    ", ".join(stage["what"] for stage in took if stage not in near) or "none",
+    display=False,
+)
+glue("said", duration(record["forecast"]["seconds"]), display=False)
+glue("clock", duration(record["seconds"]["until the last AUC"]), display=False)
+glue("first_share", f"{records[0]['share']:.0%}", display=False)
+glue("first_clips", f"{records[0]['clips']:,}", display=False)
+whole, peak = record["whole"], max(record["memory"].values())
+glue("peak", gigabytes(peak), display=False)
+glue(
+    "foretold",
+    gigabytes(record["forecast"]["memory"] * record["workers"]),
+    display=False,
+)
+glue("workers", record["workers"], display=False)
+
+# %% [markdown]
+# The forecast (`mimii forecast`) was made before, from a measurement of a minute or so on a few clips. {glue:text}`n_near` of
+# {glue:text}`n_stages` stages were forecast within a quarter (the others: {glue:text}`others`). In all it said
+# {glue:text}`said`; the last AUC was there after {glue:text}`clock`. What a mixture takes depends on how
+# soon it settles, so it is the hardest to foretell.
+#
+# The last column compares with a rehearsal on {glue:text}`first_share` of every machine ID ({glue:text}`first_clips` clips): a stage that
+# grows by 1 takes twice as long for twice the clips, one that grows by 2 four times as long.
+
+# %% tags=["hide-input"]
+tables.rehearsal_steps(record)
+
+# %% [markdown]
+# Memory peaked at {glue:text}`peak` with {glue:text}`workers` machine types at once; the forecast allowed for {glue:text}`foretold`. It is
+# bounded by the largest machine ID, not by the set: spectrograms, features and detectors hold one ID at a time.
+
+# %% tags=["hide-input"]
+tables.rehearsal_disk(record)
+
+# %% [markdown]
+# The disk grows in proportion to the clips, and with each network's dimension.
+#
+# ## All of Table 1
+#
+# On the same tree we then asked for everything: four networks, five detectors, two auto-encoders, five seeds. The networks had
+# random weights here, which take as long as trained ones. This is a forecast; it was not run.
+
+# %% tags=["hide-input"]
+tables.whole_table(record)
+
+# %% tags=["remove-cell"]
+lenet = sum(s["seconds"] for s in whole["stages"] if s["what"].startswith("LeNet"))
+rest = whole["seconds"] - lenet
+n_jobs = 5 * len(sizes)
+longest = lenet / n_jobs * sizes.train.max() / sizes.train.mean()
+glue("whole_time", duration(whole["seconds"]), display=False)
+glue("lenet_time", duration(lenet), display=False)
+glue("rest_time", duration(rest), display=False)
+glue("whole_disk", gigabytes(whole["bytes"]), display=False)
+glue("cores", record["machine"]["cores"], display=False)
+glue("rate", work["LeNet-DCAE"] * 1e3 / lenet, display=False)
+glue("longest", duration(longest), display=False)
+glue("n_jobs", n_jobs, display=False)
+
+# %% [markdown]
+# **One machine** like this one, with {glue:text}`cores` cores, needs {glue:text}`whole_time`: {glue:text}`lenet_time` for the LeNet-DCAE and
+# {glue:text}`rest_time` for all the rest of the table, and {glue:text}`whole_disk` of disk beside the recordings. Two further SNRs are
+# that much each.
+#
+# **One GPU** trains the auto-encoders where there is one (`autoencoders.device`, `auto` by default), and networks too. None was at
+# hand here, so what follows is arithmetic: the operations above over a rate that a GPU keeps up. Look up the rate of yours in
+# float32 and expect a third to a half of what its maker states. Ours here keeps up {glue:text}`rate:.2f` TFLOP/s.
+
+# %% tags=["hide-input"]
+rates = [1, 3, 10, 30]
+pd.DataFrame(
+    {
+        name: [duration(work[name] * 1e3 / rate) for rate in rates]
+        for name in ("LeNet-DCAE", "Small-DCAE", "ResNet34")
+    },
+    index=pd.Index([f"{rate} TFLOP/s" for rate in rates], name="kept up"),
+)
+
+# %% [markdown]
+# **A cluster** divides the time by its machines, until the longest job is all that is left to wait for. The LeNet-DCAE is
+# {glue:text}`n_jobs` jobs, one for each machine ID and seed, and the longest of them takes {glue:text}`longest` on a machine
+# like this one.
+
+# %% tags=["hide-input"]
+machines = [1, 4, 16, 80]
+pd.Series(
+    [
+        duration(scale.makespan(longest, whole["seconds"], number))
+        for number in machines
+    ],
+    index=pd.Index(machines, name="machines"),
+    name="all of Table 1",
+).to_frame()
+
+# %% [markdown]
+# ### What to leave out
+#
+# With less, leave out what costs most and says least. `mimii forecast` ranks it; for all of Table 1 it says:
+
+# %% tags=["hide-input"]
+tables.bullets(whole["suggestions"])
+
+# %% [markdown]
+# The paper's claim is about the twenty rows that rest on networks; the LeNet-DCAE is what they are compared with. One seed of it
+# still makes that comparison, with a wider interval. Reducing precision (`autoencoders.precision=bfloat16`,
+# `features.precision=bfloat16`) is faster on a processor that has it, but moves numbers
+# ([what the choices change](choices.ipynb)).
+#
+# ## Nothing twice
+#
+# Each result is kept under a digest of exactly what it depends on. Features depend on the clips, the picture's settings and the
+# network: all seeds and all detectors share them. Another detector or another seed finds them there, another SNR is another
+# set of clips and finds nothing but the weights. Ask before you start:
+#
+# ```bash
+# make plan PROFILE=mimii DATA=/path/to/MIMII DETECTORS="gmm b-gmm if kde oc-svm"
+# ```
+#
+# prints how many pieces of each stage are there, how long they took, and how many are left, with time, memory
+# and disk for those. It computes nothing.
+#
+# ## On a cluster
+#
+# `make book` hands the order of work to [Snakemake](https://snakemake.readthedocs.io), and Snakemake can hand the jobs to a cluster.
+# For Slurm there is a profile, `profiles/slurm/config.yaml`; fill in your account and partition there, and
+#
+# ```bash
+# make book CLUSTER=slurm PROFILE=mimii DATA=/path/to/MIMII
+# ```
+#
+# submits one job for each machine ID and network, and one for each machine ID, baseline and seed. The results are
+# those of a single machine: `tests/cluster` sets up a Slurm of one node, runs the miniature on it, kills jobs on the way, and compares.
+
+# %% [markdown]
+# Every node needs to see, under the same path, the project's folder with its environment (`.venv`), the folder of kept results
+# (`.cache`, or wherever `MIMII_CACHE` points), and the recordings. The file system has to have locks.
+#
+# ## In short
+#
+# One machine with two cores and 8 GB carries the experiment. What it does not carry in reasonable time is one baseline, and that is the first
+# thing to spread over machines, to give to a GPU, or to leave for fewer seeds.
