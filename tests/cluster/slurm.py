@@ -327,8 +327,8 @@ def planned(project: Path, *words: str, arguments: str) -> set[str]:
     """Return the rules of the jobs that a run would have."""
     if ended(start(project, "plan", *words, arguments=arguments)):
         return {"a plan"}
-    table = (project / "plan.log").read_text().rpartition("Job stats:")[2]
-    return set(re.findall(r"^(\w+) +[1-9]\d*$", table, flags=re.M)) - {"total"}
+    _, there, table = (project / "plan.log").read_text().rpartition("Job stats:")
+    return set(re.findall(r"^(\w+) +[1-9]\d*$", table, flags=re.M)) - {"total"} if there else set()
 
 
 def prove(folder: Path, quick: bool) -> int:
