@@ -100,8 +100,8 @@ glue("workers", record["workers"], display=False)
 # %% [markdown]
 # The forecast (`mimii forecast`) was made before, from a measurement of a minute or so on a few clips. {glue:text}`n_near` of
 # {glue:text}`n_stages` stages were forecast within a quarter (the others: {glue:text}`others`). In all it said
-# {glue:text}`said`; the last AUC was there after {glue:text}`clock`. What a mixture takes depends on how
-# soon it settles, so it is the hardest to foretell.
+# {glue:text}`said`; the last AUC was there after {glue:text}`clock`, with the start of every process and the forecast itself. What a
+# mixture takes depends on how soon it settles, so it is the hardest to foretell.
 #
 # The last column compares with a rehearsal on {glue:text}`first_share` of every machine ID ({glue:text}`first_clips` clips): a stage that
 # grows by 1 takes twice as long for twice the clips, one that grows by 2 four times as long.
@@ -205,19 +205,34 @@ tables.bullets(whole["suggestions"])
 #
 # ## On a cluster
 #
-# `make book` hands the order of work to [Snakemake](https://snakemake.readthedocs.io), and Snakemake can hand the jobs to a cluster.
-# For Slurm there is a profile, `profiles/slurm/config.yaml`; fill in your account and partition there, and
+# `make book` hands the order of work to [Snakemake](https://snakemake.readthedocs.io), and Snakemake can hand the jobs to a cluster
+# instead of running them itself. For Slurm there is a profile, `profiles/slurm/config.yaml`: fill in the account, the partition and,
+# for the auto-encoders, the GPU that your cluster asks for. Then, on a node that may submit,
 #
 # ```bash
-# make book CLUSTER=slurm PROFILE=mimii DATA=/path/to/MIMII
+# export MIMII_CACHE=/shared/cache               # where results are kept; by default .cache in the project
+# make plan CLUSTER=slurm PROFILE=mimii DATA=/shared/MIMII
+# make book CLUSTER=slurm PROFILE=mimii DATA=/shared/MIMII
 # ```
 #
-# submits one job for each machine ID and network, and one for each machine ID, baseline and seed. The results are
-# those of a single machine: `tests/cluster` sets up a Slurm of one node, runs the miniature on it, kills jobs on the way, and compares.
-
-# %% [markdown]
-# Every node needs to see, under the same path, the project's folder with its environment (`.venv`), the folder of kept results
-# (`.cache`, or wherever `MIMII_CACHE` points), and the recordings. The file system has to have locks.
+# submits one job for the features and one for the detectors of each machine ID and network, and one for each machine ID,
+# baseline and seed. It stays until the book is made; leave it in `tmux`. If it is interrupted, the same command goes on. A job
+# that a node loses is tried again.
+#
+# **What the nodes share**, at the same paths: the project's folder with its environment (`.venv`), the recordings, and the kept
+# results, on a file system that locks between nodes (NFSv4, or Lustre with `flock`). Features and detectors belong on
+# nodes of one kind, since a feature is known by the engine that computed it. Equal numbers of threads (`set-threads` in the
+# profile) give equal numbers to the last bit.
+#
+# **How we know.** `tests/cluster/slurm.py` installs a Slurm of one node, runs the miniature on it, kills two jobs while they compute,
+# and compares every table, every kept result and the pages with those of a local run. Several nodes, a GPU and a network
+# file system were not at hand.
+#
+# **Kubernetes and clouds** are other executors of Snakemake (`kubernetes`, `googlebatch`, `aws-batch`), each a package and a few options in a
+# profile like that one. They start containers instead of jobs, so the environment goes into an image. They share no
+# folders of their own: mount a volume (a persistent volume claim, EFS, Filestore) with the recordings and `MIMII_CACHE` into every
+# container, since results are folders with locks, which a bucket does not have; inputs and outputs of the workflow itself can lie in
+# a bucket (`--default-storage-provider`). None of these was tried here.
 #
 # ## In short
 #
