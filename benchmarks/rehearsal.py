@@ -158,7 +158,7 @@ def rehearse(folder: Path, share: float) -> dict[str, Any]:
         "workers": before["workers"],
         "seconds": it.seconds,
         "stages": stages,
-        "forecast": {name: before[name] for name in ("seconds", "bytes", "memory")},
+        "forecast": {name: before[name] for name in ("seconds", "elapsed", "bytes", "memory")},
         "whole": {name: whole[name] for name in ("seconds", "bytes", "memory", "stages", "suggestions")},
         "memory": it.memory,
         "disk": {

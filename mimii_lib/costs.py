@@ -6,12 +6,13 @@ computes them.
 
 import io
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import mean, median
+from threading import Event
 from time import perf_counter
 from typing import Any
 
@@ -25,7 +26,7 @@ from mimii_lib.run import Run
 from mimii_lib.settings import Detectors
 from mimii_lib.weights import Weights, WeightsNotFound
 
-CLIPS, ENOUGH, LONG, ROWS = 112, 0.25, 6.0, 320
+CLIPS, ENOUGH, LONG, ROWS = 224, 0.25, 15.0, 320
 """Clips to measure on at most; seconds after which a measurement is good enough, or an extractor has described enough
 of them; patches that the detectors are measured on at least, where there are as many."""
 
@@ -80,7 +81,8 @@ def measured(run: Run, units: Collection[Unit], weights: Mapping[str, Weights | 
     with redirect_stderr(io.StringIO()), warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore", ConvergenceWarning)
         spectrogram(paths[0])  # librosa makes itself ready
-        seconds, made = _clock(lambda: [spectrogram(path) for path in paths])
+        with _at_work(torch.get_num_threads() - 1):  # a run computes those of several machine types at once
+            seconds, made = _clock(lambda: [spectrogram(path) for path in paths])
         costs["spectrograms",] = Cost(each=seconds / len(paths))
         if ("clips",) in units:
             seconds, _ = _clock(inspection.inspect, run.data, paths, run.settings.imaging)
@@ -124,9 +126,13 @@ def _detector_costs(run: Run, name: str, features: Any, units: Collection[Unit])
             """Return the seconds of a call of which every core makes one, each with a number of its own."""
             return _timed(lambda: list(workers.map(call, range(cores)))) / cores
 
+        again = np.resize(features, (max(n, LARGE // (8 * features.shape[1])), features.shape[1]))
+
+        def prepare(_: int, pca: int) -> Any:
+            return front(pca).fit_transform(again)
+
         for unit in (unit for unit in units if unit[:2] == ("prepared", name)):
-            again = np.resize(features, (max(n, LARGE // (8 * features.shape[1])), features.shape[1]))
-            costs[unit] = Cost(_timed(front(int(unit[2])).fit_transform, again), rows=len(again))
+            costs[unit] = Cost(cores * at_once(partial(prepare, pca=int(unit[2]))), rows=len(again))
         for detector in (unit[0] for unit in units if unit[0] in paper.DETECTORS and unit[1] == name):
             costs[detector, name] = _detector_cost(detector, settings, seen, large, at_once)
     return costs
@@ -170,6 +176,27 @@ def _autoencoder_cost(run: Run, name: str, pictures: Any) -> Cost:
     net.set_params(epochs=max(1, round(4 * ENOUGH / first)))
     seconds = median(_timed(net.fit, batch) for _ in range(3)) / net.epochs  # most of the time of a whole run
     return Cost(seconds, _timed(net.score_samples, pictures) / len(pictures), rows=len(batch))
+
+
+@contextmanager
+def _at_work(cores: int) -> Iterator[None]:
+    """Keep some cores at work meanwhile, as other processes would: what one of them does takes longer then."""
+    done, some = Event(), np.ones((512, 512))
+
+    def work() -> None:
+        while not done.is_set():
+            some @ some
+
+    with (
+        threadpool_limits(limits=1),
+        ThreadPoolExecutor(max(1, cores), initializer=threadpool_limits, initargs=(1,)) as workers,
+    ):
+        for _ in range(cores):
+            workers.submit(work)
+        try:
+            yield
+        finally:
+            done.set()
 
 
 def _clock(call: Callable[..., Any], *given: Any) -> tuple[float, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
+from heapq import heapreplace
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Piece:
     max_iter: int = 0
     dimension: int = 1
     bytes: int = 0
+    machine: str | None = None
     extractor: str | None = None
     detector: str | None = None
     seed: int | None = None
@@ -107,6 +109,8 @@ class Forecast:
         One for each kind of result, of the runs (part ``results``) and of the page on the choices (``choices``).
     facts
         What the runs are, a sentence each.
+    elapsed
+        Seconds from start to end: machine types are unequal, and while the last one is at work the others' cores idle.
     workers, memory
         Machine types that are computed at the same time, and bytes that each of them needs at most.
     free, installed
@@ -119,6 +123,7 @@ class Forecast:
 
     stages: list[Stage]
     facts: list[str]
+    elapsed: float
     workers: int
     memory: float
     free: int
@@ -129,7 +134,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Seconds for everything that is missing."""
+        """Seconds for everything that is missing, with every core at work."""
         return sum(each.seconds for each in self.stages)
 
     @property
@@ -165,7 +170,7 @@ class Forecast:
         at_once = f", {self.workers} machine types at once" if self.workers > 1 else ""
         installed = "" if self.installed is None else f" of {gigabytes(self.installed)}"
         time = (
-            f"Time: about {duration(self.seconds)} on this machine ({torch.get_num_threads()} cores{at_once}), "
+            f"Time: about {duration(self.elapsed)} on this machine ({torch.get_num_threads()} cores{at_once}), "
             "and some minutes for the pages of a book"
         )
         total = [
@@ -245,6 +250,7 @@ def forecast(
     made = Forecast(
         [_stage(group, pieces, seconds, took) for group in groups],
         [*_facts(plans), *(f"not run: {run.why_none}" for run in runs if not run.evaluable)],
+        _elapsed([(pieces[key].machine, each) for key, each in seconds.items()], workers),
         workers,
         max(_memory(plan, max(1, cores // workers)) for plan in plans),
         shutil.disk_usage(plans[0].store.folder).free,
@@ -379,7 +385,9 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
                 return True
             took = run.store.took(place).get(place.stage, 0.0) if there else 0.0
             size += len(place.text) + 400
-            pieces[key] = Piece(part, place.stage, what, unit, there, bytes=size, took=took, **more)
+            pieces[key] = Piece(
+                part, place.stage, what, unit, there, bytes=size, took=took, machine=run.machine, **more
+            )
         return not pieces[key].there
 
     for cell in [(name, *row, seed) for name in run.evaluable for row in rows for seed in run.seeds(row[1])]:
@@ -409,7 +417,7 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
                 key = "prepared", (run.machine, run.profile, machine_id, extractor, seed)
                 title, unit = f"{network.title}: standardised", ("prepared", extractor, str(fits.pca))
                 took = run.store.took(scores).get("prepared", 0.0)
-                rest: dict[str, Any] = {"extractor": extractor, "seed": seed, "took": took}
+                rest: dict[str, Any] = {"machine": run.machine, "extractor": extractor, "seed": seed, "took": took}
                 other = pieces.setdefault(key, Piece(part, "prepared", title, unit, there, n_train + n_test, **rest))
                 pieces[key] = replace(other, there=there and other.there, took=max(took, other.took))
         needed = missing or imaging_.scaling == "training"
@@ -441,6 +449,19 @@ def _stage(
         bytes=sum(piece.bytes for piece in here.values() if not piece.there),
         took=sum(took.get(key, 0) for key in here),
     )
+
+
+def _elapsed(spent: Sequence[tuple[str | None, float]], workers: int) -> float:
+    """Return the seconds from start to end of what takes so long with every core at work, by machine type.
+
+    So many of them are computed at once, each on its share of the cores; whoever is done makes room for the next.
+    """
+    ends, work = [0.0] * workers, dict[str | None, float]()
+    for machine, seconds in spent:
+        work[machine] = work.get(machine, 0.0) + seconds * workers
+    for seconds in work.values():
+        heapreplace(ends, ends[0] + seconds)
+    return max(ends)
 
 
 def _facts(plans: Sequence[_Plan]) -> list[str]:

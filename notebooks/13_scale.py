@@ -84,7 +84,7 @@ glue(
     ", ".join(stage["what"] for stage in took if stage not in near) or "none",
     display=False,
 )
-glue("said", duration(record["forecast"]["seconds"]), display=False)
+glue("said", duration(record["forecast"]["elapsed"]), display=False)
 glue("clock", duration(record["seconds"]["until the last AUC"]), display=False)
 glue("first_share", f"{records[0]['share']:.0%}", display=False)
 glue("first_clips", f"{records[0]['clips']:,}", display=False)

@@ -254,6 +254,15 @@ def test_an_idle_core_is_counted(made, monkeypatch):
     assert seconds(range(8)) == pytest.approx(seconds([0]))
 
 
+def test_unequal_machine_types_leave_cores_idle():
+    """Two at a time: equal ones share the time, and one that takes longest alone is waited for."""
+    equal = [("fan", 1.0), ("pump", 1.0), ("slider", 1.0), ("fan", 1.0), ("pump", 1.0), ("slider", 1.0)]
+    assert forecast._elapsed([(name, 1.0) for name in ("fan", "pump", "slider", "valve")], 2) == 4
+    assert forecast._elapsed(equal, 1) == 6
+    assert forecast._elapsed(equal, 2) == 8  # of the third one half of the cores is idle
+    assert forecast._elapsed([("fan", 10.0), ("pump", 1.0), ("slider", 1.0)], 2) == 20
+
+
 # Disk and memory
 
 
