@@ -36,7 +36,8 @@ FEATURES = "results/pieces/{machine}/{id}/features/{network}.txt"
 DETECTORS = "results/pieces/{machine}/{id}/detectors/{network}.json"
 TRAINED = "results/pieces/{machine}/{id}/{baseline}/seed_{seed}.json"
 
-if workflow.is_main_process and not workflow.dryrun:
+DRY_RUN = workflow.output_settings.dryrun  # `workflow.dryrun` does not know it yet
+if workflow.is_main_process and not DRY_RUN:
     LOCK = FileLock(".snakemake/book.lock")
     wait_for(LOCK, "Another run is at work in this folder; this one waits for its end")
     for folder in ("executed", "results"):  # what killed jobs left half-written
@@ -152,7 +153,7 @@ try:
     # may share no folder.
     if workflow.is_main_process or not PLAN_FILE.is_file():
         PLAN = planned()
-        if not workflow.dryrun:
+        if not DRY_RUN:
             with replacing(PLAN_FILE) as file:
                 file.write_text(json.dumps(PLAN))
     else:
@@ -191,7 +192,7 @@ def identity_of_piece(file):
     return lambda wildcards: PLAN["pieces"][wildcards.machine][file.format(**dict(wildcards.items()))]
 
 
-if workflow.is_main_process and (PROFILE.miniature is None or workflow.dryrun):
+if workflow.is_main_process and (PROFILE.miniature is None or DRY_RUN):
     # What is asked for may take days: say how long, before it starts. Of the miniature, a plan says what is there already.
     # In a process of its own, whose memory ends with it.
     forecast = shlex.split(f"mimii forecast {DATA} --machine {' '.join(MACHINES)} {OPTIONS}")

@@ -145,8 +145,9 @@ def test_changed_settings_run_that_machine_alone(project):
 
 
 def test_a_second_run_waits_for_the_first(project):
-    """Two runs in one folder do not spoil each other: the second says that it waits, then goes on."""
+    """Two runs in one folder do not spoil each other: the second says that it waits, then goes on; a plan need not."""
     with FileLock(project.folder / ".snakemake" / "book.lock"):
+        assert project.snakemake("--dry-run").returncode == 0
         second = project.start("--summary")
         first_line = second.stderr.readline()
         with pytest.raises(subprocess.TimeoutExpired):
