@@ -9,9 +9,10 @@ MACHINE ?= $(MACHINES)
 PATHS := $(if $(strip $(DATA)),data='["$(subst ','\'',$(DATA))"]') $(if $(strip $(WEIGHTS)),weights='["$(subst ','\'',$(WEIGHTS))"]')
 CONFIG := $(PATHS) profile='$(PROFILE)' $(foreach name,MACHINE SNR IDS EXTRACTORS DETECTORS SEEDS SETTINGS CHOICES,\
   $(if $(strip $($(name))),$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --cores $(CORES) \
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake \
+  $(if $(strip $(CLUSTER)),--workflow-profile profiles/$(strip $(CLUSTER)),--cores $(CORES)) \
   --quiet host reason --rerun-incomplete --keep-going --nolock \
-  $(if $(strip $(CLUSTER)),--workflow-profile profiles/$(strip $(CLUSTER))) $(SNAKEMAKE_ARGS) --config $(CONFIG)
+  $(SNAKEMAKE_ARGS) --config $(CONFIG)
 
 KNOWN := PYTHON PROFILE CORES MACHINE MACHINES DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS CHOICES \
   CLUSTER SNAKEMAKE_ARGS
@@ -28,6 +29,7 @@ help:  ## list these targets
 	@echo
 	@echo "make book takes the parameters of the notebooks: PROFILE=… DATA=… SNR=… MACHINE=\"fan pump\" IDS=… SEEDS=… …"
 	@echo "On a cluster: make book CLUSTER=slurm …; profiles/slurm says what it takes of it."
+	@echo "SNAKEMAKE_ARGS=… hands options to Snakemake."
 
 setup: .venv/ready  ## make the environment in .venv (about 2 minutes, 6 GB)
 
@@ -55,7 +57,7 @@ proof: .venv/ready  ## compare pictures, features, scores and AUCs with the plai
 faults: .venv/ready  ## break things on purpose, and see that nothing is lost (half an hour)
 	$(BIN)/python benchmarks/faults.py --long
 
-rehearsal: .venv/ready  ## rehearse at MIMII's full size (an hour, 12 GB), which is removed afterwards
+rehearsal: .venv/ready  ## rehearse at MIMII's full size (an hour, 14 GB), which is removed afterwards
 	$(BIN)/python benchmarks/rehearsal.py
 
 test: .venv/ready  ## run the tests

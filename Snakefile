@@ -196,7 +196,8 @@ if workflow.is_main_process and (PROFILE.miniature is None or DRY_RUN):
     # What is asked for may take days: say how long, before it starts. Of the miniature, a plan says what is there already.
     # In a process of its own, whose memory ends with it.
     forecast = shlex.split(f"mimii forecast {DATA} --machine {' '.join(MACHINES)} {OPTIONS}")
-    forecast += ([] if CHOICES else ["--no-choices"]) + ([] if PROFILE.miniature is None else ["--count"])
+    forecast += [] if CHOICES else ["--no-choices"]
+    forecast += [] if PROFILE.miniature is None and not PIECES else ["--count"]  # nor the cluster by the node that asks
     if subprocess.run(forecast).returncode:
         sys.exit(1)
 

@@ -36,9 +36,8 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import KernelDensity
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from mimii_lib import dataset, detectors, engines, extractors, imaging, miniature, paper
+from mimii_lib import dataset, detectors, engines, extractors, imaging, miniature, paper, provenance, scale
 from mimii_lib.autoencoders import DCAE
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run
@@ -121,22 +120,7 @@ def compared(what: str, plain: float, ours: float, aim: str, note: str = "", pat
     line(what, *shown, f"{plain / ours:.1f} ×", aim, note)
 
 
-def processor() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [each.partition(":")[2].strip() for each in lines if each.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 # Features
-
-
-def flops(weights: Weights) -> float:
-    """Return the floating point operations of a network for one picture; a product and its sum are two."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        engines.network(weights)(torch.zeros(1, 3, 224, 224))
-    return float(counter.get_total_flops())
 
 
 def peak(engine: str, precision: str) -> float:
@@ -229,7 +213,7 @@ def feature_rows(paths: Sequence[Path], found: Mapping[str, Weights], repeats: i
             calls[f"ours {at}"] = partial(our_features, paths, weights, features)
             first[f"ours {at}"] = partial(our_features, paths[:1], weights, features)
         reference.features(paths[:1], net)
-        seen, work = in_turn(calls, repeats, first), flops(weights)
+        seen, work = in_turn(calls, repeats, first), scale.forward(weights.extractor)
         for at, each in enumerate(combinations):
             seconds, alone = seen[f"ours {at}"]
             rows.append((name, each, seen[f"plain {at}"][0], seconds, median(alone), work))
@@ -515,7 +499,7 @@ def main() -> None:
         return
     packages = ("torch", "openvino", "numpy", "scikit-learn", "librosa")
     chosen = {str(engines.choose(Features(engine=e, precision=p))) for e in proof.ENGINES for p in proof.PRECISIONS}
-    print(f"- Processor: {processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    print(f"- Processor: {provenance.processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     print(f"- Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in packages)}")
     print(f"- Engines: {'; '.join(sorted(chosen))}")
     print(f"- Median of {given.repeats}, {given.clips} clips of {PATCHES} patches{', quick' if given.quick else ''}")

@@ -217,7 +217,8 @@ def _features(said: argparse.Namespace) -> int:
     for run in _runs(said):
         # Features are the same for every seed, but where pictures are scaled by the training clips.
         seeds: Sequence[int | None] = run.profile.seeds if run.settings.imaging.scaling == "training" else [None]
-        for machine_id, name, seed in product(run.ids, run.extractors, seeds):
+        networks = dict.fromkeys(name for name, _ in run.rows() if name)
+        for machine_id, name, seed in product(run.ids, networks, seeds):
             clips, patches, dimension = run.features(machine_id, name, seed).shape
             of_seed = "" if seed is None else f" seed {seed}"
             print(

@@ -62,13 +62,17 @@ class Cost:
     dimension: int = 1
 
 
-def measured(run: Run, units: Collection[Unit], weights: Mapping[str, Weights | WeightsNotFound]) -> dict[Unit, Cost]:
+def measured(
+    run: Run, units: Collection[Unit], weights: Mapping[str, Weights | WeightsNotFound], workers: int
+) -> dict[Unit, Cost]:
     """Measure what kinds of work cost here, on a few normal clips of a run.
 
     Parameters
     ----------
     weights
         Of the extractors that are measured.
+    workers
+        Machine types that will be computed at the same time.
     """
     clips = run.of(run.evaluable[0])
     paths = list(clips.path[clips.label == "normal"][:CLIPS])
@@ -81,7 +85,7 @@ def measured(run: Run, units: Collection[Unit], weights: Mapping[str, Weights | 
     with redirect_stderr(io.StringIO()), warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore", ConvergenceWarning)
         spectrogram(paths[0])  # librosa makes itself ready
-        with _at_work(torch.get_num_threads() - 1):  # a run computes those of several machine types at once
+        with _at_work(workers - 1):  # the other machine types' processes
             seconds, made = _clock(lambda: [spectrogram(path) for path in paths])
         costs["spectrograms",] = Cost(each=seconds / len(paths))
         if ("clips",) in units:

@@ -24,7 +24,7 @@ from mimii_lib.costs import Cost, Unit, measured
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run, seeds_of
 from mimii_lib.settings import Profile, with_parameters
-from mimii_lib.store import Place
+from mimii_lib.store import Place, Store
 from mimii_lib.told import duration, gigabytes
 from mimii_lib.weights import Weights, WeightsNotFound
 
@@ -60,7 +60,7 @@ class Piece:
     detector: str | None = None
     seed: int | None = None
     took: float = 0.0
-    """Seconds that it took, where it is there and that is known."""
+    """Seconds that it took with every core at work, where it is there and that is known."""
 
     @property
     def group(self) -> tuple[str, str, str]:
@@ -234,7 +234,7 @@ def forecast(
         pieces["clips", text] = Piece("choices", "clips", "clips", ("clips",), False, 0, n_clips, bytes=200 * n_clips)
     missing = [piece for piece in pieces.values() if not piece.there]
     units = {piece.unit for piece in missing}
-    costs = measured(plans[0], units, known.weights) if missing and measure else dict.fromkeys(units, Cost())
+    costs = measured(plans[0], units, known.weights, workers) if missing and measure else dict.fromkeys(units, Cost())
     # What a process does on one core takes all of them a part of the time, if there are enough processes. And where
     # fewer detectors than cores are left to fit, some cores have nothing to do.
     fitted = sum(piece.unit[0] in paper.DETECTORS for piece in missing)
@@ -244,11 +244,9 @@ def forecast(
         for key, piece in pieces.items()
         if not piece.there
     }
-    at_once = {"clips": 1} | dict.fromkeys(paper.DETECTORS, cores)
-    took = {key: piece.took / at_once.get(piece.unit[0], workers) for key, piece in pieces.items() if piece.there}
     groups = sorted(dict.fromkeys(piece.group for piece in pieces.values()), key=lambda each: each[1] not in FIRST)
     made = Forecast(
-        [_stage(group, pieces, seconds, took) for group in groups],
+        [_stage(group, pieces, seconds) for group in groups],
         [*_facts(plans), *(f"not run: {run.why_none}" for run in runs if not run.evaluable)],
         _elapsed([(pieces[key].machine, each) for key, each in seconds.items()], workers),
         workers,
@@ -383,7 +381,7 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
         if key not in pieces:
             if not (there := run.store.has(place)) and not needed:
                 return True
-            took = run.store.took(place).get(place.stage, 0.0) if there else 0.0
+            took = _took(run.store, place, place.stage, detector=bool(unit) and unit[0] in paper.DETECTORS)
             size += len(place.text) + 400
             pieces[key] = Piece(
                 part, place.stage, what, unit, there, bytes=size, took=took, machine=run.machine, **more
@@ -416,13 +414,22 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
                 # Detectors of one seed share what is prepared for them.
                 key = "prepared", (run.machine, run.profile, machine_id, extractor, seed)
                 title, unit = f"{network.title}: standardised", ("prepared", extractor, str(fits.pca))
-                took = run.store.took(scores).get("prepared", 0.0)
+                took = _took(run.store, scores, "prepared")
                 rest: dict[str, Any] = {"machine": run.machine, "extractor": extractor, "seed": seed, "took": took}
                 other = pieces.setdefault(key, Piece(part, "prepared", title, unit, there, n_train + n_test, **rest))
                 pieces[key] = replace(other, there=there and other.there, took=max(took, other.took))
         needed = missing or imaging_.scaling == "training"
         size = 4 * n_clips * imaging_.n_mels * (1 + imaging_.samples // imaging_.hop)
         note(spectrograms, needed, size, "log-mel spectrograms", "spectrograms", test=n_clips)
+
+
+def _took(store: Store, place: Place, part: str, *, detector: bool = False) -> float:
+    """Return the seconds that a part of a result took, as those of this machine with every core at work.
+
+    A process has its share of the cores to itself, whether it needs them all or not; detectors take one each.
+    """
+    seconds, threads = store.took(place)
+    return seconds.get(part, 0.0) * (1 if detector else threads) / torch.get_num_threads()
 
 
 def _trained_bytes(run: Run, detector: str) -> int:
@@ -437,9 +444,7 @@ def _trained_bytes(run: Run, detector: str) -> int:
 # What a reader is told
 
 
-def _stage(
-    group: tuple[str, str, str], pieces: Mapping[Any, Piece], seconds: Mapping[Any, float], took: Mapping[Any, float]
-) -> Stage:
+def _stage(group: tuple[str, str, str], pieces: Mapping[Any, Piece], seconds: Mapping[Any, float]) -> Stage:
     here = {key: piece for key, piece in pieces.items() if piece.group == group}
     return Stage(
         *group,
@@ -447,7 +452,7 @@ def _stage(
         there=sum(piece.there for piece in here.values()),
         seconds=sum(seconds.get(key, 0) for key in here),
         bytes=sum(piece.bytes for piece in here.values() if not piece.there),
-        took=sum(took.get(key, 0) for key in here),
+        took=sum(piece.took for piece in here.values() if piece.there),
     )
 
 
@@ -456,11 +461,12 @@ def _elapsed(spent: Sequence[tuple[str | None, float]], workers: int) -> float:
 
     So many of them are computed at once, each on its share of the cores; whoever is done makes room for the next.
     """
-    ends, work = [0.0] * workers, dict[str | None, float]()
+    work: dict[str | None, float] = {None: 0.0}
     for machine, seconds in spent:
-        work[machine] = work.get(machine, 0.0) + seconds * workers
+        work[machine] = work.get(machine, 0.0) + seconds
+    ends = [work.pop(None)] * workers  # what is of no machine type comes first, and has every core
     for seconds in work.values():
-        heapreplace(ends, ends[0] + seconds)
+        heapreplace(ends, ends[0] + seconds * workers)
     return max(ends)
 
 

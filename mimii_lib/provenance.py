@@ -5,6 +5,7 @@ import platform
 import subprocess
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 from mimii_lib.settings import ROOT
 
@@ -29,10 +30,18 @@ def commit() -> str:
     return f"{head}, with changes" if _git("status", "--porcelain", "--untracked-files=no") else head
 
 
-def short_commit() -> str:
-    """Return the commit in ten digits, with the mark."""
-    digits, _, mark = commit().partition(",")
+def short(commit: str) -> str:
+    """Return a commit in ten digits, with the mark."""
+    digits, _, mark = commit.partition(",")
     return digits[:10] + (f",{mark}" if mark else "")
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [each.partition(":")[2].strip() for each in lines if each.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _git(*words: str) -> str | None:

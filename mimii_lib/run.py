@@ -7,7 +7,7 @@ notebooks will ask for.
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import asdict, replace
@@ -115,7 +115,7 @@ class Run:
             weights=weights,
             settings=settings,
         )
-        self._start(None if splits is None else Path(splits), Store(cache))
+        self._start(None if splits is None else Path(splits), Store(cache, get_num_threads()))
 
     def _start(self, splits_file: Path | None, store: Store) -> None:
         self.settings: Settings = self.profile.settings
@@ -627,11 +627,26 @@ class Run:
         return facts([self])
 
 
-def seeds_of(runs: Sequence[Run]) -> str:
-    """Return the seeds of runs for a reader, by machine type where a profile gives each its own."""
-    said = {run.machine: ", ".join(map(str, run.profile.seeds)) for run in runs}
+def by_machine(said: Mapping[str, str]) -> str:
+    """Return what is said of machine types for a reader: once if it is the same of all."""
     different = dict.fromkeys(said.values())
-    return "; ".join(different if len(different) == 1 else (f"{name}: {seeds}" for name, seeds in said.items()))
+    return "; ".join(different if len(different) == 1 else (f"{name}: {fact}" for name, fact in said.items()))
+
+
+def seeds_of(runs: Sequence[Run]) -> str:
+    """Return the seeds of runs for a reader."""
+    return by_machine({run.machine: ", ".join(map(str, run.profile.seeds)) for run in runs})
+
+
+def training_of(runs: Sequence[Run]) -> str:
+    """Return how far the auto-encoders of runs are trained, for a reader."""
+    return by_machine({run.machine: run.training if run.baselines else "not run" for run in runs})
+
+
+def facts_box(said: Mapping[str, str]) -> str:
+    """Return a box of facts, as HTML."""
+    items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in said.items())
+    return f'<dl class="run">{items}</dl>'
 
 
 def facts(runs: Sequence[Run]) -> str:
@@ -639,19 +654,19 @@ def facts(runs: Sequence[Run]) -> str:
     first = runs[0]
     used = [f"{name} ({found.source}, sha256 {found.sha256[:12]}…)" for name, found in first._found.items()]
     lost = sum(len(run.left_out) for run in runs)
-    said = {
-        "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
-        "Data": f"{KINDS[first.kind]}, {first.profile.snr} dB".replace("-", "−"),
-        **({"Left out": f"{lost} clip{'s' * (lost > 1)} that cannot be used"} if lost else {}),
-        "Weights": ", ".join(used) or "none could be reached",
-        "Engine": str(first.engine),
-        "Seeds": seeds_of(runs),
-        "Auto-encoders": first.training if first.baselines else "not run",
-        "Profile": first.profile.name,
-        "Commit": provenance.short_commit(),
-    }
-    items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in said.items())
-    return f'<dl class="run">{items}</dl>'
+    return facts_box(
+        {
+            "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
+            "Data": f"{KINDS[first.kind]}, {first.profile.snr} dB".replace("-", "−"),
+            **({"Left out": f"{lost} clip{'s' * (lost > 1)} that cannot be used"} if lost else {}),
+            "Weights": ", ".join(used) or "none could be reached",
+            "Engine": str(first.engine),
+            "Seeds": seeds_of(runs),
+            "Auto-encoders": training_of(runs),
+            "Profile": first.profile.name,
+            "Commit": provenance.short(provenance.commit()),
+        }
+    )
 
 
 def several_runs(machines: Any = None, **said: Any) -> list[Run]:

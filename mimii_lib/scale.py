@@ -22,6 +22,8 @@ from mimii_lib.settings import ROOT, Profile, Settings
 
 FOLDERS = (ROOT / "benchmarks", ROOT / "results")
 """Where records of rehearsals lie: those that come with the project, and the reader's own."""
+FIELDS = {"share", "clips", "date", "machine", "workers", "seconds", "stages", "forecast", "whole", "memory", "disk"}
+"""What a record tells."""
 
 
 @cache
@@ -63,7 +65,7 @@ def operations(profile: Profile) -> pd.Series:
     settings, n_seeds, found = profile.settings, len(profile.seeds), {}
     mimii = sizes(settings)
     for name in profile.extractors:
-        found[extractors.get(name).title] = _forward(name) * mimii.patches.sum()
+        found[extractors.get(name).title] = forward(name) * mimii.patches.sum()
     dimensions = sum(settings.detectors.pca or extractors.get(name).dimension for name in profile.extractors)
     # Of every patch, the distance to every component and its share of every component's mean and variance.
     iteration = 8 * mimii.train.sum() * settings.detectors.n_components * dimensions
@@ -80,7 +82,7 @@ def operations(profile: Profile) -> pd.Series:
 
 
 @cache
-def _forward(extractor: str) -> float:
+def forward(extractor: str) -> float:
     """Return the operations of a network on one picture."""
     net = extractors.get(extractor).network().eval()
     with torch.no_grad():
@@ -111,7 +113,7 @@ def rehearsals(folders: Sequence[Path] = FOLDERS) -> list[dict[str, Any]]:
     Raises
     ------
     MimiiError
-        If a record cannot be read.
+        If a record cannot be read, or there is none.
     """
     found: dict[float, dict[str, Any]] = {}
     for folder in folders:
@@ -120,19 +122,29 @@ def rehearsals(folders: Sequence[Path] = FOLDERS) -> list[dict[str, Any]]:
                 record = dict(json.loads(file.read_text()))
                 found[float(record["share"])] = record | {"own": folder != folders[0]}
             except (ValueError, KeyError, TypeError):
-                raise MimiiError(f"{file}: not the record of a rehearsal; remove it") from None
+                record = {}
+            if lacking := FIELDS - set(record):
+                raise MimiiError(
+                    f"{file}: not the record of a rehearsal (it lacks {', '.join(sorted(lacking))}); remove it, or run "
+                    "'make rehearsal' again"
+                )
+    if not found:
+        raise MimiiError(f"{folders[0].name}: no rehearsal_*.json found; make one by 'make rehearsal'")
     return [found[share] for share in sorted(found)]
 
 
-def growth(records: Sequence[Mapping[str, Any]]) -> pd.Series:
-    """Return the exponents by which the time of each stage grew with the clips, from the first record to the last.
+def growth(records: Sequence[Mapping[str, Any]]) -> pd.Series | None:
+    """Return the exponents by which the time of each stage grew with the clips, to the last record.
 
-    1 is in proportion; 2 is four times the time for twice the clips.
+    1 is in proportion; 2 is four times the time for twice the clips. It is counted from the smallest rehearsal that was
+    made on a machine like the last one's; None if there is no other.
     """
-    small, large = records[0], records[-1]
+    small, large = next(each for each in records if each["machine"] == records[-1]["machine"]), records[-1]
+    if small is large:
+        return None
     more = np.log(large["clips"] / small["clips"])
-    took = [pd.Series({stage["what"]: stage["took"] for stage in record["stages"]}) for record in (small, large)]
-    return np.log(took[1] / took[0]) / more
+    took = [{stage["what"]: stage["took"] for stage in record["stages"] if stage["took"]} for record in (small, large)]
+    return (np.log(pd.Series(took[1])) - np.log(pd.Series(took[0]))).dropna() / more
 
 
 def makespan(longest: float, total: float, machines: int) -> float:

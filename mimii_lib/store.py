@@ -99,6 +99,8 @@ class Store:
     ----------
     folder
         Where the results are kept; :func:`default_folder` if None.
+    threads
+        Threads of this process, which are noted beside the time that a result took.
 
     Raises
     ------
@@ -106,8 +108,8 @@ class Store:
         If the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path | None = None):
-        self.folder = folder or default_folder()
+    def __init__(self, folder: Path | None = None, threads: int = 1):
+        self.folder, self.threads = folder or default_folder(), threads
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / f".{secrets.token_hex(4)}"
@@ -144,18 +146,22 @@ class Store:
                     with replacing(result) as file:
                         joblib.dump(made, file)
                 with replacing(result.with_name(TOOK)) as file:
-                    file.write_text(json.dumps(seconds))
+                    file.write_text(json.dumps({"threads": self.threads, "seconds": seconds}))
         return joblib.load(result, mmap_mode="r")
 
     def has(self, place: Place) -> bool:
         """Tell whether the result of a `place` is there."""
         return self._file(place).is_file()
 
-    def took(self, place: Place) -> dict[str, float]:
-        """Return the seconds that a result took, by part: its own under the name of its stage; empty if not known."""
-        with suppress(OSError, ValueError):
-            return dict(json.loads(self._file(place).with_name(TOOK).read_text()))
-        return {}
+    def took(self, place: Place) -> tuple[dict[str, float], int]:
+        """Return the seconds that a result took, and the threads of the process that made it.
+
+        The seconds are by part, its own under the name of its stage; there are none where that is not known.
+        """
+        with suppress(OSError, ValueError, KeyError):
+            found = json.loads(self._file(place).with_name(TOOK).read_text())
+            return dict(found["seconds"]), int(found["threads"])
+        return {}, 1
 
     def _file(self, place: Place) -> Path:
         return self.folder / place.stage / hashlib.sha256(place.text.encode()).hexdigest()[:32] / "result.joblib"
@@ -176,7 +182,8 @@ def _alone(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / "lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        with timed("waited"):
+            lock.acquire()
     except OSError as error:
         raise MimiiError(
             f"{folder / 'lock'}: cannot be locked ({error.strerror}); see to its rights, or name another folder in the "

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from mimii_lib import choices, paper, scale
+from mimii_lib import choices, paper, provenance, scale
 from mimii_lib.choices import Effect, Point
 from mimii_lib.extractors import EXTRACTORS, get
-from mimii_lib.run import KINDS, Run
+from mimii_lib.run import KINDS, Run, facts_box
 from mimii_lib.settings import ROOT, Settings, table
 from mimii_lib.told import duration, gigabytes
 
@@ -197,20 +197,19 @@ def rehearsal_facts(record: Mapping[str, Any]) -> HTML:
         "Processor": f"{machine['processor']}, {machine['cores']} cores",
         "Memory": gigabytes(machine["memory"]),
         "At once": f"{record['workers']} machine types",
-        "Commit": record["commit"][:10] + record["commit"][40:],
+        "Commit": provenance.short(record["commit"]),
         "Record": "made in this checkout" if record["own"] else "comes with the project",
     }
-    items = "".join(f"<div><dt>{name}</dt><dd>{html.escape(str(fact))}</dd></div>" for name, fact in rows.items())
-    return HTML(f'<dl class="run">{items}</dl>')
+    return HTML(facts_box(rows))
 
 
 def rehearsal_stages(records: Sequence[Mapping[str, Any]]) -> HTML:
     """Show what each stage took in the last rehearsal, beside its forecast, and how it grew since the first."""
-    grown = scale.growth(records) if len(records) > 1 else {}
+    grown = scale.growth(records)
     rows = []
     for stage in records[-1]["stages"]:
         ratio = f"{stage['forecast'] / stage['took']:.2f}" if stage["took"] else "–"
-        exponent = f"{grown[stage['what']]:.2f}" if stage["what"] in grown else "–"
+        exponent = "–" if grown is None or stage["what"] not in grown else f"{grown[stage['what']]:.2f}"
         took, forecast = (duration(stage[name]) if stage[name] else "–" for name in ("took", "forecast"))
         rows.append((stage["what"], f"{stage['pieces']:,}", took, forecast, ratio, exponent))
     heads = ("stage", "results", "took", "forecast", "forecast / took", "grows by")
@@ -221,8 +220,9 @@ def rehearsal_steps(record: Mapping[str, Any]) -> HTML:
     """Show how long each step of a rehearsal took from its start to its end, and how much memory it held."""
     rows = []
     for name, seconds in record["seconds"].items():
+        # What has no memory of its own is a part of the step before it.
         memory = record["memory"].get(name)
-        rows.append((name, duration(seconds), gigabytes(memory) if memory else ""))
+        rows.append((name if memory else f"– {name}", duration(seconds), gigabytes(memory) if memory else ""))
     return _of_words("From start to end", ("step", "time", "memory at its peak"), rows)
 
 
@@ -257,7 +257,7 @@ def whole_table(record: Mapping[str, Any]) -> HTML:
         if first + then
     ]
     heads = ("rows", "features or training", "detectors or scores", "share of the time", "disk")
-    return _of_words("All of Table 1 at one SNR: forecast", heads, rows)
+    return _of_words("Every row of Table 1: forecast", heads, rows)
 
 
 def bullets(sentences: Sequence[str]) -> HTML:

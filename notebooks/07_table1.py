@@ -39,7 +39,7 @@ from myst_nb import glue
 from mimii_lib import figures, tables
 from mimii_lib.evaluation import table_1_shape
 from mimii_lib.paper import table_1
-from mimii_lib.run import facts, seeds_of, several_runs
+from mimii_lib.run import facts, seeds_of, several_runs, training_of
 
 runs = several_runs(
     machine,
@@ -64,7 +64,7 @@ areas = pd.concat(
 ours = table_1_shape(areas)
 done = ours.dropna(how="all")
 glue("seeds", seeds_of(runs), display=False)
-glue("training", runs[0].training, display=False)
+glue("training", training_of(runs), display=False)
 of_the_paper = done.index.intersection(table_1().index)
 glue("rows_run", len(of_the_paper), display=False)
 glue("rows_beyond", len(done) - len(of_the_paper), display=False)

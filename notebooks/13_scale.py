@@ -59,7 +59,7 @@ scale.operations(paper).div(1e15).round(2).rename("PFLOP").to_frame()
 #
 # ## A rehearsal
 #
-# Counting is not doing. So we made a tree with exactly MIMII's number of clips in each folder, mixed from the
+# Counting is not doing. So we made a tree with {glue:text}`share` of MIMII's clips in each folder, mixed from the
 # miniature's sounds (`mimii miniature DEST --share 1`), and ran the workflow on it, from the check of the
 # files to the rendered book: SqueezeNet 1.1 and the five detectors on all sixteen machine IDs, for one seed, and the fan for five.
 # The AUCs mean nothing. The times do.
@@ -77,6 +77,7 @@ took = [stage for stage in record["stages"] if stage["took"]]
 near = [
     stage for stage in took if 0.75 <= stage["forecast"] / stage["took"] <= 1.25
 ]
+glue("share", f"{record['share']:.0%}", display=False)
 glue("n_near", len(near), display=False)
 glue("n_stages", len(took), display=False)
 glue(
@@ -87,70 +88,82 @@ glue(
 glue("said", duration(sum(stage["forecast"] for stage in took)), display=False)
 glue("in_all", duration(sum(stage["took"] for stage in took)), display=False)
 glue("clock", duration(record["seconds"]["until the last AUC"]), display=False)
-glue("first_share", f"{records[0]['share']:.0%}", display=False)
-glue("first_clips", f"{records[0]['clips']:,}", display=False)
-whole, peak = record["whole"], max(record["memory"].values())
-glue("peak", gigabytes(peak), display=False)
+glue(
+    "first",
+    f"{records[0]['clips']:,} clips"
+    if scale.growth(records) is not None
+    else "fewer clips; there is none on record",
+    display=False,
+)
+glue("peak", gigabytes(record["memory"]["book"]), display=False)
 glue(
     "foretold",
     gigabytes(record["forecast"]["memory"] * record["workers"]),
     display=False,
 )
 glue("workers", record["workers"], display=False)
+glue("disk_said", gigabytes(record["forecast"]["bytes"]), display=False)
+glue("disk_kept", gigabytes(record["disk"]["kept"]), display=False)
 
 # %% [markdown]
-# The forecast (`mimii forecast`) was made before, from a measurement of a minute or so on a few clips. {glue:text}`n_near` of
+# The forecast (`mimii forecast`) was made before, from a measurement of a minute or two on some of the clips. {glue:text}`n_near` of
 # {glue:text}`n_stages` stages were forecast within a quarter (the others: {glue:text}`others`); together they were forecast
-# at {glue:text}`said` and took {glue:text}`in_all`. What a mixture takes depends on how soon it settles, so it is the hardest to
-# foretell. From start to end, with the start of every process and with a core that idles while the fan's five seeds are
-# finished, the last AUC was there after {glue:text}`clock`.
+# at {glue:text}`said` and took {glue:text}`in_all`, with every core at work. What a mixture takes depends on how soon it settles, so
+# it is the hardest to foretell.
 #
-# The last column compares with a rehearsal on {glue:text}`first_share` of every machine ID ({glue:text}`first_clips` clips): a stage that
-# grows by 1 takes twice as long for twice the clips, one that grows by 2 four times as long.
+# The last column compares with a rehearsal on {glue:text}`first`: a stage that grows by 1 takes twice as long for twice
+# the clips, one that grows by 2 four times as long.
 
 # %% tags=["hide-input"]
 tables.rehearsal_steps(record)
 
 # %% [markdown]
-# Memory peaked at {glue:text}`peak` with {glue:text}`workers` machine types at once; the forecast allowed for {glue:text}`foretold`. It is
-# bounded by the largest machine ID, not by the set: spectrograms, features and detectors hold one ID at a time.
+# From start to end the last AUC was there after {glue:text}`clock`: processes start, the workflow makes the forecast once more for
+# itself, and cores idle while the last machine type is finished alone. Memory peaked at {glue:text}`peak` with {glue:text}`workers` machine
+# types at once; the forecast allowed for {glue:text}`foretold`. It is bounded by the largest machine ID, not by the set: spectrograms,
+# features and detectors hold one ID at a time.
 
 # %% tags=["hide-input"]
 tables.rehearsal_disk(record)
 
 # %% [markdown]
-# The disk grows in proportion to the clips, and with each network's dimension.
+# {glue:text}`disk_said` of kept results were forecast, {glue:text}`disk_kept` were there. Disk grows in proportion to the clips, and with
+# each network's dimension.
 #
 # ## All of Table 1
 #
-# On the same tree we then asked for everything: four networks, five detectors, two auto-encoders, five seeds. The networks had
-# random weights here, which take as long as trained ones. This is a forecast; it was not run.
+# For the same tree we also asked what everything would take: four networks, five detectors, two auto-encoders, five seeds, without
+# the page on the open choices (`CHOICES=no`). The networks had random weights, which take as long as trained ones. This is a
+# forecast; it was not run.
 
 # %% tags=["hide-input"]
 tables.whole_table(record)
 
 # %% tags=["remove-cell"]
+whole = record["whole"]
 lenet = sum(s["seconds"] for s in whole["stages"] if s["what"].startswith("LeNet"))
 rest = whole["seconds"] - lenet
-n_jobs = 5 * len(sizes)
+n_jobs = len(paper.seeds) * len(sizes)
 longest = lenet / n_jobs * sizes.train.max() / sizes.train.mean()
 glue("whole_time", duration(whole["seconds"]), display=False)
 glue("lenet_time", duration(lenet), display=False)
 glue("rest_time", duration(rest), display=False)
 glue("whole_disk", gigabytes(whole["bytes"]), display=False)
+glue("whole_memory", gigabytes(whole["memory"] * record["workers"]), display=False)
 glue("cores", record["machine"]["cores"], display=False)
-glue("rate", work["LeNet-DCAE"] * 1e3 / lenet, display=False)
+glue("rate", work["LeNet-DCAE"] * record["share"] * 1e3 / lenet, display=False)
 glue("longest", duration(longest), display=False)
 glue("n_jobs", n_jobs, display=False)
 
 # %% [markdown]
 # **One machine** like this one, with {glue:text}`cores` cores, needs {glue:text}`whole_time`: {glue:text}`lenet_time` for the LeNet-DCAE and
-# {glue:text}`rest_time` for all the rest of the table, and {glue:text}`whole_disk` of disk beside the recordings. Two further SNRs are
-# that much each.
+# {glue:text}`rest_time` for all the rest of the table; {glue:text}`whole_disk` of disk beside the recordings, and up to
+# {glue:text}`whole_memory` of memory. Two further SNRs are that much each.
 #
 # **One GPU** trains the auto-encoders where there is one (`autoencoders.device`, `auto` by default), and networks too. None was at
-# hand here, so what follows is arithmetic: the operations above over a rate that a GPU keeps up. Look up the rate of yours in
-# float32 and expect a third to a half of what its maker states. Ours here keeps up {glue:text}`rate:.2f` TFLOP/s.
+# hand when this was written, so what follows is arithmetic: the operations above over a rate that a GPU keeps up. Look up the rate of
+# yours in float32 and expect a third to a half of what its maker states. The machine of the rehearsal keeps up
+# {glue:text}`rate:.2f` TFLOP/s.
 
 # %% tags=["hide-input"]
 rates = [1, 3, 10, 30]
@@ -165,7 +178,7 @@ pd.DataFrame(
 # %% [markdown]
 # **A cluster** divides the time by its machines, until the longest job is all that is left to wait for. The LeNet-DCAE is
 # {glue:text}`n_jobs` jobs, one for each machine ID and seed, and the longest of them takes {glue:text}`longest` on a machine
-# like this one.
+# like that one.
 
 # %% tags=["hide-input"]
 machines = [1, 4, 16, 80]
@@ -199,11 +212,11 @@ tables.bullets(whole["suggestions"])
 # set of clips and finds nothing but the weights. Ask before you start:
 #
 # ```bash
-# make plan PROFILE=mimii DATA=/path/to/MIMII DETECTORS="gmm b-gmm if kde oc-svm"
+# make plan PROFILE=mimii DATA=/data/mimii DETECTORS="gmm b-gmm if kde oc-svm" CHOICES=no
 # ```
 #
-# prints how many pieces of each stage are there, how long they took, and how many are left, with time, memory
-# and disk for those. It computes nothing.
+# reads the clips, measures for a minute or two, and prints how many pieces of each stage are there, how long they took, and how many
+# are left, with time, memory and disk for those. It computes no result.
 #
 # ## On a cluster
 #
@@ -213,16 +226,18 @@ tables.bullets(whole["suggestions"])
 #
 # ```bash
 # export MIMII_CACHE=/shared/cache               # where results are kept; by default .cache in the project
-# make plan CLUSTER=slurm PROFILE=mimii DATA=/shared/MIMII
-# make book CLUSTER=slurm PROFILE=mimii DATA=/shared/MIMII
+# make plan CLUSTER=slurm PROFILE=mimii DATA=/shared/mimii CHOICES=no
+# make book CLUSTER=slurm PROFILE=mimii DATA=/shared/mimii CHOICES=no
 # ```
 #
-# submits one job for the features and one for the detectors of each machine ID and network, and one for each machine ID,
-# baseline and seed. It stays until the book is made; leave it in `tmux`. If it is interrupted, the same command goes on. A job
-# that a node loses is tried again.
+# submits one job for the features and one for the detectors of each machine ID and network, one for each machine ID,
+# baseline and seed, and then those that gather the scores and execute the pages. (The page on the open choices is one job for each machine
+# type, and its auto-encoders make it a long one.) It stays until the book is made; leave it in `tmux`. If it is
+# interrupted, the same command goes on. A job that a node loses is tried again. `SNAKEMAKE_ARGS=…` hands on options
+# of Snakemake, such as `--slurm-status-command squeue` where no accounting keeps the ends of jobs.
 #
-# **What the nodes share**, at the same paths: the project's folder with its environment (`.venv`), the recordings, and the kept
-# results, on a file system that locks between nodes (NFSv4, or Lustre with `flock`). Features and detectors belong on
+# **What the nodes share**, at the same paths: the project's folder with its environment (`.venv`), the recordings, the kept
+# results, and torchvision's downloads (`TORCH_HOME`, by default in the home folder), on a file system that locks between nodes (NFSv4, or Lustre with `flock`). Features and detectors belong on
 # nodes of one kind, since a feature is known by the engine that computed it. Equal numbers of threads (`set-threads` in the
 # profile) give equal numbers to the last bit.
 #
@@ -238,5 +253,5 @@ tables.bullets(whole["suggestions"])
 #
 # ## In short
 #
-# One machine with two cores and 8 GB carries the experiment. What it does not carry in reasonable time is one baseline, and that is the first
-# thing to spread over machines, to give to a GPU, or to leave for fewer seeds.
+# One machine with {glue:text}`cores` cores and {glue:text}`whole_memory` of memory carries the experiment. What it does not carry in
+# reasonable time is one baseline, and that is the first thing to spread over machines, to give to a GPU, or to leave for fewer seeds.

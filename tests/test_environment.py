@@ -46,3 +46,10 @@ def test_make_knows_the_clusters():
     done = subprocess.run(["make", "plan", "CLUSTER=moon"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
     assert "CLUSTER: moon is not known; expected one of slurm" in done.stderr
+    # The cores of the node that asks would limit the threads of the cluster's jobs.
+    said = [
+        subprocess.run(["make", "-n", "plan", *words], cwd=ROOT, capture_output=True, text=True).stdout
+        for words in ([], ["CLUSTER=slurm"])
+    ]
+    assert ["--cores" in each for each in said] == [True, False]
+    assert "--workflow-profile profiles/slurm" in said[1]

@@ -1,5 +1,6 @@
 """The forecast: exactly what will be computed, about how long, how much disk and memory, and what to leave out."""
 
+import json
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -38,7 +39,9 @@ def made(tiny, quick, tmp_path):
 @pytest.fixture
 def costs(monkeypatch):
     """Let every kind of work cost a second a row and an iteration, and nothing else, without measuring."""
-    monkeypatch.setattr(forecast, "measured", lambda run, units, found: {unit: Cost(1.0, 1.0, 1.0) for unit in units})
+    monkeypatch.setattr(
+        forecast, "measured", lambda run, units, found, workers: {unit: Cost(1.0, 1.0, 1.0) for unit in units}
+    )
 
 
 @pytest.fixture
@@ -261,6 +264,7 @@ def test_unequal_machine_types_leave_cores_idle():
     assert forecast._elapsed(equal, 1) == 6
     assert forecast._elapsed(equal, 2) == 8  # of the third one half of the cores is idle
     assert forecast._elapsed([("fan", 10.0), ("pump", 1.0), ("slider", 1.0)], 2) == 20
+    assert forecast._elapsed([("fan", 1.0), ("pump", 1.0), (None, 10.0)], 2) == 12  # clips are read before all else
 
 
 # Disk and memory
@@ -384,5 +388,25 @@ def test_how_long_what_is_there_took(made, nothing_measured):
     run.auc()
     after = {each.what: each.took for each in foretell([run], choices=False).stages}
     assert after.pop("SqueezeNet 1.1: IF") > 0
-    assert after.pop("SqueezeNet 1.1: standardised") >= before.pop("SqueezeNet 1.1: standardised")
+    del after["SqueezeNet 1.1: standardised"], before["SqueezeNet 1.1: standardised"]  # prepared anew for another
     assert after == before
+
+
+def test_a_process_has_its_share_of_the_cores(made, monkeypatch):
+    """What a process of one thread took counts for half on two cores; a detector's thread is one core's share."""
+    run = made()
+    run.store.threads = 1
+    run.auc()
+    seen = {}
+    for cores in (1, 2):
+        monkeypatch.setattr(torch, "get_num_threads", lambda cores=cores: cores)
+        seen[cores] = {each.what: each.took for each in foretell([made()], choices=False).stages}
+    assert seen[2] == pytest.approx({what: took / 2 for what, took in seen[1].items()})
+    other = made(seeds="1")
+    other.store.threads = 2
+    other.auc()
+    took = {each.what: each.took for each in foretell([other], choices=False).stages}
+    (kept_scores,) = (
+        p for p in run.store.folder.glob("scores/*/took.json") if json.loads(p.read_text())["threads"] == 2
+    )
+    assert took["SqueezeNet 1.1: KDE"] == json.loads(kept_scores.read_text())["seconds"]["scores"] / 2

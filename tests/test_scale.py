@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mimii_lib import scale
+from mimii_lib import scale, tables
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Settings, load_profile
 
@@ -38,14 +38,46 @@ def test_operations_are_those_of_the_architectures():
     assert one["LeNet-DCAE"] == pytest.approx(work["LeNet-DCAE"] / 5)
 
 
-def record(share, clips, **took):
-    return {"share": share, "clips": clips, "stages": [{"what": what, "took": time} for what, time in took.items()]}
+def record(share, clips, cores=2, **took):
+    """Return a record of a rehearsal with all that one tells."""
+    stages = [{"what": what, "pieces": 1, "forecast": 1.0, "took": time} for what, time in took.items()]
+    machine = {"processor": "some", "cores": cores, "memory": 8e9, "system": "some"}
+    rest = {"date": "2026-01-01", "commit": 40 * "0", "workers": 2, "memory": {"book": 4e9}, "disk": {"kept": 1e9}}
+    forecast = {"seconds": 1.0, "bytes": 1e9, "memory": 1e9}
+    said = {
+        "seconds": {"book": 2.0, "until the last AUC": 1.0},
+        "forecast": forecast,
+        "whole": forecast | {"stages": stages},
+    }
+    return rest | said | {"share": share, "clips": clips, "stages": stages, "machine": machine}
 
 
 def test_growth_is_the_exponent():
-    """Four times the clips: in proportion is 1, with the square 2."""
-    grown = scale.growth([record(0.25, 100, a=3.0, b=1.0), record(0.5, 200, a=1.0), record(1, 400, a=12.0, b=16.0)])
-    assert grown.to_dict() == pytest.approx({"a": 1.0, "b": 2.0})
+    """Four times the clips: in proportion is 1, with the square 2; another machine's record is no measure."""
+    records = [record(0.25, 100, a=3.0, b=1.0), record(0.5, 200, a=1.0), record(1, 400, a=12.0, b=16.0)]
+    assert scale.growth(records).to_dict() == pytest.approx({"a": 1.0, "b": 2.0})
+    assert scale.growth([record(0.1, 40, cores=64, a=1.0), *records]).to_dict() == pytest.approx({"a": 1.0, "b": 2.0})
+    assert scale.growth([record(0.25, 100, cores=64, a=3.0), record(1, 400, a=12.0)]) is None
+
+
+def test_a_rehearsal_is_told():
+    """A stage stands with its time, its forecast, their ratio and its growth; what was not timed has a dash."""
+    small, large = record(0.25, 100, a=3.0, b=1.0), record(1, 400, a=12.0, b=0.0)
+    shown = tables.rehearsal_stages([small | {"own": False}, large | {"own": False}]).data
+    assert '<td data-head="took">12 s</td><td data-head="forecast">1 s</td>' in shown
+    assert '<td data-head="forecast / took">0.08</td><td data-head="grows by">1.00</td>' in shown
+    assert '<td data-head="forecast / took">–</td><td data-head="grows by">–</td>' in shown
+    assert "made in this checkout" in tables.rehearsal_facts(large | {"own": True}).data
+    assert '– until the last AUC</th><td data-head="time">1 s</td>' in tables.rehearsal_steps(large).data
+    stages = [
+        {"what": "ResNet18: features", "seconds": 60.0, "bytes": 1e9},
+        {"what": "ResNet18: KDE", "seconds": 30.0, "bytes": 0},
+        {"what": "LeNet-DCAE: training", "seconds": 7200.0, "bytes": 0},
+    ]
+    whole = tables.whole_table({"whole": {"seconds": 7290.0, "stages": stages}}).data
+    assert whole.index("LeNet-DCAE") < whole.index("ResNet18")
+    assert '<td data-head="features or training">1 min</td><td data-head="detectors or scores">30 s</td>' in whole
+    assert "98.8%" in whole
 
 
 def test_more_machines_help_until_the_longest_job_is_left():
@@ -64,6 +96,9 @@ def test_the_readers_own_rehearsal_comes_first(tmp_path):
             (folder / f"rehearsal_{share}.json").write_text(json.dumps(record(share, 100)))
     found = scale.rehearsals((shipped, own))
     assert [(each["share"], each["own"]) for each in found] == [(0.1, False), (1, True)]
-    (own / "rehearsal_1.json").write_text("{")
-    with pytest.raises(MimiiError, match=r"rehearsal_1.json: not the record of a rehearsal"):
-        scale.rehearsals((shipped, own))
+    for broken in ("{", '{"share": 1}'):
+        (own / "rehearsal_1.json").write_text(broken)
+        with pytest.raises(MimiiError, match=r"rehearsal_1.json: not the record of a rehearsal .it lacks clips"):
+            scale.rehearsals((shipped, own))
+    with pytest.raises(MimiiError, match=r"no rehearsal_\*.json found; make one by 'make rehearsal'"):
+        scale.rehearsals((tmp_path, tmp_path))

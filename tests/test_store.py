@@ -34,7 +34,7 @@ def test_how_long_a_result_took_is_its_own_time(tmp_path, monkeypatch):
     """What a result asks for is not its own time, nor is a part that is told apart."""
     now = [0.0]
     monkeypatch.setattr(store, "perf_counter", lambda: now[0])
-    kept, inner, outer = Store(tmp_path), Place("inner", {}, store), Place("outer", {}, store)
+    kept, inner, outer = Store(tmp_path, threads=2), Place("inner", {}, store), Place("outer", {}, store)
 
     def wait(seconds):
         now[0] += seconds
@@ -47,9 +47,9 @@ def test_how_long_a_result_took_is_its_own_time(tmp_path, monkeypatch):
         wait(1000)
 
     kept.get(outer, compute)
-    assert kept.took(inner) == {"inner": 10}
-    assert kept.took(outer) == {"outer": 1001, "inner": 10, "part": 100}
-    assert kept.took(PLACE) == {}
+    assert kept.took(inner) == ({"inner": 10}, 2)
+    assert kept.took(outer) == ({"outer": 1001, "waited": 0, "inner": 10, "part": 100}, 2)
+    assert kept.took(PLACE) == ({}, 1)
 
 
 @pytest.mark.parametrize("left", [0, 10, 0.5, 0.99])
