@@ -38,6 +38,10 @@ NEEDED = 14e9
 PROFILE = "benchmarks/rehearsal.yaml"
 
 
+class Failed(Exception):
+    """A step did not end as it should."""
+
+
 class Memory(threading.Thread):
     """The largest amount of memory that a process and all that it started held together.
 
@@ -105,7 +109,7 @@ class Rehearsal:
         self.memory[name] = memory.peak
         print(f"{name}: {self.seconds[name]:,.0f} s, {memory.peak / 1e9:.1f} GB of memory", flush=True)
         if code not in good:
-            raise SystemExit(f"{name} failed:\n{log.read_text()[-3000:]}")
+            raise Failed(f"{name} failed:\n{log.read_text()[-3000:]}")
         return log.read_text()
 
     def forecast(self, name: str, *words: str, cache: str = "cache") -> dict[str, Any]:
@@ -201,8 +205,15 @@ def main() -> None:
             f"{said.folder or tempfile.gettempdir()}: {room / 1e9:.1f} GB free, {NEEDED * said.share / 1e9:.1f} GB "
             "needed; name another folder with --folder, or a smaller --share"
         )
-    with tempfile.TemporaryDirectory(prefix="mimii-rehearsal-", dir=said.folder) as folder:
-        found = rehearse(Path(folder), said.share)
+    folder = Path(tempfile.mkdtemp(prefix="mimii-rehearsal-", dir=said.folder))
+    try:
+        found = rehearse(folder, said.share)
+    except Failed as error:  # what took an hour stays to be looked at
+        raise SystemExit(f"{error}\n{folder}: kept; remove it when you have seen why") from None
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
     for each in found["stages"]:
         ratio = each["forecast"] / each["took"] if each["took"] else float("nan")
         print(f"{each['what']:32} {each['forecast']:8.1f} s forecast {each['took']:8.1f} s took {ratio:6.2f}")

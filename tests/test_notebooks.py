@@ -9,7 +9,7 @@ import nbformat
 import papermill
 import pytest
 
-from mimii_lib import notebooks
+from mimii_lib import notebooks, scale
 from mimii_lib.cli import main
 from mimii_lib.errors import MimiiError
 
@@ -54,6 +54,8 @@ def parameters(stem: str) -> set[str]:
 @pytest.mark.parametrize("stem", STEMS)
 def test_papermill_runs_the_notebook(stem, tiny_profile, tmp_path):
     """Each notebook runs from nothing, shows something, and prints no warning on its page."""
+    if stem == "13_scale" and not any(record for folder in scale.FOLDERS for record in folder.glob("rehearsal_*.json")):
+        pytest.skip("needs the record of a rehearsal")
     made = tmp_path / f"{stem}.ipynb"
     of_a_machine = stem in PER_MACHINE
     said = {"machine": "valve" if of_a_machine else "fan, valve", "profile": str(tiny_profile)}
