@@ -172,6 +172,7 @@ def rehearse(folder: Path, share: float) -> dict[str, Any]:
             "memory": psutil.virtual_memory().total,
             "system": platform.platform(),
         },
+        "facts": before["facts"],
         "workers": before["workers"],
         "seconds": it.seconds,
         "stages": stages,

@@ -22,7 +22,20 @@ from mimii_lib.settings import ROOT, Profile, Settings
 
 FOLDERS = (ROOT / "benchmarks", ROOT / "results")
 """Where records of rehearsals lie: those that come with the project, and the reader's own."""
-FIELDS = {"share", "clips", "date", "machine", "workers", "seconds", "stages", "forecast", "whole", "memory", "disk"}
+FIELDS = {
+    "share",
+    "clips",
+    "date",
+    "machine",
+    "facts",
+    "workers",
+    "seconds",
+    "stages",
+    "forecast",
+    "whole",
+    "memory",
+    "disk",
+}
 """What a record tells."""
 
 

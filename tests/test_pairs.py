@@ -11,7 +11,7 @@ STEMS = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
 PARAMETERS = ["machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings"]
 
 
-WITHOUT_DATA = ("08_open_points", "10_conformance", "12_faults")
+WITHOUT_DATA = ("08_open_points", "10_conformance", "12_faults", "13_scale")
 
 
 def cells(notebook: nbformat.NotebookNode) -> list[tuple[str, str, dict]]:

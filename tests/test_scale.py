@@ -42,7 +42,14 @@ def record(share, clips, cores=2, **took):
     """Return a record of a rehearsal with all that one tells."""
     stages = [{"what": what, "pieces": 1, "forecast": 1.0, "took": time} for what, time in took.items()]
     machine = {"processor": "some", "cores": cores, "memory": 8e9, "system": "some"}
-    rest = {"date": "2026-01-01", "commit": 40 * "0", "workers": 2, "memory": {"book": 4e9}, "disk": {"kept": 1e9}}
+    rest = {
+        "date": "2026-01-01",
+        "commit": 40 * "0",
+        "workers": 2,
+        "facts": ["fan: id_00"],
+        "memory": {"book": 4e9},
+        "disk": {"kept": 1e9},
+    }
     forecast = {"seconds": 1.0, "bytes": 1e9, "memory": 1e9}
     said = {
         "seconds": {"book": 2.0, "until the last AUC": 1.0},
