@@ -6,11 +6,12 @@ computes them.
 
 import io
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 from statistics import mean, median
 from threading import Event
 from time import perf_counter
@@ -26,12 +27,12 @@ from mimii_lib.run import Run
 from mimii_lib.settings import Detectors
 from mimii_lib.weights import Weights, WeightsNotFound
 
-CLIPS, ENOUGH, LONG, ROWS = 224, 0.25, 15.0, 320
-"""Clips to measure on at most; seconds after which a measurement is good enough, or an extractor has described enough
-of them; patches that the detectors are measured on at least, where there are as many."""
+CLIPS, ENOUGH, LONG, ROWS = 112, 0.25, 10.0, 320
+"""Clips of each machine type to measure on at most; seconds after which a measurement is good enough, or an extractor
+has described enough of a machine type; patches that the detectors are measured on at least, where there are as many."""
 
-LARGE = 32 * 2**20
-"""Bytes of features that no processor keeps at hand."""
+LARGE = 96 * 2**20
+"""Bytes of features that no processor keeps at hand, and that memory is asked of the system for, time and again."""
 
 MIXTURES = ("gmm", "b-gmm")
 """Detectors whose fit goes on until it changes little: how long depends on the features."""
@@ -63,74 +64,90 @@ class Cost:
 
 
 def measured(
-    run: Run, units: Collection[Unit], weights: Mapping[str, Weights | WeightsNotFound], workers: int
+    runs: Sequence[Run], units: Collection[Unit], weights: Mapping[str, Weights | WeightsNotFound], workers: int
 ) -> dict[Unit, Cost]:
-    """Measure what kinds of work cost here, on a few normal clips of a run.
+    """Measure what kinds of work cost here, on a few normal clips of the first machine ID of each run.
 
     Parameters
     ----------
+    runs
+        One for each machine type: how soon a mixture settles depends on the sounds. Their detectors have the first
+        one's settings.
     weights
         Of the extractors that are measured.
     workers
         Machine types that will be computed at the same time.
     """
-    clips = run.of(run.evaluable[0])
-    paths = list(clips.path[clips.label == "normal"][:CLIPS])
+    paths = {run: _some_clips(run) for run in runs}
+    n_clips = sum(map(len, paths.values()))
     costs: dict[Unit, Cost] = {}
 
-    def spectrogram(path: str) -> Any:
-        return imaging.log_mel(run.waveform(path), run.settings.imaging)
+    def spectrograms(run: Run) -> list[Any]:
+        return [imaging.log_mel(run.waveform(path), run.settings.imaging) for path in paths[run]]
+
+    def cut(run: Run, made: list[Any]) -> Any:
+        return np.concatenate([imaging.patches(each, run.settings.imaging) for each in made])
 
     # Bars are for work that counts, generators for numbers that do.
-    with redirect_stderr(io.StringIO()), warnings.catch_warnings(), torch.random.fork_rng():
+    with redirect_stderr(io.StringIO()), warnings.catch_warnings(), torch.random.fork_rng(), _generator_kept():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        spectrogram(paths[0])  # librosa makes itself ready
+        imaging.log_mel(runs[0].waveform(paths[runs[0]][0]), runs[0].settings.imaging)  # librosa makes itself ready
         with _at_work(workers - 1):  # the other machine types' processes
-            seconds, made = _clock(lambda: [spectrogram(path) for path in paths])
-        costs["spectrograms",] = Cost(each=seconds / len(paths))
+            seconds, made = _clock(lambda: [spectrograms(run) for run in runs])
+        costs["spectrograms",] = Cost(each=seconds / n_clips)
         if ("clips",) in units:
-            seconds, _ = _clock(inspection.inspect, run.data, paths, run.settings.imaging)
-            costs["clips",] = Cost(each=seconds / len(paths))
-        cutting, cut = _clock(lambda: np.concatenate([imaging.patches(each, run.settings.imaging) for each in made]))
+            seconds, _ = _clock(inspection.inspect, runs[0].data, paths[runs[0]], runs[0].settings.imaging)
+            costs["clips",] = Cost(each=seconds / len(paths[runs[0]]))
+        cutting, patches = _clock(lambda: [cut(run, each) for run, each in zip(runs, made, strict=True)])
+        cutting /= sum(map(len, patches))
         for name in dict.fromkeys(unit[1] for unit in units if len(unit) > 1):
             found = weights[name]
             assert isinstance(found, Weights)
-            how = (found, run.settings.imaging, run.settings.features)
-            ready, _ = _clock(engines.extract, cut[:2], *how)
-            first, _ = _clock(engines.extract, cut[:64], *how)
-            n = max(ROWS, int(len(cut[:64]) * LONG / first))
-            seconds, features = _clock(engines.extract, cut[:n], *how)
-            costs["features", name] = Cost(ready, seconds / len(features) + cutting / len(cut))
-            costs |= _detector_costs(run, name, features, units)
+
+            def describe(some: Any, run: Run, found: Weights = found) -> Any:
+                return engines.extract(some, found, run.settings.imaging, run.settings.features)
+
+            ready, _ = _clock(describe, patches[0][:2], runs[0])
+            first, _ = _clock(describe, patches[0][:64], runs[0])
+            n = max(ROWS, int(len(patches[0][:64]) * LONG / first))
+            seconds, features = _clock(
+                lambda n=n: [describe(each[:n], run) for run, each in zip(runs, patches, strict=True)]
+            )
+            costs["features", name] = Cost(ready, seconds / sum(map(len, features)) + cutting)
+            costs |= _detector_costs(runs[0].settings.detectors, name, features, units)
         for name in (name for name in paper.AUTOENCODERS if (name,) in units):
-            costs[name,] = _autoencoder_cost(run, name, cut.reshape(len(cut), -1))
+            costs[name,] = _autoencoder_cost(runs[0], name, patches[0].reshape(len(patches[0]), -1))
     return costs
 
 
-def _detector_costs(run: Run, name: str, features: Any, units: Collection[Unit]) -> dict[Unit, Cost]:
+def _some_clips(run: Run) -> list[str]:
+    clips = run.of(run.evaluable[0])
+    return list(clips.path[clips.label == "normal"][:CLIPS])
+
+
+def _detector_costs(
+    settings: Detectors, name: str, features: Sequence[Any], units: Collection[Unit]
+) -> dict[Unit, Cost]:
     """Return what standardisation and the detectors cost on a network's features: every core at work, on a thread."""
-    settings, cores, costs = run.settings.detectors, torch.get_num_threads(), {}
-    features = np.resize(features, (max(len(features), settings.n_components), features.shape[1]))
-    most = min(features.shape)
+    cores, costs = torch.get_num_threads(), dict[Unit, Cost]()
+    n = max(min(map(len, features)), settings.n_components)
+    features = [np.resize(each, (n, each.shape[1])) for each in features]
+    calls = cores * ceil(len(features) / cores)  # each core as many, and each machine type at least one
 
     def front(pca: int) -> Any:
-        return detectors.prepared(replace(settings, pca=min(pca, most)), 0)
+        return detectors.prepared(replace(settings, pca=min(pca, *features[0].shape)), 0)
 
-    seen = front(settings.pca).fit_transform(features)
-    n, dimension = seen.shape
-    # What a processor keeps at hand is no measure of what it has to fetch: more rows than that, the same ones again.
-    many = max(n, LARGE // (8 * dimension))
-    large = np.resize(seen, (many, dimension))
+    seen = [front(settings.pca).fit_transform(each) for each in features]
     with (
         threadpool_limits(limits=1),
         ThreadPoolExecutor(cores, initializer=threadpool_limits, initargs=(1,)) as workers,
     ):
 
         def at_once(call: Callable[[int], Any]) -> float:
-            """Return the seconds of a call of which every core makes one, each with a number of its own."""
-            return _timed(lambda: list(workers.map(call, range(cores)))) / cores
+            """Return the seconds of a call of which every core makes as many, each with a number of its own."""
+            return _timed(lambda: list(workers.map(call, range(calls)))) / calls
 
-        again = np.resize(features, (max(n, LARGE // (8 * features.shape[1])), features.shape[1]))
+        again = _enlarged(features[0])
 
         def prepare(_: int, pca: int) -> Any:
             return front(pca).fit_transform(again)
@@ -138,37 +155,49 @@ def _detector_costs(run: Run, name: str, features: Any, units: Collection[Unit])
         for unit in (unit for unit in units if unit[:2] == ("prepared", name)):
             costs[unit] = Cost(cores * at_once(partial(prepare, pca=int(unit[2]))), rows=len(again))
         for detector in (unit[0] for unit in units if unit[0] in paper.DETECTORS and unit[1] == name):
-            costs[detector, name] = _detector_cost(detector, settings, seen, large, at_once)
+            costs[detector, name] = _detector_cost(detector, settings, seen, at_once)
     return costs
 
 
+def _enlarged(rows: Any) -> Any:
+    """Return more rows than a processor keeps at hand: the same ones again."""
+    return np.resize(rows, (max(len(rows), LARGE // (8 * rows.shape[1])), rows.shape[1]))
+
+
 def _detector_cost(
-    detector: str, settings: Detectors, seen: Any, large: Any, at_once: Callable[[Callable[[int], Any]], float]
+    detector: str, settings: Detectors, seen: Sequence[Any], at_once: Callable[[Callable[[int], Any]], float]
 ) -> Cost:
-    """Return what a detector costs on rows of features; `large` are more of them."""
-    n, dimension = seen.shape
+    """Return what a detector costs on rows of features, an array of them for each machine type."""
+    n, dimension = seen[0].shape
     fitted: dict[int, Any] = {}
 
-    def fit(core: int, X: Any = seen, **change: Any) -> Any:
-        return detectors.make(detector, replace(settings, **change), core).fit(X)
+    def fit(call: int, X: Any = None, **change: Any) -> Any:
+        made = detectors.make(detector, replace(settings, **change), call)
+        return made.fit(seen[call % len(seen)] if X is None else X)
 
-    def fit_and_keep(core: int) -> None:
-        fitted[core] = fit(core)
+    def fit_and_keep(call: int) -> None:
+        fitted[call] = fit(call)
 
-    def score(core: int) -> Any:
-        return fitted[core].score_samples(seen)
+    def score(call: int) -> Any:
+        return fitted[call].score_samples(seen[call % len(seen)])
 
+    large = _enlarged(seen[0])
     if detector == "kde":
         density = fit(0, large)
-        return Cost(each=at_once(lambda _: density.score_samples(seen)) / n, rows=len(large), dimension=dimension)
+        return Cost(each=at_once(lambda _: density.score_samples(seen[0])) / n, rows=len(large), dimension=dimension)
     whole = at_once(fit_and_keep)
     each = at_once(score) / n
     if detector not in MIXTURES:
         return Cost(whole, each, rows=n, dimension=dimension)
-    start = at_once(partial(fit, max_iter=1))
-    one, three = (at_once(partial(fit, X=large, max_iter=k, tol=0.0, init_params="random")) for k in (1, 3))
-    iteration = max(0.0, three - one) / 2 * n / len(large)
     iterations = mean(each.n_iter_ for each in fitted.values())
+    start = at_once(partial(fit, max_iter=1))
+
+    def iterate(call: int) -> None:
+        # A difference of two whole fits would be lost in what surrounds their iterations.
+        mixture = fitted[call]
+        mixture._m_step(large, mixture._e_step(large)[1])
+
+    iteration = at_once(iterate) * n / len(large)
     return Cost(max(0.0, start - iteration), each, iteration, iterations, n, dimension)
 
 
@@ -180,6 +209,16 @@ def _autoencoder_cost(run: Run, name: str, pictures: Any) -> Cost:
     net.set_params(epochs=max(1, round(4 * ENOUGH / first)))
     seconds = median(_timed(net.fit, batch) for _ in range(3)) / net.epochs  # most of the time of a whole run
     return Cost(seconds, _timed(net.score_samples, pictures) / len(pictures), rows=len(batch))
+
+
+@contextmanager
+def _generator_kept() -> Iterator[None]:
+    """Leave numpy's own generator as it was found: a one-class SVM draws from it."""
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def made(tiny, quick, tmp_path):
 def costs(monkeypatch):
     """Let every kind of work cost a second a row and an iteration, and nothing else, without measuring."""
     monkeypatch.setattr(
-        forecast, "measured", lambda run, units, found, workers: {unit: Cost(1.0, 1.0, 1.0) for unit in units}
+        forecast, "measured", lambda runs, units, found, workers: {unit: Cost(1.0, 1.0, 1.0) for unit in units}
     )
 
 
@@ -216,14 +216,15 @@ def test_no_machine_id_can_be_evaluated(made):
 def test_measuring_leaves_everything_as_it_was(made):
     """With real measurements every stage takes time; threads, random numbers and the folder of results stay."""
     run = made(detectors=[*paper.DETECTORS, *paper.AUTOENCODERS], settings="detectors.n_components=8")
-    before = (threadpool_info(), torch.get_num_threads(), torch.get_rng_state(), np.random.get_state()[1])  # noqa: NPY002
+    before = (threadpool_info(), torch.get_num_threads(), torch.get_rng_state(), np.random.get_state()[1:3])  # noqa: NPY002
     found = foretell([run], choices=False)
-    after = (threadpool_info(), torch.get_num_threads(), torch.get_rng_state(), np.random.get_state()[1])  # noqa: NPY002
+    after = (threadpool_info(), torch.get_num_threads(), torch.get_rng_state(), np.random.get_state()[1:3])  # noqa: NPY002
     known = {each["filepath"]: each["num_threads"] for each in before[0]}
     assert all(known.get(each["filepath"], each["num_threads"]) == each["num_threads"] for each in after[0])
     assert before[1] == after[1]
     assert torch.equal(before[2], after[2])
-    np.testing.assert_array_equal(before[3], after[3])
+    np.testing.assert_array_equal(before[3][0], after[3][0])
+    assert before[3][1] == after[3][1]
     assert set(kept(run)) == {"clips"}
     assert all(each.seconds > 0 for each in found.stages)
     assert {each.what for each in found.stages} > {"SqueezeNet 1.1: GMM", "LeNet-DCAE: training"}
