@@ -179,14 +179,14 @@ def _detector_cost(
         fitted[call] = fit(call)
 
     def score(call: int) -> Any:
-        return fitted[call].score_samples(seen[call % len(seen)])
+        return fitted[call].score_samples(large)
 
     large = _enlarged(seen[0])
     if detector == "kde":
         density = fit(0, large)
         return Cost(each=at_once(lambda _: density.score_samples(seen[0])) / n, rows=len(large), dimension=dimension)
     whole = at_once(fit_and_keep)
-    each = at_once(score) / n
+    each = at_once(score) / len(large)
     if detector not in MIXTURES:
         return Cost(whole, each, rows=n, dimension=dimension)
     iterations = mean(each.n_iter_ for each in fitted.values())
