@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from mimii_lib.settings import ROOT
@@ -20,14 +19,17 @@ class Copy:
     ----------
     folder
         An empty folder, or one to make.
+
+    Attributes
+    ----------
     env
-        Variables for what is started in it, beside those of this process.
+        Variables for what is started in it.
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str] | None = None):
+    def __init__(self, folder: Path):
         self.folder = folder
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        self.env = os.environ | {"PATH": path, "PYTHONPATH": str(folder)} | (env or {})
+        self.env = os.environ | {"PATH": path, "PYTHONPATH": str(folder)}
         folder.mkdir(parents=True, exist_ok=True)
         for each in FILES:
             shutil.copy(ROOT / each, folder)
