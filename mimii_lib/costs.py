@@ -1,7 +1,7 @@
 """What each kind of work costs on this machine: measured in seconds, on a few of the clips at hand.
 
-Networks and auto-encoders are measured on all cores, the detectors with every core at work on one thread, as a run
-computes them.
+Networks and auto-encoders are measured on all cores, the detectors as a run computes them: in a process for each
+machine type at the same time, with its share of the cores, and every detector on one thread.
 """
 
 import io
@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from math import ceil
 from statistics import mean, median
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
@@ -31,8 +32,9 @@ CLIPS, ENOUGH, LONG, ROWS = 112, 0.25, 10.0, 320
 """Clips of each machine type to measure on at most; seconds after which a measurement is good enough, or an extractor
 has described enough of a machine type; patches that the detectors are measured on at least, where there are as many."""
 
-LARGE = 96 * 2**20
-"""Bytes of features that no processor keeps at hand, and that memory is asked of the system for, time and again."""
+LARGE = 256 * 2**20
+"""Bytes of features that no processor keeps at hand, and that memory is asked of the system for, time and again: more
+need not be measured on."""
 
 MIXTURES = ("gmm", "b-gmm")
 """Detectors whose fit goes on until it changes little: how long depends on the features."""
@@ -78,6 +80,7 @@ def measured(
     workers
         Machine types that will be computed at the same time.
     """
+    most = ceil(runs[0].settings.imaging.patches * mean(_training_clips(run) for run in runs))
     paths = {run: _some_clips(run) for run in runs}
     n_clips = sum(map(len, paths.values()))
     costs: dict[Unit, Cost] = {}
@@ -91,10 +94,10 @@ def measured(
     # Bars are for work that counts, generators for numbers that do.
     with redirect_stderr(io.StringIO()), warnings.catch_warnings(), torch.random.fork_rng(), _generator_kept():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        imaging.log_mel(runs[0].waveform(paths[runs[0]][0]), runs[0].settings.imaging)  # librosa makes itself ready
         with _at_work(workers - 1):  # the other machine types' processes
+            ready, _ = _clock(imaging.log_mel, runs[0].waveform(paths[runs[0]][0]), runs[0].settings.imaging)
             seconds, made = _clock(lambda: [spectrograms(run) for run in runs])
-        costs["spectrograms",] = Cost(each=seconds / n_clips)
+        costs["spectrograms",] = Cost(ready, seconds / n_clips)
         if ("clips",) in units:
             seconds, _ = _clock(inspection.inspect, runs[0].data, paths[runs[0]], runs[0].settings.imaging)
             costs["clips",] = Cost(each=seconds / len(paths[runs[0]]))
@@ -114,7 +117,9 @@ def measured(
                 lambda n=n: [describe(each[:n], run) for run, each in zip(runs, patches, strict=True)]
             )
             costs["features", name] = Cost(ready, seconds / sum(map(len, features)) + cutting)
-            costs |= _detector_costs(runs[0].settings.detectors, name, features, units)
+            given = (runs[0].settings.detectors, name, features, units, most, torch.get_num_threads(), workers)
+            seen = Parallel(n_jobs=workers)(delayed(_detector_costs)(*given) for _ in range(workers))
+            costs |= {unit: _mean([each[unit] for each in seen]) for unit in seen[0]}
         for name in (name for name in paper.AUTOENCODERS if (name,) in units):
             costs[name,] = _autoencoder_cost(runs[0], name, patches[0].reshape(len(patches[0]), -1))
     return costs
@@ -125,47 +130,69 @@ def _some_clips(run: Run) -> list[str]:
     return list(clips.path[clips.label == "normal"][:CLIPS])
 
 
+def _training_clips(run: Run) -> float:
+    return mean(len(run.members(name, run.profile.seeds[0], "train")) for name in run.evaluable)
+
+
+def _mean(costs: Sequence[Cost]) -> Cost:
+    return Cost(*(mean(each) for each in zip(*map(astuple, costs), strict=True)))
+
+
 def _detector_costs(
-    settings: Detectors, name: str, features: Sequence[Any], units: Collection[Unit]
+    settings: Detectors,
+    name: str,
+    features: Sequence[Any],
+    units: Collection[Unit],
+    most: int,
+    cores: int,
+    workers: int,
 ) -> dict[Unit, Cost]:
-    """Return what standardisation and the detectors cost on a network's features: every core at work, on a thread."""
-    cores, costs = torch.get_num_threads(), dict[Unit, Cost]()
+    """Return what standardisation and the detectors cost on a network's features, where an ID trains on `most` patches.
+
+    This is one of `workers` processes that share the cores. Detectors that hold Python's lock wait for those of their
+    own process alone.
+    """
+    threads, costs = max(1, cores // workers), dict[Unit, Cost]()
     n = max(min(map(len, features)), settings.n_components)
     features = [np.resize(each, (n, each.shape[1])) for each in features]
-    calls = cores * ceil(len(features) / cores)  # each core as many, and each machine type at least one
+    calls = threads * ceil(len(features) / threads)  # each thread as many, and each machine type at least one
 
     def front(pca: int) -> Any:
         return detectors.prepared(replace(settings, pca=min(pca, *features[0].shape)), 0)
 
     seen = [front(settings.pca).fit_transform(each) for each in features]
     with (
+        warnings.catch_warnings(),
         threadpool_limits(limits=1),
-        ThreadPoolExecutor(cores, initializer=threadpool_limits, initargs=(1,)) as workers,
+        ThreadPoolExecutor(threads, initializer=threadpool_limits, initargs=(1,)) as pool,
     ):
+        warnings.simplefilter("ignore", ConvergenceWarning)
 
         def at_once(call: Callable[[int], Any]) -> float:
             """Return the seconds of a call of which every core makes as many, each with a number of its own."""
-            return _timed(lambda: list(workers.map(call, range(calls)))) / calls
+            return _timed(lambda: list(pool.map(call, range(calls)))) / calls / workers
 
-        again = _enlarged(features[0])
+        again = _enlarged(features[0], most)
+
+        picked = np.arange(len(again))
 
         def prepare(_: int, pca: int) -> Any:
-            return front(pca).fit_transform(again)
+            return front(pca).fit_transform(again[picked])  # a run picks its training clips
 
         for unit in (unit for unit in units if unit[:2] == ("prepared", name)):
             costs[unit] = Cost(cores * at_once(partial(prepare, pca=int(unit[2]))), rows=len(again))
         for detector in (unit[0] for unit in units if unit[0] in paper.DETECTORS and unit[1] == name):
-            costs[detector, name] = _detector_cost(detector, settings, seen, at_once)
+            costs[detector, name] = _detector_cost(detector, settings, seen, most, at_once)
     return costs
 
 
-def _enlarged(rows: Any) -> Any:
-    """Return more rows than a processor keeps at hand: the same ones again."""
-    return np.resize(rows, (max(len(rows), LARGE // (8 * rows.shape[1])), rows.shape[1]))
+def _enlarged(rows: Any, most: int) -> Any:
+    """Return as many rows as a machine ID trains on, up to `LARGE`: the same ones again."""
+    return np.resize(rows, (min(most, LARGE // (8 * rows.shape[1])), rows.shape[1]))
 
 
 def _detector_cost(
-    detector: str, settings: Detectors, seen: Sequence[Any], at_once: Callable[[Callable[[int], Any]], float]
+    detector: str, settings: Detectors, seen: Sequence[Any], most: int, at_once: Callable[[Callable[[int], Any]], float]
 ) -> Cost:
     """Return what a detector costs on rows of features, an array of them for each machine type."""
     n, dimension = seen[0].shape
@@ -181,11 +208,13 @@ def _detector_cost(
     def score(call: int) -> Any:
         return fitted[call].score_samples(large)
 
-    large = _enlarged(seen[0])
+    large = _enlarged(seen[0], most)
     if detector == "kde":
         density = fit(0, large)
         return Cost(each=at_once(lambda _: density.score_samples(seen[0])) / n, rows=len(large), dimension=dimension)
     whole = at_once(fit_and_keep)
+    if detector == "if":  # what grows is to look at all rows, before a few of them are drawn
+        whole = at_once(partial(fit, X=large))
     each = at_once(score) / len(large)
     if detector not in MIXTURES:
         return Cost(whole, each, rows=n, dimension=dimension)
@@ -250,8 +279,8 @@ def _clock(call: Callable[..., Any], *given: Any) -> tuple[float, Any]:
 
 
 def _timed(call: Callable[..., Any], *given: Any) -> float:
-    """Return the median of the seconds of as many calls as are enough."""
+    """Return the mean of the seconds of as many calls as are enough: a run of many has slow ones, too."""
     seen: list[float] = []
     while sum(seen) < ENOUGH:
         seen.append(_clock(call, *given)[0])
-    return median(seen)
+    return mean(seen)
