@@ -12,8 +12,8 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from math import ceil
+from pathlib import Path
 from statistics import mean, median
-from threading import Event
 from time import perf_counter
 from typing import Any
 
@@ -23,16 +23,16 @@ from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from mimii_lib import autoencoders, detectors, engines, imaging, inspection, paper
+from mimii_lib import autoencoders, dataset, detectors, engines, imaging, inspection, paper
 from mimii_lib.run import Run
-from mimii_lib.settings import Detectors
+from mimii_lib.settings import Detectors, Imaging
 from mimii_lib.weights import Weights, WeightsNotFound
 
 CLIPS, ENOUGH, LONG, ROWS = 112, 0.25, 10.0, 320
 """Clips of each machine type to measure on at most; seconds after which a measurement is good enough, or an extractor
 has described enough of a machine type; patches that the detectors are measured on at least, where there are as many."""
 
-LARGE = 256 * 2**20
+LARGE = 128 * 2**20
 """Bytes of features that no processor keeps at hand, and that memory is asked of the system for, time and again: more
 need not be measured on."""
 
@@ -81,26 +81,20 @@ def measured(
         Machine types that will be computed at the same time.
     """
     most = ceil(runs[0].settings.imaging.patches * mean(_training_clips(run) for run in runs))
-    paths = {run: _some_clips(run) for run in runs}
-    n_clips = sum(map(len, paths.values()))
+    files = [[run.data / path for path in _some_clips(run)] for run in runs]
     costs: dict[Unit, Cost] = {}
-
-    def spectrograms(run: Run) -> list[Any]:
-        return [imaging.log_mel(run.waveform(path), run.settings.imaging) for path in paths[run]]
 
     def cut(run: Run, made: list[Any]) -> Any:
         return np.concatenate([imaging.patches(each, run.settings.imaging) for each in made])
 
     # Bars are for work that counts, generators for numbers that do.
-    with redirect_stderr(io.StringIO()), warnings.catch_warnings(), torch.random.fork_rng(), _generator_kept():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        with _at_work(workers - 1):  # the other machine types' processes
-            ready, _ = _clock(imaging.log_mel, runs[0].waveform(paths[runs[0]][0]), runs[0].settings.imaging)
-            seconds, made = _clock(lambda: [spectrograms(run) for run in runs])
-        costs["spectrograms",] = Cost(ready, seconds / n_clips)
+    with redirect_stderr(io.StringIO()), torch.random.fork_rng(), _generator_kept():
+        at_once = _at_once(workers, _spectrogram_cost, files, runs[0].settings.imaging)
+        costs["spectrograms",], made = _mean([cost for cost, _ in at_once]), at_once[0][1]
         if ("clips",) in units:
-            seconds, _ = _clock(inspection.inspect, runs[0].data, paths[runs[0]], runs[0].settings.imaging)
-            costs["clips",] = Cost(each=seconds / len(paths[runs[0]]))
+            paths = _some_clips(runs[0])
+            seconds, _ = _clock(inspection.inspect, runs[0].data, paths, runs[0].settings.imaging)
+            costs["clips",] = Cost(each=seconds / len(paths))
         cutting, patches = _clock(lambda: [cut(run, each) for run, each in zip(runs, made, strict=True)])
         cutting /= sum(map(len, patches))
         for name in dict.fromkeys(unit[1] for unit in units if len(unit) > 1):
@@ -118,7 +112,7 @@ def measured(
             )
             costs["features", name] = Cost(ready, seconds / sum(map(len, features)) + cutting)
             given = (runs[0].settings.detectors, name, features, units, most, torch.get_num_threads(), workers)
-            seen = Parallel(n_jobs=workers)(delayed(_detector_costs)(*given) for _ in range(workers))
+            seen = _at_once(workers, _detector_costs, *given)
             costs |= {unit: _mean([each[unit] for each in seen]) for unit in seen[0]}
         for name in (name for name in paper.AUTOENCODERS if (name,) in units):
             costs[name,] = _autoencoder_cost(runs[0], name, patches[0].reshape(len(patches[0]), -1))
@@ -132,6 +126,23 @@ def _some_clips(run: Run) -> list[str]:
 
 def _training_clips(run: Run) -> float:
     return mean(len(run.members(name, run.profile.seeds[0], "train")) for name in run.evaluable)
+
+
+def _at_once(workers: int, call: Callable[..., Any], *given: Any) -> list[Any]:
+    """Return what several processes find that do the same at the same time."""
+    found: list[Any] = Parallel(n_jobs=workers)(delayed(call)(*given) for _ in range(workers))
+    return found
+
+
+def _spectrogram_cost(files: Sequence[Sequence[Path]], settings: Imaging) -> tuple[Cost, list[list[Any]]]:
+    """Return what a log-mel spectrogram costs, and those of all files."""
+
+    def spectrogram(file: Path) -> Any:
+        return imaging.log_mel(dataset.read(file, settings), settings)
+
+    ready, _ = _clock(spectrogram, files[0][0])  # librosa makes itself ready
+    seconds, made = _clock(lambda: [[spectrogram(file) for file in these] for these in files])
+    return Cost(ready, seconds / sum(map(len, files))), made
 
 
 def _mean(costs: Sequence[Cost]) -> Cost:
@@ -248,27 +259,6 @@ def _generator_kept() -> Iterator[None]:
         yield
     finally:
         np.random.set_state(state)  # noqa: NPY002
-
-
-@contextmanager
-def _at_work(cores: int) -> Iterator[None]:
-    """Keep some cores at work meanwhile, as other processes would: what one of them does takes longer then."""
-    done, some = Event(), np.ones((512, 512))
-
-    def work() -> None:
-        while not done.is_set():
-            some @ some
-
-    with (
-        threadpool_limits(limits=1),
-        ThreadPoolExecutor(max(1, cores), initializer=threadpool_limits, initargs=(1,)) as workers,
-    ):
-        for _ in range(cores):
-            workers.submit(work)
-        try:
-            yield
-        finally:
-            done.set()
 
 
 def _clock(call: Callable[..., Any], *given: Any) -> tuple[float, Any]:

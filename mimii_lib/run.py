@@ -372,8 +372,10 @@ class Run:
     def _prepare(
         self, machine_id: str, extractor: str, seed: int
     ) -> tuple[Pipeline, NDArray[np.float64], NDArray[np.float64]]:
+        features = self.features(machine_id, extractor, seed)
         train, test = (
-            self.inputs(machine_id, extractor, self.members(machine_id, seed, role), seed) for role in ("train", "test")
+            features[self.members(machine_id, seed, role).index].reshape(-1, features.shape[-1])
+            for role in ("train", "test")
         )
         if self.settings.detectors.pca > min(train.shape):
             raise MimiiError(
