@@ -153,7 +153,8 @@ glue("rest_time", duration(rest), display=False)
 glue("whole_disk", gigabytes(whole["bytes"]), display=False)
 glue("whole_memory", gigabytes(whole["memory"] * record["workers"]), display=False)
 glue("cores", record["machine"]["cores"], display=False)
-glue("rate", work["LeNet-DCAE"] * record["share"] * 1e3 / lenet, display=False)
+rate = work["LeNet-DCAE"] * record["share"] * 1e3 / lenet
+glue("rate", float(rate), display=False)
 glue("longest", duration(longest), display=False)
 glue("n_jobs", n_jobs, display=False)
 
