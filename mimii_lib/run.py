@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import asdict, replace
 from functools import cached_property, lru_cache, partial
 from html import escape
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -353,11 +354,8 @@ class Run:
         (clips x patches, dimension) features of an extractor, or where `extractor` is None
         (clips x patches, n_mels x patch_frames) pictures, which the auto-encoders take.
         """
-        if extractor is None:
-            pictures = self.patches(machine_id, seed)[clips.index]
-            return pictures.reshape(len(clips) * pictures.shape[1], -1)
-        features = self.features(machine_id, extractor, seed)[clips.index]
-        return features.reshape(-1, features.shape[-1])
+        found = self.patches(machine_id, seed) if extractor is None else self.features(machine_id, extractor, seed)
+        return _by_patch(found, clips)
 
     def _ready(
         self, machine_id: str, extractor: str, seed: int
@@ -373,10 +371,7 @@ class Run:
         self, machine_id: str, extractor: str, seed: int
     ) -> tuple[Pipeline, NDArray[np.float64], NDArray[np.float64]]:
         features = self.features(machine_id, extractor, seed)
-        train, test = (
-            features[self.members(machine_id, seed, role).index].reshape(-1, features.shape[-1])
-            for role in ("train", "test")
-        )
+        train, test = (_by_patch(features, self.members(machine_id, seed, role)) for role in ("train", "test"))
         if self.settings.detectors.pca > min(train.shape):
             raise MimiiError(
                 f"detectors.pca: found {self.settings.detectors.pca}, expected at most {min(train.shape)}: "
@@ -627,6 +622,12 @@ class Run:
 
     def _repr_html_(self) -> str:
         return facts([self])
+
+
+def _by_patch(found: NDArray[Any], clips: pd.DataFrame) -> NDArray[Any]:
+    """Return what was found of some clips, (clips, patches, …), patch by patch: (clips x patches, …) in a row each."""
+    some = found[clips.index]
+    return some.reshape(len(some) * some.shape[1], prod(some.shape[2:]))
 
 
 def by_machine(said: Mapping[str, str]) -> str:
