@@ -89,8 +89,8 @@ def measured(
 
     # Bars are for work that counts, generators for numbers that do.
     with redirect_stderr(io.StringIO()), torch.random.fork_rng(), _generator_kept():
-        at_once = _at_once(workers, _spectrogram_cost, files, runs[0].settings.imaging)
-        costs["spectrograms",], made = _mean([cost for cost, _ in at_once]), at_once[0][1]
+        found_by_each = _in_processes(workers, _spectrogram_cost, files, runs[0].settings.imaging)
+        costs["spectrograms",], made = _mean([cost for cost, _ in found_by_each]), found_by_each[0][1]
         if ("clips",) in units:
             paths = _some_clips(runs[0])
             seconds, _ = _clock(inspection.inspect, runs[0].data, paths, runs[0].settings.imaging)
@@ -112,7 +112,7 @@ def measured(
             )
             costs["features", name] = Cost(ready, seconds / sum(map(len, features)) + cutting)
             given = (runs[0].settings.detectors, name, features, units, most, torch.get_num_threads(), workers)
-            seen = _at_once(workers, _detector_costs, *given)
+            seen = _in_processes(workers, _detector_costs, *given)
             costs |= {unit: _mean([each[unit] for each in seen]) for unit in seen[0]}
         for name in (name for name in paper.AUTOENCODERS if (name,) in units):
             costs[name,] = _autoencoder_cost(runs[0], name, patches[0].reshape(len(patches[0]), -1))
@@ -128,7 +128,7 @@ def _training_clips(run: Run) -> float:
     return mean(len(run.members(name, run.profile.seeds[0], "train")) for name in run.evaluable)
 
 
-def _at_once(workers: int, call: Callable[..., Any], *given: Any) -> list[Any]:
+def _in_processes(workers: int, call: Callable[..., Any], *given: Any) -> list[Any]:
     """Return what several processes find that do the same at the same time."""
     found: list[Any] = Parallel(n_jobs=workers)(delayed(call)(*given) for _ in range(workers))
     return found
@@ -184,7 +184,6 @@ def _detector_costs(
             return _timed(lambda: list(pool.map(call, range(calls)))) / calls / workers
 
         again = _enlarged(features[0], most)
-
         picked = np.arange(len(again))
 
         def prepare(_: int, pca: int) -> Any:
@@ -207,11 +206,13 @@ def _detector_cost(
 ) -> Cost:
     """Return what a detector costs on rows of features, an array of them for each machine type."""
     n, dimension = seen[0].shape
+    large = _enlarged(seen[0], most)
+    # A KDE keeps all rows, and a forest looks at all of them before it draws a few.
+    learnt = [large] if detector in ("kde", "if") else seen
     fitted: dict[int, Any] = {}
 
-    def fit(call: int, X: Any = None, **change: Any) -> Any:
-        made = detectors.make(detector, replace(settings, **change), call)
-        return made.fit(seen[call % len(seen)] if X is None else X)
+    def fit(call: int, **change: Any) -> Any:
+        return detectors.make(detector, replace(settings, **change), call).fit(learnt[call % len(learnt)])
 
     def fit_and_keep(call: int) -> None:
         fitted[call] = fit(call)
@@ -219,13 +220,10 @@ def _detector_cost(
     def score(call: int) -> Any:
         return fitted[call].score_samples(large)
 
-    large = _enlarged(seen[0], most)
     if detector == "kde":
-        density = fit(0, large)
+        density = fit(0)
         return Cost(each=at_once(lambda _: density.score_samples(seen[0])) / n, rows=len(large), dimension=dimension)
     whole = at_once(fit_and_keep)
-    if detector == "if":  # what grows is to look at all rows, before a few of them are drawn
-        whole = at_once(partial(fit, X=large))
     each = at_once(score) / len(large)
     if detector not in MIXTURES:
         return Cost(whole, each, rows=n, dimension=dimension)
