@@ -388,6 +388,11 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
             )
         return not pieces[key].there
 
+    def first(what: str, place: Place) -> bool:
+        """Return whether this is the first of its kind: a process makes itself ready once."""
+        text: str = known.once.setdefault((part, run.machine, what), place.text)
+        return text == place.text
+
     for cell in [(name, *row, seed) for name in run.evaluable for row in rows for seed in run.seeds(row[1])]:
         machine_id, extractor, detector, seed = cell
         spectrograms, between, scores = run.places(*cell)
@@ -403,7 +408,7 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
             network = extractors.get(extractor)
             size = 4 * n_clips * n_patches * network.dimension
             # Only two networks are kept ready at a time.
-            ready = len(networks) > 2 or known.once.setdefault((part, run.machine, extractor), cell) is cell
+            ready = len(networks) > 2 or first(extractor, between)
             described = {"train": int(ready), "test": n_clips * n_patches, "extractor": extractor}
             missing = note(between, True, size, f"{network.title}: features", "features", extractor, **described)
             if fits.pca <= min(n_train, network.dimension):  # else the run stops here
@@ -420,8 +425,7 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
                 pieces[key] = replace(other, there=there and other.there, took=max(took, other.took))
         needed = missing or imaging_.scaling == "training"
         size = 4 * n_clips * imaging_.n_mels * (1 + imaging_.samples // imaging_.hop)
-        first = known.once.setdefault((part, run.machine, "spectrograms"), machine_id) == machine_id
-        made = {"train": int(first), "test": n_clips}  # a process makes itself ready once
+        made = {"train": int(first("spectrograms", spectrograms)), "test": n_clips}
         note(spectrograms, needed, size, "log-mel spectrograms", "spectrograms", **made)
 
 
