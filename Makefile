@@ -22,7 +22,7 @@ CLUSTERS := $(patsubst profiles/%/config.yaml,%,$(wildcard profiles/*/config.yam
 $(if $(filter-out $(CLUSTERS),$(CLUSTER)),$(error CLUSTER: $(CLUSTER) is not known; expected one of $(CLUSTERS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book plan bench proof faults rehearsal test check clean
+.PHONY: help setup book plan bench proof faults intervals rehearsal test check clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -56,6 +56,9 @@ proof: .venv/ready  ## compare pictures, features, scores and AUCs with the plai
 
 faults: .venv/ready  ## break things on purpose, and see that nothing is lost (half an hour)
 	$(BIN)/python benchmarks/faults.py --long
+
+intervals: .venv/ready  ## simulate whether the AUCs' intervals cover what they promise (a quarter of an hour)
+	$(BIN)/python benchmarks/intervals.py
 
 rehearsal: .venv/ready  ## rehearse at MIMII's full size (an hour, 14 GB), which is removed afterwards
 	$(BIN)/python benchmarks/rehearsal.py

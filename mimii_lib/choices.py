@@ -5,7 +5,7 @@ the words of a reader, and the alternatives as parameters of :class:`mimii_lib.r
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ import soundfile
 
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError
-from mimii_lib.evaluation import Tested, auc, auc_difference
+from mimii_lib.evaluation import Tested, auc
 from mimii_lib.run import Run
 from mimii_lib.settings import Settings
+from mimii_lib.uncertainty import mean_difference
 
 
 @dataclass(frozen=True)
@@ -344,8 +345,8 @@ def effect(runs: Sequence[Run], point: Point, alternative: Alternative) -> Effec
             after += _tested(changed, alternative)
         except MimiiError as error:
             return Effect(point, alternative, not_run=_without_folder(error, run))
-    difference, low, high = (100 * value for value in auc_difference(before, after))
-    return Effect(point, alternative, difference, low, high)
+    found = mean_difference(before, after)
+    return Effect(point, alternative, *(100 * value for value in astuple(found)))
 
 
 def _without_folder(error: MimiiError, run: Run) -> str:
@@ -422,7 +423,7 @@ def at_equal_dimension(runs: Sequence[Run]) -> list[Reduced]:
                 found.append(Reduced(name, number, not_run=_without_folder(error, runs[0])))
                 continue
             first = first or tested
-            difference, low, high = (100 * value for value in auc_difference(first, tested))
+            difference = (100 * value for value in astuple(mean_difference(first, tested)))
             mean = 100 * float(np.mean([auc(each.anomalous, each.scores) for each in tested]))
-            found.append(Reduced(name, number, mean, difference, low, high))
+            found.append(Reduced(name, number, mean, *difference))
     return found

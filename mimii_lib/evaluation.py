@@ -1,6 +1,6 @@
 """§3 and §6: patch scores → clip scores → AUC."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,9 @@ from sklearn.metrics import roc_auc_score
 from mimii_lib import extractors, paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Evaluation
+
+MAX_FPR = 0.1
+"""False-positive rate up to which a partial AUC is taken, as the DCASE challenges do."""
 
 
 def anomaly_scores(normality: ArrayLike) -> NDArray[np.float64]:
@@ -68,6 +71,16 @@ def auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
     return float(roc_auc_score(truth, found))
 
 
+def partial_auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
+    """Return the partial AUC of clip scores: of the ROC curve's part with few false alarms alone.
+
+    Up to a false-positive rate of `MAX_FPR`, and standardised so that 0.5 is chance and 1 perfect (McClish, 1989), as
+    the DCASE challenges report it. Takes and raises what :func:`auc` does.
+    """
+    auc(anomalous, scores)  # raises what is wrong with them
+    return float(roc_auc_score(np.asarray(anomalous, bool), np.asarray(scores, np.float64), max_fpr=MAX_FPR))
+
+
 def standard_error(area: float, n_normal: int, n_abnormal: int) -> float:
     """Return the standard error of an AUC by Hanley and McNeil (1982): how much it would vary on other clips.
 
@@ -91,6 +104,8 @@ class Tested:
     ----------
     unit
         The machine type and ID.
+    row
+        Which row of the table it is: the extractor (None: none) and the detector.
     clips : array of shape (clips,)
         A name for each clip, the same wherever the clip is tested.
     anomalous : boolean array of shape (clips,)
@@ -99,55 +114,29 @@ class Tested:
     """
 
     unit: str
+    row: Hashable
     clips: NDArray[np.str_]
     anomalous: NDArray[np.bool_]
     scores: NDArray[np.float64]
 
 
-def auc_difference(
-    before: Sequence[Tested], after: Sequence[Tested], draws: int = 1000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Return how much the mean AUC changes from `before` to `after`, with a 95 % interval.
+def row_names(rows: Iterable[tuple[str | None, str]]) -> dict[tuple[str | None, str], tuple[str, str]]:
+    """Return the names that rows have in Table 1: features and detector, by extractor (None: none) and detector.
 
-    Clips are drawn again with replacement, normal and abnormal ones apart and each machine ID for itself. A clip
-    that is drawn is drawn for every detector, every seed and both sides: what it shares between them is not counted
-    as if it were independent. The interval says how the difference would vary on other clips of the same machine IDs;
-    it says nothing about other machines.
-
-    Returns
-    -------
-    difference, low, high
-        Of the AUC in [0, 1], the percentile interval of the `draws`.
+    Where both versions of SqueezeNet are there, 1.0 takes the paper's row and 1.1 has a name of its own.
     """
-    random = np.random.default_rng(seed)
-    counts: dict[tuple[str, bool], dict[str, NDArray[np.int64]]] = {}
-    for unit in sorted({each.unit for each in [*before, *after]}):
-        for label in (False, True):
-            both = [each for each in [*before, *after] if each.unit == unit]
-            names = sorted(set(np.concatenate([each.clips[each.anomalous == label] for each in both])))
-            drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-            counts[unit, label] = dict(zip(names, drawn.T, strict=True))
-
-    def means(side: Sequence[Tested]) -> tuple[float, NDArray[np.float64]]:
-        areas = [auc(each.anomalous, each.scores) for each in side]
-        return float(np.mean(areas)), np.nanmean([_resampled(each, counts) for each in side], axis=0)
-
-    (start, start_drawn), (end, end_drawn) = means(before), means(after)
-    low, high = np.nanpercentile(end_drawn - start_drawn, [2.5, 97.5])
-    return end - start, float(low), float(high)
-
-
-def _resampled(tested: Tested, counts: dict[tuple[str, bool], dict[str, NDArray[np.int64]]]) -> NDArray[np.float64]:
-    """Return the AUC with each clip counted as often as it was drawn: (draws,), NaN where a class was not drawn."""
-    normal, abnormal = (
-        np.stack([counts[tested.unit, label][name] for name in tested.clips[tested.anomalous == label]])
-        for label in (False, True)
-    )
-    difference = tested.scores[tested.anomalous][:, None] - tested.scores[~tested.anomalous]
-    right = (np.sign(difference) + 1) / 2
-    pairs = abnormal.sum(axis=0) * normal.sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        return np.einsum("ad,an,nd->d", abnormal, right, normal, optimize=True) / pairs
+    rows = list(rows)
+    names = dict(paper.EXTRACTORS)
+    if {"squeezenet1_0", "squeezenet1_1"} <= {extractor for extractor, _ in rows}:
+        names.pop("squeezenet1_1")
+    known = paper.DETECTORS | paper.AUTOENCODERS
+    return {
+        (extractor, detector): (
+            paper.NO_FEATURES if extractor is None else names.get(extractor) or extractors.get(extractor).title,
+            known[detector],
+        )
+        for extractor, detector in rows
+    }
 
 
 def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
@@ -162,23 +151,14 @@ def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Mean over the seeds, in percent; NaN where nothing was run. Rows and columns as in
-        :func:`mimii_lib.paper.table_1`, then the rows of extractors that the paper has not. Where both
-        versions of SqueezeNet were run, 1.0 takes the paper's row and 1.1 follows as a row of its own.
+        :func:`mimii_lib.paper.table_1`, then the rows of extractors that the paper has not.
     """
-    names = dict(paper.EXTRACTORS)
-    if {"squeezenet1_0", "squeezenet1_1"} <= set(areas.extractor.dropna()):
-        names.pop("squeezenet1_1")
     published = paper.table_1()
-    detectors = dict(paper.DETECTORS) | dict(paper.AUTOENCODERS)
-    rows = areas.assign(
-        features=[
-            paper.NO_FEATURES if pd.isna(name) else names.get(name) or extractors.get(name).title
-            for name in areas.extractor
-        ],
-        detector=areas.detector.map(detectors),
-    )
+    keys = list(zip(areas.extractor.where(areas.extractor.notna(), None), areas.detector, strict=True))
+    names = row_names(keys)
+    rows = areas.assign(features=[names[key][0] for key in keys], detector=[names[key][1] for key in keys])
     mean = rows.groupby(["features", "detector", "machine", "id"]).auc.mean().unstack(["machine", "id"]) * 100
-    order = {name: at for at, name in enumerate(detectors.values())}
+    order = {name: at for at, name in enumerate([*paper.DETECTORS.values(), *paper.AUTOENCODERS.values()])}
     beyond = sorted(mean.index.difference(published.index), key=lambda row: (row[0], order[row[1]]))
     others = mean.columns.difference(published.columns)
     index = (

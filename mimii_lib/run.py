@@ -45,6 +45,7 @@ from mimii_lib import (
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.settings import Profile, Settings, as_json, load_profile, several, with_parameters
 from mimii_lib.store import Place, Store, timed
+from mimii_lib.uncertainty import Areas, Measure, resampled
 from mimii_lib.weights import Weights, WeightsNotFound, find_weights
 
 KINDS = {
@@ -428,6 +429,7 @@ class Run:
         clips = self.members(machine_id, seed, "test")
         return evaluation.Tested(
             f"{self.machine} {machine_id}",
+            (extractor, detector),
             clips.path.str.split("/").str[-2:].str.join("/").to_numpy(str),
             (clips.label == "abnormal").to_numpy(),
             evaluation.pool(self.scores(machine_id, extractor, detector, seed), self.settings.evaluation),
@@ -519,6 +521,14 @@ class Run:
         ]
         self.compute(cells)
         return pd.DataFrame(list(self._auc_rows(cells)), columns=columns)
+
+    def areas(self, machine_id: str, measure: Measure = evaluation.auc) -> Areas:
+        """Return the AUC of every row on a machine ID, the mean of its seeds, and how sure they are.
+
+        Rows are (extractor, detector); `measure` may be :func:`mimii_lib.evaluation.partial_auc` instead.
+        """
+        tested = [self.clip_scores(machine_id, *row, seed) for row in self.rows() for seed in self.seeds(row[1])]
+        return resampled(tested, measure)
 
     def _auc_rows(self, cells: Sequence[tuple[str, str | None, str, int]]) -> Iterator[tuple[Any, ...]]:
         for machine_id, extractor, detector, seed in cells:
