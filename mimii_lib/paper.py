@@ -42,6 +42,28 @@ NO_FEATURES = "–"
 """What stands in Table 1 for the features of the auto-encoders."""
 
 
+RANKINGS = MappingProxyType(
+    {
+        "features": {
+            "ResNet34": (7, 6),
+            "ResNet18": (3, 5),
+            "AlexNet": (3, 2),
+            "SqueezeNet": (2, 2),
+            "auto-encoders": (1, 0),
+        },
+        "detector": {
+            "GMM": (9, 8),
+            "OC-SVM": (6, 2),
+            "auto-encoders": (1, 0),
+            "B-GMM": (0, 3),
+            "IF": (0, 2),
+            "KDE": (0, 0),
+        },
+    }
+)
+"""First and second places as §6 counts them, of the features and of the detectors."""
+
+
 @dataclass(frozen=True)
 class ClipCount:
     """How many 10 s clips MIMII holds of one machine ID, the same at every SNR."""

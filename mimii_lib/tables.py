@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields
 from itertools import groupby
 from typing import Any
@@ -10,12 +10,15 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from mimii_lib import choices, paper, provenance, scale
+from mimii_lib import choices, claims, paper, provenance, scale
 from mimii_lib.choices import Effect, Point
+from mimii_lib.claims import Finding
+from mimii_lib.evaluation import row_names
 from mimii_lib.extractors import EXTRACTORS, get
 from mimii_lib.run import KINDS, Run, facts_box
 from mimii_lib.settings import ROOT, Settings, table
 from mimii_lib.told import duration, gigabytes
+from mimii_lib.uncertainty import Areas, symmetric
 
 pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
 
@@ -286,6 +289,47 @@ def _of_words(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]])
     )
 
 
+# The paper's statements
+
+
+MARKS = {claims.HOLDS: "✓", claims.DOES_NOT: "✗", claims.UNTOLD: "?"}
+
+
+def statements(paper_found: Sequence[Finding], our_found: Sequence[Finding] | None, why_not: str = "") -> HTML:
+    """List the paper's statements with what came of each on its own table and on ours; None: `why_not` instead."""
+    rows = []
+    for at, claim in enumerate(claims.CLAIMS):
+        here = _finding(our_found[at]) if our_found else f"{MARKS[claims.UNTOLD]} {claims.UNTOLD}: {why_not}"
+        first = f"{claim.number} {html.escape(claim.says)}"
+        rows.append((first, html.escape(claim.tested_as), _finding(paper_found[at]), here))
+    heads = ("the paper says", "tested as", "in its own Table 1", "in our results")
+    return _of_words("The paper’s statements", heads, rows)
+
+
+def rankings(level: str) -> pd.DataFrame:
+    """Show the first and second places in the published Table 1 beside those that the paper's text counts."""
+    counted = claims.rankings(paper.table_1(), level)
+    text = pd.DataFrame.from_dict(paper.RANKINGS[level], orient="index", columns=["first", "second"])
+    return pd.concat({"in the text": text, "in its table": counted}, axis=1).rename_axis(index=level)
+
+
+def _finding(found: Finding) -> str:
+    """Return a verdict, what was counted and what was tested, as HTML."""
+    words = [f'<strong class="verdict">{MARKS[found.verdict]} {found.verdict}</strong>']
+    if found.counted:
+        counted = {True: "so it is as counted", False: "not so as counted", None: ""}[found.literally]
+        words.append(f"{html.escape(found.counted)}{f' ({counted})' if counted else ''}")
+    if found.test is not None:
+        contrast = found.test.contrast
+        around = "" if pd.isna(contrast.low) else f" ({signed(contrast.low)} to {signed(contrast.high)})"
+        words.append(f"{signed(contrast.value)} points{around}, p {_small(found.test.p)}")
+    return "<br>".join(words)
+
+
+def _small(p: float) -> str:
+    return "&lt; 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 # Table 1
 
 
@@ -305,8 +349,28 @@ def reasons(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
     return why
 
 
-def table_1(table: pd.DataFrame, why_not: dict[tuple[str, str], str], caption: str) -> HTML:
-    """Show AUCs (rows: features and detector, columns: machine and ID) as the paper prints its Table 1."""
+NEAR = '<sup title="cannot be told from the best of its column">≈</sup>'
+"""Marks a cell that cannot be told from the best of its column."""
+
+
+def table_1(
+    table: pd.DataFrame,
+    why_not: dict[tuple[str, str], str],
+    caption: str,
+    near: Mapping[tuple[str, str], Set[tuple[str, str]]] | None = None,
+) -> HTML:
+    """Show AUCs as the paper prints its Table 1.
+
+    Parameters
+    ----------
+    table
+        In percent; rows (features, detector), columns (machine, id).
+    why_not
+        Why a row was not run.
+    near
+        By column, the rows that cannot be told from its best; None: nothing is marked.
+    """
+    near = near or {}
     ranks = table.round(1).rank(ascending=False, method="min")
     machines = list(dict.fromkeys(table.columns.get_level_values(0)))
     widths = {machine: (table.columns.get_level_values(0) == machine).sum() for machine in machines}
@@ -320,7 +384,8 @@ def table_1(table: pd.DataFrame, why_not: dict[tuple[str, str], str], caption: s
             first = f'<th scope="rowgroup" rowspan="{len(group)}">{features}</th>' if number == 0 else ""
             if ran:
                 marks = ranks.loc[(features, detector)].map({1: "first", 2: "second"}).fillna("")
-                cells = "".join(_cell(*pair) for pair in zip(row, marks, strict=True))
+                told = ((features, detector) in near.get(column, ()) for column in table.columns)
+                cells = "".join(_cell(*each) for each in zip(row, marks, told, strict=True))
                 if row.isna().all():
                     reason = why_not.get((features, detector), "not run")
                     cells = f'<td colspan="{len(row)}" class="not-run">{html.escape(reason)}</td>'
@@ -336,8 +401,77 @@ def table_1(table: pd.DataFrame, why_not: dict[tuple[str, str], str], caption: s
     )
 
 
-def _cell(auc: float, mark: str) -> str:
-    return f'<td class="{mark}">{"–" if pd.isna(auc) else f"{auc:.1f}"}</td>'
+def _cell(auc: float, mark: str, near: bool) -> str:
+    said = "–" if pd.isna(auc) else f"{auc:.1f}"
+    return f'<td class="{mark}">{said}{NEAR if near else ""}</td>'
+
+
+def cells(
+    areas: Mapping[tuple[str, str], Areas], partial: Mapping[tuple[str, str], Areas], comparable: bool
+) -> pd.DataFrame:
+    """Return Table 1 cell by cell: the paper's AUC, ours with its 95 % interval, and the partial AUC, in percent.
+
+    Parameters
+    ----------
+    areas, partial
+        By machine type and ID; rows are (extractor, detector).
+    comparable
+        Whether the recordings are whole machine IDs of MIMII: then the difference is told too, with an interval that
+        allows for the paper's own sampling error.
+    """
+    names = row_names(row for found in areas.values() for row in found.values.index)
+    published, rows = claims.published(), []
+    errors = published.errors()
+    for (machine, machine_id), found in areas.items():
+        for row in found.values.index:
+            name, mine = names[row], found.interval(row)
+            column = machine, machine_id
+            known = column in published.table and name in published.table.index
+            theirs = published.table.loc[name, column] if known else float("nan")
+            cell = {
+                "machine": machine,
+                "ID": machine_id,
+                "features": name[0],
+                "detector": name[1],
+                "paper": theirs,
+                "ours": 100 * mine.value,
+                "low": 100 * mine.low,
+                "high": 100 * mine.high,
+                "pAUC": 100 * partial[column].estimate(row)[0],
+            }
+            if comparable:
+                error = errors.loc[name, column] if known else float("nan")
+                own = 100 * found.estimate(row)[1]
+                difference = symmetric(100 * mine.value - theirs, (own**2 + error**2) ** 0.5)
+                cell |= {"difference": difference.value, "from": difference.low, "to": difference.high}
+            rows.append(cell)
+    return pd.DataFrame(rows)
+
+
+def sortable(found: pd.DataFrame, caption: str) -> HTML:
+    """Show cells as a table that a reader sorts, filters and saves as CSV (``book/_static/tables.js``)."""
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in found)
+    body = []
+    for _, row in found.iterrows():
+        kind = _agreement(row["from"], row.to) if "from" in found else ""
+        values = {name: value if isinstance(value, str) else _points(value) for name, value in row.items()}
+        marked = {"difference": f' class="{kind}"'} if kind else {}
+        body.append(
+            "<tr>" + "".join(f"<td{marked.get(name, '')}>{html.escape(values[name])}</td>" for name in found) + "</tr>"
+        )
+    return HTML(
+        f'<div class="wide" tabindex="0" role="region" aria-label="{caption}"><table class="sortable">'
+        f"<caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _points(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.1f}".replace("-", "−")
+
+
+def _agreement(low: float, high: float) -> str:
+    """Return how our AUC lies to the paper's, given the interval of their difference; empty where there is none."""
+    return "" if pd.isna(low) else "above" if low > 0 else "below" if high < 0 else "agrees"
 
 
 def left_out(runs: Sequence[Run]) -> HTML:
