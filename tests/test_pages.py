@@ -137,3 +137,29 @@ def test_a_clip_can_be_played(page):
         }"""
     )
     assert seconds == pytest.approx(10, abs=0.2)  # an MP3 is padded to whole frames
+
+
+def test_table_1_is_sorted_filtered_and_saved(page):
+    """A click on a head sorts by it, again turns round; typed words leave their rows; what is left is saved as CSV."""
+    page.goto((HTML / "executed" / "table1.html").as_uri())
+    table = page.locator("table.sortable")
+    heads = table.locator("thead th").all_inner_texts()
+
+    def column(name: str) -> list[str]:
+        return table.locator(f"tbody tr:not([hidden]) td:nth-child({heads.index(name) + 1})").all_inner_texts()
+
+    everything = column("ours")
+    table.get_by_role("button", name="ours").click()
+    assert column("ours") == sorted(everything, key=float)
+    assert table.locator("th[aria-sort=ascending]").inner_text().startswith("ours")
+    table.get_by_role("button", name="ours").click()
+    assert column("ours") == sorted(everything, key=float, reverse=True)
+    page.get_by_role("searchbox", name="Show rows with").fill("fan gmm")
+    assert set(column("machine")) == {"fan"}
+    assert set(column("detector")) == {"GMM"}
+    assert page.get_by_role("status").inner_text() == f"{len(column('ours'))} of {len(everything)}"
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Save as CSV").click()
+    lines = Path(saved.value.path()).read_text().splitlines()
+    assert len(lines) == 1 + len(column("ours"))
+    assert lines[0].split(",")[:3] == ['"machine"', '"ID"', '"features"']
