@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--save",
         type=Path,
         metavar="DIR",
-        help="write auc.parquet and auc.csv, with provenance, and splits.csv",
+        help="write auc.parquet and auc.csv, with provenance, splits.csv and report.json",
     )
 
     warm = command("features", _features, "compute and keep the features that the detectors of a run will ask for")
@@ -319,7 +319,9 @@ def _as_text(table: pd.DataFrame) -> str:
 
 
 def _save(runs: list["Run"], tables: list[pd.DataFrame], folder: Path) -> None:
-    """Write the AUCs with their provenance, and the splits, as files that others can use."""
+    """Write the AUCs with their provenance, the splits and the report, as files that others can use."""
+    from mimii_lib.report import report
+
     known = [run.with_provenance(table) for run, table in zip(runs, tables, strict=True)]
     table = pd.concat(known, ignore_index=True)
     with replacing(folder / "auc.parquet") as file:
@@ -328,6 +330,8 @@ def _save(runs: list["Run"], tables: list[pd.DataFrame], folder: Path) -> None:
         table.to_csv(file, index=False)
     with replacing(folder / "splits.csv") as file:
         pd.concat([run.splits for run in runs]).to_csv(file, index=False)
+    with replacing(folder / "report.json") as file:
+        file.write_text(json.dumps(report(runs), indent=1, ensure_ascii=False) + "\n")
 
 
 def _run(said: argparse.Namespace) -> int:

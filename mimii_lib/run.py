@@ -305,7 +305,8 @@ class Run:
         return found
 
     @property
-    def _found(self) -> dict[str, Weights]:
+    def weights_used(self) -> dict[str, Weights]:
+        """The weights of the extractors that can run."""
         return {name: found for name, found in self._weights.items() if isinstance(found, Weights)}
 
     @property
@@ -548,8 +549,8 @@ class Run:
             .fillna(0)
             .astype(int),
             snr=self.profile.snr,
-            weights_source=table.extractor.map({name: found.source for name, found in self._found.items()}),
-            weights_sha256=table.extractor.map({name: found.sha256 for name, found in self._found.items()}),
+            weights_source=table.extractor.map({name: found.source for name, found in self.weights_used.items()}),
+            weights_sha256=table.extractor.map({name: found.sha256 for name, found in self.weights_used.items()}),
             engine=[str(self._trainer if pd.isna(name) else self.engine) for name in table.extractor],
             profile=self.profile.name,
             settings=as_json(self.settings),
@@ -562,11 +563,14 @@ class Run:
     def identity(self) -> str:
         """A digest of what the results depend on: the clips' contents and names, the weights, the profile."""
         clips = {str(name): self._identity(str(name)) for name in self.clips.id.unique()}
-        used = {name: found.sha256 for name, found in self._found.items()}
+        used = {name: found.sha256 for name, found in self.weights_used.items()}
         return str(joblib_hash([clips, self.left_out, used, as_json(replace(self.profile, machines=()))]))
 
-    def _list_digest(self, machine_id: str) -> str:
+    def digest(self, machine_id: str) -> str:
         """Return the sha256 of the list of a machine ID's clips, as sha256sum prints it."""
+        return self._identity(machine_id)
+
+    def _list_digest(self, machine_id: str) -> str:
         lines = [f"{self._inspected[path].sha256}  {path}\n" for path in self.of(machine_id).path]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -665,7 +669,7 @@ def facts_box(said: Mapping[str, str]) -> str:
 def facts(runs: Sequence[Run]) -> str:
     """Tell a reader of a page what its numbers rest on: a box of facts, as HTML, on runs of one profile."""
     first = runs[0]
-    used = [f"{name} ({found.source}, sha256 {found.sha256[:12]}…)" for name, found in first._found.items()]
+    used = [f"{name} ({found.source}, sha256 {found.sha256[:12]}…)" for name, found in first.weights_used.items()]
     lost = sum(len(run.left_out) for run in runs)
     return facts_box(
         {

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
-from mimii_lib import choices, claims, paper, provenance, scale
+from mimii_lib import choices, claims, paper, provenance, report, scale
 from mimii_lib.choices import Effect, Point
 from mimii_lib.claims import Finding
 from mimii_lib.evaluation import row_names
@@ -475,16 +475,42 @@ def _agreement(low: float, high: float) -> str:
 
 
 def left_out(runs: Sequence[Run]) -> HTML:
-    """List the machine types, machine IDs and clips that no number rests on, with the reason."""
-    named = {run.machine for run in runs}
-    why = [f"{machine}: not part of this run" for machine in paper.MACHINES if machine not in named]
-    why += [f"{run.machine} {machine_id}: {reason}" for run in runs for machine_id, reason in run.skipped.items()]
-    why += [f"left out: {reason}" for run in runs for reason in run.left_out.values()]
-    return (
-        bullets(why)
-        if why
-        else HTML("<p>Every machine ID that was asked for has its numbers, and every clip was used.</p>")
-    )
+    """List what no number rests on, with the reason."""
+    why = report.left_out(runs)
+    return bullets(why) if why else HTML("<p>All of Table 1 was run, on every clip.</p>")
+
+
+def report_facts(found: Mapping[str, Any]) -> HTML:
+    """Show when, where and with what the results of a report were made."""
+    machine = found["machine"]
+    rows = {
+        "Date": found["date"],
+        "Commit": provenance.short(found["commit"]),
+        "Profile": found["profile"],
+        "Processor": f"{machine['processor']}, {machine['cores']} cores",
+        "Memory": gigabytes(machine["memory"]) if machine["memory"] else "not known",
+        "System": machine["system"],
+        "Versions": ", ".join(f"{name} {version}" for name, version in found["versions"].items()),
+        "Engine": found["engine"],
+        "Weights": "; ".join(
+            f"{name}: {each['source']}, sha256 {each['sha256']}" for name, each in found["weights"].items()
+        ),
+        "Sum of all AUCs": f"sha256 {found['auc_sha256']}",
+    }
+    cells = "".join(f'<tr><th scope="row">{name}</th><td>{html.escape(said)}</td></tr>' for name, said in rows.items())
+    return HTML(f'<table class="facts"><tbody>{cells}</tbody></table>')
+
+
+def report_data(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the clips that a report rests on, by machine type and ID."""
+    data = pd.DataFrame(found["data"]["ids"]).set_index(["machine", "id"])
+    return data.assign(sha256=data.sha256.str[:12])
+
+
+def report_times(found: Mapping[str, Any]) -> pd.Series:
+    """Return how long each stage of a report took, as far as it is known."""
+    took = {what: duration(seconds) for what, seconds in found["seconds"].items()}
+    return pd.Series(took, name="took").rename_axis("stage").to_frame()
 
 
 def verdict(run: Run) -> str:
