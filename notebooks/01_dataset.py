@@ -163,6 +163,37 @@ assert both == 1, "a clip both trains and tests"
 # %% [markdown]
 # `make book` saves the splits with the results (`results/splits.csv`), so that anyone can rerun them, with this code
 # or with their own.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Nine of MIMII's sixteen machine IDs have fewer than 150 abnormal clips. With `split.balanced` the test set keeps only as many
+# normal clips as there are abnormal ones. Which numbers of the split change, and which do not?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+balanced = run.instead(settings={"split.balanced": True})
+tables.split_sizes(balanced)
+
+# %% [markdown]
+# :::{dropdown} What it says
+# The clips that are left out do not go back to training, so the detectors are the same, and only their examination is smaller.
+# :::
+#
+# **2.** Could you tell normal from abnormal without any picture, by how loud a clip is? Settle it by experiment.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+import numpy as np
+
+from mimii_lib.evaluation import auc
+
+test = run.members(machine_id, run.profile.seeds[0], "test")
+loudness = [np.sqrt(np.mean(run.waveform(path) ** 2)) for path in test.path]
+f"AUC of the loudness alone: {auc(test.label == 'abnormal', loudness):.0%}"
+
+# %% [markdown]
+# :::{dropdown} What it says
+# 50 % is guessing. Whatever the networks find has to be held against this number.
+# :::
 #
 # ## In short
 #

@@ -191,6 +191,31 @@ figures.gallery(run)
 # Compare the rows column by column. Where a fault draws or wipes out a line, a texture or a rhythm, a network that knows edges and
 # textures has something to hold on to. Where both rows look alike to you, the next pages will show whether they
 # look alike to the network too.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** With a hop of 512 samples a patch comes near the paper's two seconds. How many patches does a clip have then, and how
+# long are they?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+longer = run.instead(settings={"imaging.hop": 512}).settings.imaging
+longer.patches, f"{imaging.seconds(longer.patch_frames, longer):.2f} s"
+
+# %% [markdown]
+# **2.** Play a clip ten times more quietly. By how many decibels does its log-mel spectrogram change, and what does that mean
+# for a machine whose fault is that it has become louder?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+quiet = imaging.log_mel(waveform / 10, settings)
+f"{abs(quiet - decibels).max():.3f} dB at most"
+
+# %% [markdown]
+# :::{dropdown} What it says
+# Decibels are counted from the loudest point of the clip itself, so the picture hardly knows how loud it was. A fault that is only
+# loud is lost, unless it drowns something else. A fixed reference (`imaging.db_reference`) together with a fixed scaling would
+# keep it.
+# :::
 #
 # ## In short
 #

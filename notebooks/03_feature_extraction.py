@@ -160,6 +160,34 @@ figures.feature_map(run, extractor, seed)
 # %% [markdown]
 # Where the crosses leave the cloud of dots, even this flat map separates the abnormal clips. Where they sit inside it,
 # that is no verdict yet: a detector sees all {glue:text}`dimension` dimensions and we see two.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Does the network compress? Compare how many numbers describe a second of sound before and after it.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+samples = run.settings.imaging.sample_rate
+described = features[0].size / run.settings.imaging.seconds
+f"{samples:,} samples, {described:,.0f} features a second"
+
+# %% [markdown]
+# **2.** Neighbouring patches overlap by half. Are they nearer to each other, in features, than patches of different clips? What does
+# that say about how much a detector learns from 18 patches of one clip?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+import numpy as np
+
+train = scaler.transform(patches["train"]).reshape(-1, *features.shape[1:])
+neighbours = np.linalg.norm(np.diff(train, axis=1), axis=2).mean()
+strangers = np.linalg.norm(np.diff(train, axis=0), axis=2).mean()
+f"{neighbours:.1f} between neighbours, {strangers:.1f} between clips"
+
+# %% [markdown]
+# :::{dropdown} What it says
+# The nearer neighbours are, compared with strangers, the less each of them adds. Patches are no independent examples, which is why
+# [intervals](../table1.ipynb) are made by drawing whole clips.
+# :::
 #
 # ## In short
 #

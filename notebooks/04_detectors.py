@@ -171,6 +171,60 @@ glue("dimension", run.features(machine_id, extractor).shape[-1], display=False)
 # The score is the logarithm of the density. At a bandwidth this small one training patch outweighs all others, so the score
 # is a decreasing function of the distance to the nearest training patch: KDE is a nearest-neighbour detector here.
 # :::
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** We said that this KDE is a nearest-neighbour detector. Check it: score the test patches by their distance to the nearest
+# training patch, and compare the order of the clips.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+from scipy.stats import spearmanr
+from sklearn.neighbors import NearestNeighbors
+
+from mimii_lib.detectors import Standardiser
+
+train = run.inputs(machine_id, extractor, run.members(machine_id, seed, "train"))
+scaler = Standardiser().fit(train)
+nearest = NearestNeighbors(n_neighbors=1).fit(scaler.transform(train))
+new = run.inputs(machine_id, extractor, run.members(machine_id, seed, "test"))
+distance = nearest.kneighbors(scaler.transform(new))[0].reshape(len(test), -1)
+by_kde = run.scores(machine_id, extractor, "kde", seed)
+f"rank correlation of the patches: {spearmanr(distance.ravel(), by_kde.ravel())[0]:.4f}"
+
+# %% [markdown]
+# :::{dropdown} What it says
+# A rank correlation of 1 means the same order. (The score falls with the *square* of the distance, so the means over patches may
+# still order two clips otherwise.)
+# :::
+#
+# **2.** The mean over patches hides a short knock among many quiet patches. Take the maximum instead. Whom does it help?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+from dataclasses import replace
+
+import pandas as pd
+
+from mimii_lib.evaluation import auc
+
+anomalous = test.label == "abnormal"
+ways = {
+    how: replace(run.settings.evaluation, pooling=how) for how in ("mean", "max")
+}
+found = {
+    tables.name_of(row): {
+        how: 100 * auc(anomalous, pool(run.scores(machine_id, *row, seed), way))
+        for how, way in ways.items()
+    }
+    for row in rows
+}
+pd.DataFrame.from_dict(found, orient="index").round(1)
+
+# %% [markdown]
+# :::{dropdown} What it says
+# Where a fault is short, as on a valve that sticks now and then, the maximum has the better chance; where it is always there, the mean
+# is steadier. One seed of one machine ID settles nothing: [the choices](../choices.ipynb) compare all of them.
+# :::
 #
 # ## In short
 #

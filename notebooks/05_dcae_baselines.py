@@ -144,6 +144,38 @@ tables.auc_table(run.auc([(None, name) for name in names], [seed])).round(1)
 
 # %% [markdown]
 # AUC in percent, for one seed.
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** A baseline for the baseline: score each patch by its squared distance to the *mean* training picture. Is a trained
+# auto-encoder better than that?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+import numpy as np
+
+from mimii_lib.evaluation import auc, pool
+
+train, new = (
+    run.inputs(machine_id, None, run.members(machine_id, seed, role)) / 255
+    for role in ("train", "test")
+)
+distance = ((new - train.mean(axis=0)) ** 2).mean(axis=1).reshape(len(table), -1)
+f"AUC of the distance to the mean picture: {auc(table.label == 'abnormal', pool(distance)):.1%}"
+
+# %% [markdown]
+# **2.** What does the error of an auto-encoder measure? Correlate it with how busy a patch is, say the spread of its pixels.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+spread = new.std(axis=1)
+errors = run.scores(machine_id, None, names[0], seed).ravel()
+f"correlation with the spread of the pixels: {np.corrcoef(spread, errors)[0, 1]:.2f}"
+
+# %% [markdown]
+# :::{dropdown} What it says
+# The nearer this is to 1, the more a score says “busy” where it should say “strange”: whatever is hard to draw is called
+# anomalous, known or not.
+# :::
 #
 # ## In short
 #

@@ -118,6 +118,49 @@ figures.clips(run, chosen, scores)
 # %% [markdown]
 # Above each spectrogram are the scores of its patches along time and their mean. Listen to both, then look: can you tell what
 # the network saw in the first, and what it overlooked in the second?
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Of many rows one is always best. How good is the best row when nothing can be found? Shuffle the labels of the test clips a
+# few hundred times and look at the highest AUC over the rows. (The AUC is a sum of ranks.)
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+import numpy as np
+from scipy.stats import rankdata
+
+machine_id, seed = run.ids[0], run.profile.seeds[0]
+each = [
+    run.clip_scores(machine_id, *row, run.seeds(row[1])[0]) for row in run.rows()
+]
+each = [one for one in each if len(one.scores) == len(each[0].scores)]
+ranks = np.stack([rankdata(one.scores) for one in each])
+anomalous = each[0].anomalous
+n, rest = anomalous.sum(), (~anomalous).sum()
+random = np.random.default_rng(0)
+labels = random.permuted(np.tile(anomalous, (500, 1)), axis=1)
+areas_by_luck = (ranks @ labels.T - n * (n + 1) / 2) / (n * rest)
+best = areas_by_luck.max(axis=0)
+f"best of {len(each)} rows by luck: {best.mean():.0%}, one time in twenty {np.quantile(best, 0.95):.0%} or more"
+
+# %% [markdown]
+# **2.** §7 of the paper suggests ensembles. Average the ranks that two rows give the clips. Is the pair better than each of them?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+from mimii_lib.evaluation import auc
+
+one, other = each[0], each[min(3, len(each) - 1)]
+together = rankdata(one.scores) + rankdata(other.scores)
+{
+    "first": round(100 * auc(one.anomalous, one.scores), 1),
+    "second": round(100 * auc(one.anomalous, other.scores), 1),
+    "together": round(100 * auc(one.anomalous, together), 1),
+}
+
+# %% [markdown]
+# :::{dropdown} What it says
+# Two rows that err on different clips help each other; two that err alike do not.
+# :::
 #
 # ## In short
 #
