@@ -154,7 +154,8 @@ def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
         :func:`mimii_lib.paper.table_1`, then the rows of extractors that the paper has not.
     """
     published = paper.table_1()
-    keys = list(zip(areas.extractor.where(areas.extractor.notna(), None), areas.detector, strict=True))
+    found = (None if pd.isna(name) else name for name in areas.extractor)
+    keys = list(zip(found, areas.detector, strict=True))
     names = row_names(keys)
     rows = areas.assign(features=[names[key][0] for key in keys], detector=[names[key][1] for key in keys])
     mean = rows.groupby(["features", "detector", "machine", "id"]).auc.mean().unstack(["machine", "id"]) * 100
