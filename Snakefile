@@ -370,6 +370,10 @@ rule other_snr:
         "mimii miniature {params.folder:q} --snr {wildcards.snr} {params.size} > {output}"
 
 
+# What the page on the choices repeats, and that on the statements reads.
+CHANGED = [f"results/choices/{machine}.txt" for machine in MACHINES[: PROFILE.sensitivity.machines] if CHOICES]
+
+
 rule choices:
     input:
         LIBRARY,
@@ -399,7 +403,7 @@ rule page:
     input:
         LIBRARY,
         "results/auc.parquet",
-        lambda wildcards: expand("results/choices/{machine}.txt", machine=MACHINES if CHOICES and wildcards.page == "choices" else []),
+        lambda wildcards: CHANGED if wildcards.page in ("choices", "claims") else [],
         lambda wildcards: sorted(map(str, Path("tests").glob("*.py"))) if wildcards.page == "conformance" else [],
         lambda wildcards: "results/faults.json" if wildcards.page == "faults" else [],
         lambda wildcards: RECORDS if wildcards.page == "scale" else [],

@@ -6,17 +6,18 @@ the words of a reader, and the alternatives as parameters of :class:`mimii_lib.r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 import soundfile
 
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError
-from mimii_lib.evaluation import Tested, auc
+from mimii_lib.evaluation import Tested, auc, table_1_shape
 from mimii_lib.run import Run
 from mimii_lib.settings import Settings
-from mimii_lib.uncertainty import mean_difference
+from mimii_lib.uncertainty import Areas, mean_difference
 
 
 @dataclass(frozen=True)
@@ -331,7 +332,16 @@ def effects(runs: Sequence[Run]) -> list[Effect]:
 
     As much of each run is repeated as its profile's `sensitivity` says, with its first extractor.
     """
-    return [effect(runs, point, alternative) for point in POINTS for alternative in point.alternatives]
+    part = repeated(runs)
+    return [effect(part, point, alternative) for point in POINTS for alternative in point.alternatives]
+
+
+AnyRun = TypeVar("AnyRun", bound=Run)
+
+
+def repeated(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
+    """Return the runs of the machine types that are repeated, as their profile's `sensitivity` says."""
+    return runs[: runs[0].profile.sensitivity.machines]
 
 
 def effect(runs: Sequence[Run], point: Point, alternative: Alternative) -> Effect:
@@ -410,20 +420,74 @@ def at_equal_dimension(runs: Sequence[Run]) -> list[Reduced]:
     """Return the mean AUC of every network that can be run, with all of its features and reduced by PCA.
 
     At each number of dimensions the first network that was run is the others' measure. Over the five detectors, and
-    the machine IDs and seeds that the profile's `sensitivity` names.
+    the machine types, IDs and seeds that the profile's `sensitivity` names.
     """
-    found = []
+    found, part = [], repeated(runs)
     for number in DIMENSIONS:
         first: list[Tested] = []
-        for name in runs[0].extractors:
+        for name in part[0].extractors:
             alternative = Alternative(name, {"extractors": name, "settings": {"detectors.pca": number}})
             try:
-                tested = [each for run in runs for each in _tested(pair(run, alternative)[1], alternative)]
+                tested = [each for run in part for each in _tested(pair(run, alternative)[1], alternative)]
             except MimiiError as error:
-                found.append(Reduced(name, number, not_run=_without_folder(error, runs[0])))
+                found.append(Reduced(name, number, not_run=_without_folder(error, part[0])))
                 continue
             first = first or tested
             difference = (100 * value for value in astuple(mean_difference(first, tested)))
             mean = 100 * float(np.mean([auc(each.anomalous, each.scores) for each in tested]))
             found.append(Reduced(name, number, mean, *difference))
     return found
+
+
+def reduced(runs: Sequence[Run]) -> list[dict[tuple[str, str], Areas]]:
+    """Return the AUCs that :func:`at_equal_dimension` has computed, with how sure they are.
+
+    A table for each number of dimensions, by machine type and ID; none where it was not run in full.
+    """
+    found = []
+    for number in DIMENSIONS[1:]:
+        change = {"extractors": runs[0].extractors, "detectors": list(paper.DETECTORS)}
+        each = Alternative("", {**change, "settings": {"detectors.pca": number}})
+        try:
+            part = [pair(run, each)[1] for run in repeated(runs)]
+        except MimiiError:
+            return []
+        if not all(run.complete for run in part):
+            return []
+        found.append({(run.machine, name): run.areas(name) for run in part for name in run.ids})
+    return found
+
+
+def at_each_snr(runs: Sequence[Run]) -> pd.DataFrame:
+    """Hold our AUCs at each SNR against the paper's Table 1, in the rows that both have.
+
+    Of the first network, and as much of the runs as the profile's `sensitivity` says.
+
+    Returns
+    -------
+    DataFrame
+        By SNR in dB: the mean of ours and of the paper's in the same cells in percent, the mean distance of a cell in
+        points, and their correlation over the cells; NaN, and why in the column `not run`, where it was not run.
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    for snr in paper.SNRS:
+        try:
+            part = [pair(run, Alternative("", {"snr": snr}))[1] for run in repeated(runs)]
+            areas = pd.concat([run.auc([row for row in run.rows() if row[0]]) for run in part])
+        except MimiiError as error:
+            rows[snr] = {"not run": _without_folder(error, runs[0])}
+            continue
+        both = pd.concat(
+            {
+                "ours": table_1_shape(areas).stack([0, 1], future_stack=True),
+                "paper": paper.table_1().stack([0, 1], future_stack=True),
+            },
+            axis=1,
+        ).dropna()
+        rows[snr] = {
+            "ours": both.ours.mean(),
+            "the paper": both.paper.mean(),
+            "distance": (both.ours - both.paper).abs().mean(),
+            "correlation": both.ours.corr(both.paper),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("SNR (dB)")

@@ -16,7 +16,8 @@ from scipy.stats import binomtest, chi2
 
 from mimii_lib import paper
 from mimii_lib.evaluation import row_names, standard_error
-from mimii_lib.settings import Split
+from mimii_lib.extractors import DRAWN
+from mimii_lib.settings import CONTROLS, Split
 from mimii_lib.uncertainty import Areas, Interval, corrected, p_value, symmetric
 
 HOLDS, DOES_NOT, UNTOLD = "holds", "does not hold", "cannot be told"
@@ -39,10 +40,13 @@ class Results:
     covariances : arrays of shape (columns, rows, rows)
         Of the errors of a column's rows, in squared points: the cells of different machine IDs err independently. More
         than one where it is not known; the one that says least counts.
+    reduced
+        The same with the features of every network reduced to one dimension, as far as that was run: a table for each.
     """
 
     table: pd.DataFrame
     covariances: tuple[NDArray[np.float64], ...]
+    reduced: tuple["Results", ...] = ()
 
     def contrast(self, weights: pd.DataFrame) -> tuple[Interval, float]:
         """Return a weighted sum of the cells with its 95 % interval, and its standard error."""
@@ -51,6 +55,13 @@ class Results:
         variance = max(float(np.einsum("rc,crs,sc->", w, known, w, optimize=True)) for known in self.covariances)
         error = float(np.sqrt(max(variance, 0.0)))
         return symmetric(value, error), error
+
+    def of_the_paper(self) -> "Results":
+        """Return the rows alone that the paper has too: its statements are of no others."""
+        here = self.table.index.isin(paper.table_1().index)
+        return replace(
+            self, table=self.table[here], covariances=tuple(known[:, here][:, :, here] for known in self.covariances)
+        )
 
     def errors(self) -> pd.DataFrame:
         """Return the standard error of every cell."""
@@ -178,8 +189,9 @@ class Claim:
 
 
 def judged(claims: Sequence[Claim], results: Results, level: float = 0.05) -> list[Finding]:
-    """Hold statements against a table, and give each its verdict: corrected for their number."""
-    found = [claim.find(results) for claim in claims]
+    """Hold statements against the paper's rows of a table, and give each its verdict: corrected for their number."""
+    of_the_paper = results.of_the_paper()
+    found = [claim.find(of_the_paper) for claim in claims]
     tested = {at: each.test for at, each in enumerate(found) if each.test is not None}
     adjusted = corrected([test.p for test in tested.values()])
     for (at, test), p in zip(tested.items(), adjusted, strict=True):
@@ -232,13 +244,16 @@ def _all_above(
     The least of them decides. Against the statement one of them speaks, and there are as many that might by chance.
     """
     tests = [found.test for found in (_above(results, *pair, counted, literally) for pair in pairs) if found.test]
-    if not tests:
-        return Finding()
+    return Finding(counted, literally, _least(tests)) if tests else Finding()
+
+
+def _least(tests: Sequence[Test]) -> Test:
+    """Return the one of several tests that decides where all have to be right."""
     against = [test for test in tests if test.contrast.value <= 0]
     if not against:
-        return Finding(counted, literally, max(tests, key=lambda test: test.p))
+        return max(tests, key=lambda test: test.p)
     worst = min(against, key=lambda test: test.p)
-    return Finding(counted, literally, replace(worst, p=min(1.0, len(tests) * worst.p)))
+    return replace(worst, p=min(1.0, len(tests) * worst.p))
 
 
 def _firsts(table: pd.DataFrame, level: int) -> pd.Series:
@@ -370,7 +385,14 @@ def _imagenet_accuracy(results: Results) -> Finding:
 
 
 def _equal_dimension(results: Results) -> Finding:
-    return Finding("Table 1 has no such rows; see [the choices](choices.ipynb)")
+    """Ask at every dimension whether the ResNets still lead: the least sure of the answers counts."""
+    found = [_resnets_lead(each.of_the_paper()) for each in results.reduced]
+    if not found or any(each.test is None for each in found):
+        return Finding("this table has no such rows")
+    tests = [each.test for each in found if each.test is not None]
+    counted = "ResNets minus the others: " + ", ".join(f"{test.contrast.value:+.1f}" for test in tests)
+    right = all(test.contrast.value > 0 for test in tests)
+    return Finding(counted.replace("-", "−"), right, _least(tests))
 
 
 def _gmm_and_oc_svm_lead(results: Results) -> Finding:
@@ -510,7 +532,12 @@ CLAIMS = (
         "AUC gained per point of ImageNet accuracy (slope over the networks)",
         _imagenet_accuracy,
     ),
-    Claim("2e", "All of this holds at equal dimension, after PCA.", "–", _equal_dimension),
+    Claim(
+        "2e",
+        "All of this holds at equal dimension, after PCA.",
+        "2a again, at each of three dimensions",
+        _equal_dimension,
+    ),
     Claim(
         "3a",
         "GMM and OC-SVM are the best detectors.",
@@ -545,3 +572,45 @@ CLAIMS = (
     ),
 )
 """§6's statements about the numbers of Table 1."""
+
+
+# Our own question
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much one group of rows is above another: points of mean AUC, paired clip by clip."""
+
+    these: str
+    others: str
+    difference: Interval
+
+
+def gains(results: Results) -> list[Gain]:
+    """Return what networks gain over the rows that the paper has not.
+
+    A network whose weights are drawn at random is compared with the same one, trained; the controls without a network
+    with the mean of all trained ones, and with chance.
+    """
+    table = _run(results)
+    names, found = table.index.get_level_values(0), []
+
+    def compare(these: str, mine: pd.Series, others: str, theirs: pd.Series) -> None:
+        if mine.any() and theirs.any():
+            weights = _mean_of(table, mine) - _mean_of(table, theirs)
+            found.append(Gain(these, others, results.contrast(weights)[0]))
+
+    drawn = {name: name.removesuffix(DRAWN) for name in dict.fromkeys(names) if name.endswith(DRAWN)}
+    for name, trained in drawn.items():
+        # Where only one version was run, Table 1 knows it by the paper's name.
+        alike = next((each for each in dict.fromkeys(names) if trained.startswith(each) and each != name), trained)
+        compare(alike, _features(table, alike), name, _features(table, name))
+    controls = {" ".join(row): pd.Series(table.index == row, table.index) for row in CONTROLS.values()}
+    trained = _is_network(table) & ~_features(table, *drawn, *(features for features, _ in CONTROLS.values()))
+    for name, rows in controls.items():
+        compare("trained networks", trained, name, rows)
+    for name, rows in controls.items():
+        if rows.any():
+            value, error = results.contrast(_mean_of(table, rows))
+            found.append(Gain(name, "chance", symmetric(value.value - 50, error)))
+    return found

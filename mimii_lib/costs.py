@@ -82,7 +82,7 @@ def measured(
     """
     most = ceil(runs[0].settings.imaging.patches * mean(_training_clips(run) for run in runs))
     files = [[run.data / path for path in _some_clips(run)] for run in runs]
-    costs: dict[Unit, Cost] = {}
+    costs: dict[Unit, Cost] = {("controls",): Cost()}
 
     def cut(run: Run, made: list[Any]) -> Any:
         return np.concatenate([imaging.patches(each, run.settings.imaging) for each in made])

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from mimii_lib import extractors, paper
 from mimii_lib.errors import MimiiError
-from mimii_lib.settings import Evaluation
+from mimii_lib.settings import CONTROLS, Evaluation
 
 MAX_FPR = 0.1
 """False-positive rate up to which a partial AUC is taken, as the DCASE challenges do."""
@@ -130,13 +130,11 @@ def row_names(rows: Iterable[tuple[str | None, str]]) -> dict[tuple[str | None, 
     if {"squeezenet1_0", "squeezenet1_1"} <= {extractor for extractor, _ in rows}:
         names.pop("squeezenet1_1")
     known = paper.DETECTORS | paper.AUTOENCODERS
-    return {
-        (extractor, detector): (
-            paper.NO_FEATURES if extractor is None else names.get(extractor) or extractors.get(extractor).title,
-            known[detector],
-        )
-        for extractor, detector in rows
-    }
+
+    def features(extractor: str | None) -> str:
+        return paper.NO_FEATURES if extractor is None else names.get(extractor) or extractors.get(extractor).title
+
+    return {row: CONTROLS.get(row[1]) or (features(row[0]), known[row[1]]) for row in rows}
 
 
 def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
@@ -151,7 +149,7 @@ def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Mean over the seeds, in percent; NaN where nothing was run. Rows and columns as in
-        :func:`mimii_lib.paper.table_1`, then the rows of extractors that the paper has not.
+        :func:`mimii_lib.paper.table_1`, then the rows that the paper has not.
     """
     published = paper.table_1()
     found = (None if pd.isna(name) else name for name in areas.extractor)
@@ -159,8 +157,8 @@ def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
     names = row_names(keys)
     rows = areas.assign(features=[names[key][0] for key in keys], detector=[names[key][1] for key in keys])
     mean = rows.groupby(["features", "detector", "machine", "id"]).auc.mean().unstack(["machine", "id"]) * 100
-    order = {name: at for at, name in enumerate([*paper.DETECTORS.values(), *paper.AUTOENCODERS.values()])}
-    beyond = sorted(mean.index.difference(published.index), key=lambda row: (row[0], order[row[1]]))
+    in_order = list(dict.fromkeys(names.values()))
+    beyond = [row for row in in_order if row not in published.index]
     others = mean.columns.difference(published.columns)
     index = (
         published.index.append(pd.MultiIndex.from_tuples(beyond, names=published.index.names))

@@ -5,13 +5,14 @@ length of its features, how its network is made and where it is cut. Nothing els
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mimii_lib.errors import MimiiError, one_of
 from mimii_lib.packaged import IMAGENET_MEAN, IMAGENET_STD, Packaged, squeezenet_from_caffe
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 # The packages of the networks are imported when one is made: torchvision alone takes a second or two, and most
@@ -43,6 +44,8 @@ class Extractor:
     variant
         Names the setting of :class:`mimii_lib.settings.Features` that says where the network is cut: `cut` then
         takes its value, too.
+    seed
+        Seed that its weights are drawn from, where it is the control of a trained network; None: it is trained.
     """
 
     name: str
@@ -55,10 +58,14 @@ class Extractor:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     variant: str | None = None
+    seed: int | None = None
 
 
 EXTRACTORS: dict[str, Extractor] = {}
 """The extractors by name: the paper's four networks, SqueezeNet in both versions, and what is beyond the paper."""
+
+RANDOM, DRAWN = "_random", ", random"
+"""End the name and the title of a network whose weights are drawn instead of trained."""
 
 
 def register(extractor: Extractor) -> None:
@@ -121,6 +128,22 @@ def _efficientnet_lite0() -> "nn.Module":
     return EfficientNet.from_name("efficientnet-lite0")
 
 
+def drawn(extractor: Extractor) -> "dict[str, torch.Tensor]":
+    """Return weights as the network's makers draw them before a training: the same for the same seed."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(extractor.seed or 0)
+        return dict(extractor.network().state_dict())
+
+
+def _control(name: str) -> Extractor:
+    """Return the same network untrained: what it describes as well owes nothing to ImageNet."""
+    trained = get(name)
+    title = trained.title + DRAWN
+    return replace(trained, name=name + RANDOM, title=title, torchvision=None, packaged=None, seed=0)
+
+
 def _torchvision(name: str, title: str, dimension: int, cut: "Callable[..., nn.Module]", **more: Any) -> Extractor:
     return Extractor(name, title, dimension, from_torchvision(name), cut, torchvision=name, **more)
 
@@ -160,3 +183,5 @@ for _extractor in (
     ),
 ):
     register(_extractor)
+for _name in ("resnet18", "squeezenet1_1"):
+    register(_control(_name))

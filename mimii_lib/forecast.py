@@ -19,11 +19,11 @@ import pandas as pd
 import torch
 
 from mimii_lib import autoencoders, dataset, extractors, inspection, paper
-from mimii_lib.choices import DIMENSIONS, POINTS, Alternative, pair
+from mimii_lib.choices import DIMENSIONS, POINTS, Alternative, pair, repeated
 from mimii_lib.costs import Cost, Unit, measured
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run, seeds_of
-from mimii_lib.settings import Profile, with_parameters
+from mimii_lib.settings import CONTROLS, Profile, with_parameters
 from mimii_lib.store import Place, Store
 from mimii_lib.told import duration, gigabytes
 from mimii_lib.weights import Weights, WeightsNotFound
@@ -227,7 +227,7 @@ def forecast(
     pieces: dict[tuple[str, Any], Piece] = {}
     for plan in plans:
         _ask(plan, None, known, pieces)
-    for plan in plans if choices else ():
+    for plan in repeated(plans) if choices else ():
         for changed, wanted in _alternatives(plan):
             _ask(changed, wanted, known, pieces)
     for text, n_clips in known.unread.items():
@@ -395,17 +395,19 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
 
     for cell in [(name, *row, seed) for name in run.evaluable for row in rows for seed in run.seeds(row[1])]:
         machine_id, extractor, detector, seed = cell
-        spectrograms, between, scores = run.places(*cell)
+        spectrograms, *way, scores = run.places(*cell)
         n_clips = len(run.of(machine_id))
         n_train, n_test = (n_patches * len(run.members(machine_id, seed, role)) for role in ("train", "test"))
         tags: dict[str, Any] = {"extractor": extractor, "detector": detector, "seed": seed}
-        if extractor is None:
-            title = paper.AUTOENCODERS[detector]
+        if detector in CONTROLS:  # takes milliseconds
+            missing = note(scores, True, 8 * n_test // n_patches, "controls", "controls", **tags)
+        elif extractor is None:
+            title, between = paper.AUTOENCODERS[detector], way[0]
             missing = note(scores, True, 8 * n_test, f"{title}: scores", detector, test=n_test, **tags)
             size = known.get((detector, dcae.channels), partial(_trained_bytes, run, detector))
             note(between, missing, size, f"{title}: training", detector, train=dcae.epochs * n_train, **tags)
         else:
-            network = extractors.get(extractor)
+            network, between = extractors.get(extractor), way[0]
             size = 4 * n_clips * n_patches * network.dimension
             # Only two networks are kept ready at a time.
             ready = len(networks) > 2 or first(extractor, between)
@@ -423,7 +425,7 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
                 rest: dict[str, Any] = {"machine": run.machine, "extractor": extractor, "seed": seed, "took": took}
                 other = pieces.setdefault(key, Piece(part, "prepared", title, unit, there, n_train + n_test, **rest))
                 pieces[key] = replace(other, there=there and other.there, took=max(took, other.took))
-        needed = missing or imaging_.scaling == "training"
+        needed = missing or (imaging_.scaling == "training" and detector not in CONTROLS)
         size = 4 * n_clips * imaging_.n_mels * (1 + imaging_.samples // imaging_.hop)
         made = {"train": int(first("spectrograms", spectrograms)), "test": n_clips}
         note(spectrograms, needed, size, "log-mel spectrograms", "spectrograms", **made)
@@ -484,7 +486,7 @@ def _facts(plans: Sequence[_Plan]) -> list[str]:
         found += [f"{plan.machine} {name}: skipped, {reason}" for name, reason in plan.skipped.items()]
     first = plans[0]
     names = [extractors.get(name).title for name in first._reachable]
-    wanted = [(paper.DETECTORS | paper.AUTOENCODERS)[name] for name in first.profile.detectors]
+    wanted = [{**paper.DETECTORS, **paper.AUTOENCODERS}.get(name, name) for name in first.profile.detectors]
     rows = f"{len(first.rows())} rows of the table: {', '.join([*names, *wanted])}"
     found.append(f"{rows}; seeds {seeds_of(plans)}")
     return found + [f"not run: {reason}" for reason in first.not_run.values()]

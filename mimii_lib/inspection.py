@@ -4,10 +4,13 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import log10, nan
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import soundfile
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mimii_lib import dataset, paper
@@ -30,6 +33,8 @@ class Clip:
         Number of channels; 0 where it cannot be used.
     silent
         Whether every sample of its channel is 0.
+    level
+        Root mean square of its channel in dB, 0 being full scale; `QUIETEST` at least.
     fault
         Why it cannot be used, in a sentence; empty where it can.
     """
@@ -38,7 +43,18 @@ class Clip:
     sha256: str = ""
     channels: int = 0
     silent: bool = False
+    level: float = nan
     fault: str = ""
+
+
+QUIETEST = -100.0
+"""Level of silence, in dB: below the smallest step of 16 bits."""
+
+
+def level(sound: NDArray[np.float32]) -> float:
+    """Return the root mean square of a sound of samples within ±1, in dB."""
+    power = float(np.mean(np.square(sound, dtype=np.float64)))
+    return max(QUIETEST, 10 * log10(power)) if power > 0 else QUIETEST
 
 
 def inspect(data: Path, paths: Sequence[str], settings: Imaging | None = None) -> list[Clip]:
@@ -56,7 +72,8 @@ def inspect(data: Path, paths: Sequence[str], settings: Imaging | None = None) -
         file = data / path
         try:
             sound = dataset.read(file, settings)
-            return Clip(path, file_digest(file), soundfile.info(file).channels, not sound.any())
+            channels = soundfile.info(file).channels
+            return Clip(path, file_digest(file), channels, not sound.any(), level(sound))
         except MimiiError as error:
             digest = file_digest(file) if os.access(file, os.R_OK) else ""
             return Clip(path, digest, fault=str(error).replace(str(file), path))

@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from mimii_lib import (
     autoencoders,
+    controls,
     dataset,
     detectors,
     engines,
@@ -43,7 +44,7 @@ from mimii_lib import (
     provenance,
 )
 from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.settings import Profile, Settings, as_json, load_profile, several, with_parameters
+from mimii_lib.settings import CONTROLS, Profile, Settings, as_json, load_profile, several, with_parameters
 from mimii_lib.store import Place, Store, timed
 from mimii_lib.uncertainty import Areas, Measure, resampled
 from mimii_lib.weights import Weights, WeightsNotFound, find_weights
@@ -343,6 +344,8 @@ class Run:
         """Return a detector or auto-encoder that is not fitted yet, with this run's settings."""
         if detector in paper.AUTOENCODERS:
             return autoencoders.make(detector, self.settings.autoencoders, self.settings.imaging, seed)
+        if detector in CONTROLS:
+            return controls.make(detector, self.settings.detectors)
         front = detectors.prepared(self.settings.detectors, seed)
         return make_pipeline(
             *(step for _, step in front.steps), detectors.make(detector, self.settings.detectors, seed)
@@ -358,6 +361,16 @@ class Run:
         """
         found = self.patches(machine_id, seed) if extractor is None else self.features(machine_id, extractor, seed)
         return _by_patch(found, clips)
+
+    def summary(self, machine_id: str, control: str) -> NDArray[np.float64]:
+        """Return what a control knows of the clips of :meth:`of`: (clips, 1) levels, or (clips, 2 x n_mels) statistics.
+
+        Both are in dB; see :func:`mimii_lib.controls.band_statistics`.
+        """
+        if control == "level":
+            return np.array([[self._inspected[path].level] for path in self.of(machine_id).path])
+        place = Place("summaries", self._spectrogram_key(machine_id), dataset, imaging, controls)
+        return self.store.get(place, lambda: controls.band_statistics(self.spectrograms(machine_id)))
 
     def _ready(
         self, machine_id: str, extractor: str, seed: int
@@ -392,6 +405,8 @@ class Run:
             steps = [*(step for _, step in front.steps), self._fitted(machine_id, detector, train, seed)]
             return make_pipeline(*steps)
         train = self.members(machine_id, seed, "train")
+        if detector in CONTROLS:
+            return self.detector(detector, seed).fit(self.summary(machine_id, detector)[train.index])
         return self.store.get(
             self._training_place(machine_id, detector, seed),
             lambda: self.detector(detector, seed).fit(self.inputs(machine_id, None, train, seed)),
@@ -411,13 +426,20 @@ class Run:
             return detectors.make(detector, self.settings.detectors, seed).fit(train)
 
     def scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
-        """Return the anomaly scores of the test clips, row by row of ``members(…, "test")``: (clips, patches)."""
+        """Return the anomaly scores of the test clips, row by row of ``members(…, "test")``: (clips, patches).
+
+        A control has one score for each clip: (clips, 1).
+        """
         clips = self.members(machine_id, seed, "test")
 
         def compute() -> NDArray[np.float64]:
             if extractor is None:
                 fitted = self.fit(machine_id, None, detector, seed)
-                test: NDArray[Any] = self.inputs(machine_id, None, clips, seed)
+                test: NDArray[Any] = (
+                    self.summary(machine_id, detector)[clips.index]
+                    if detector in CONTROLS
+                    else self.inputs(machine_id, None, clips, seed)
+                )
             else:
                 _, train, test = self._ready(machine_id, extractor, seed)
                 fitted = self._fitted(machine_id, detector, train, seed)
@@ -425,15 +447,20 @@ class Run:
 
         return self.store.get(self._scores_place(machine_id, extractor, detector, seed), compute)
 
-    def clip_scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> evaluation.Tested:
-        """Return the test clips with one anomaly score each."""
+    def clip_scores(
+        self, machine_id: str, extractor: str | None, detector: str, seed: int, pooling: str | None = None
+    ) -> evaluation.Tested:
+        """Return the test clips with one anomaly score each; `pooling`: another one than the settings name."""
+        how = self.settings.evaluation
         clips = self.members(machine_id, seed, "test")
         return evaluation.Tested(
             f"{self.machine} {machine_id}",
             (extractor, detector),
             clips.path.str.split("/").str[-2:].str.join("/").to_numpy(str),
             (clips.label == "abnormal").to_numpy(),
-            evaluation.pool(self.scores(machine_id, extractor, detector, seed), self.settings.evaluation),
+            evaluation.pool(
+                self.scores(machine_id, extractor, detector, seed), replace(how, pooling=pooling or how.pooling)
+            ),
         )
 
     def compute(self, cells: Sequence[tuple[str, str | None, str, int]]) -> None:
@@ -462,7 +489,7 @@ class Run:
     # The results
 
     def rows(self, extractor: str | None = None) -> list[tuple[str | None, str]]:
-        """Return the rows of the table that can be run: (extractor, detector), None for the auto-encoders.
+        """Return the rows of the table that can be run: (extractor, detector), None for auto-encoders and controls.
 
         Where an `extractor` is named, its rows alone; raises if no detector was asked for.
         """
@@ -472,7 +499,7 @@ class Run:
                 raise MimiiError(f"detectors: only auto-encoders found; name one of {', '.join(paper.DETECTORS)} too")
             return [(extractor, name) for name in classical]
         rows: list[tuple[str | None, str]] = [(name, other) for name in self._reachable for other in classical]
-        return rows + [(None, name) for name in self.baselines]
+        return rows + [(None, name) for name in (*self.baselines, *self.controls)]
 
     @property
     def training(self) -> str:
@@ -489,6 +516,11 @@ class Run:
     def baselines(self) -> list[str]:
         """Auto-encoders that were asked for."""
         return [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
+
+    @property
+    def controls(self) -> list[str]:
+        """Controls that were asked for."""
+        return [name for name in self.profile.detectors if name in CONTROLS]
 
     def seeds(self, detector: str) -> tuple[int, ...]:
         """Return the seeds of a row: the auto-encoders may be trained for fewer."""
@@ -510,7 +542,7 @@ class Run:
         Returns
         -------
         DataFrame
-            Columns machine, id, extractor (None for the auto-encoders), detector, seed, auc in [0, 1],
+            Columns machine, id, extractor (None: no network), detector, seed, auc in [0, 1],
             n_train, n_normal, n_abnormal: the clips it rests on.
         """
         columns = ["machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"]
@@ -523,13 +555,40 @@ class Run:
         self.compute(cells)
         return pd.DataFrame(list(self._auc_rows(cells)), columns=columns)
 
-    def areas(self, machine_id: str, measure: Measure = evaluation.auc) -> Areas:
+    @property
+    def complete(self) -> bool:
+        """Whether the scores of every machine ID, row and seed are kept already."""
+        return all(
+            self.store.has(self._scores_place(machine_id, *row, seed))
+            for machine_id in self.ids
+            for row in self.rows()
+            for seed in self.seeds(row[1])
+        )
+
+    def areas(self, machine_id: str) -> Areas:
         """Return the AUC of every row on a machine ID, the mean of its seeds, and how sure they are.
 
-        Rows are (extractor, detector); `measure` may be :func:`mimii_lib.evaluation.partial_auc` instead.
+        Rows are (extractor, detector).
         """
-        tested = [self.clip_scores(machine_id, *row, seed) for row in self.rows() for seed in self.seeds(row[1])]
-        return resampled(tested, measure)
+        return resampled(list(self._tested(machine_id)))
+
+    def means(
+        self, machine_id: str, measure: Measure = evaluation.auc, pooling: str | None = None
+    ) -> dict[tuple[str | None, str], float]:
+        """Return the AUC of every row on a machine ID, the mean of its seeds, by extractor and detector.
+
+        `measure` may be :func:`mimii_lib.evaluation.partial_auc`; `pooling`: another one than the settings name.
+        """
+        found: dict[Any, list[float]] = {}
+        for each in self._tested(machine_id, pooling):
+            found.setdefault(each.row, []).append(measure(each.anomalous, each.scores))
+        return {row: float(np.mean(areas)) for row, areas in found.items()}
+
+    def _tested(self, machine_id: str, pooling: str | None = None) -> Iterator[evaluation.Tested]:
+        """Yield the test clips of every row and seed."""
+        for row in self.rows():
+            for seed in self.seeds(row[1]):
+                yield self.clip_scores(machine_id, *row, seed, pooling=pooling)
 
     def _auc_rows(self, cells: Sequence[tuple[str, str | None, str, int]]) -> Iterator[tuple[Any, ...]]:
         for machine_id, extractor, detector, seed in cells:
@@ -551,11 +610,17 @@ class Run:
             snr=self.profile.snr,
             weights_source=table.extractor.map({name: found.source for name, found in self.weights_used.items()}),
             weights_sha256=table.extractor.map({name: found.sha256 for name, found in self.weights_used.items()}),
-            engine=[str(self._trainer if pd.isna(name) else self.engine) for name in table.extractor],
+            engine=[self._engine_of(name) for name in table.detector],
             profile=self.profile.name,
             settings=as_json(self.settings),
             **provenance.describe(),
         )
+
+    def _engine_of(self, detector: str) -> str | None:
+        """Return what computed features or trained an auto-encoder; a control has neither."""
+        if detector in CONTROLS:
+            return None
+        return str(self._trainer if detector in paper.AUTOENCODERS else self.engine)
 
     # Keys
 
@@ -580,6 +645,8 @@ class Run:
 
     def places(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> list[Place]:
         """Return what is kept on the way to a score, from the spectrograms to the scores themselves."""
+        if detector in CONTROLS:
+            return [self._spectrograms_place(machine_id), self._scores_place(machine_id, None, detector, seed)]
         between = (
             self._training_place(machine_id, detector, seed)
             if extractor is None
@@ -604,7 +671,9 @@ class Run:
 
     def _scores_place(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> Place:
         key = self._fit_key(machine_id, extractor, detector, seed) | {"test": self._names(machine_id, seed, "test")}
-        rooms = [autoencoders] if extractor is None else [extractors, packaged, engines, detectors]
+        rooms = [extractors, packaged, engines, detectors]
+        if extractor is None:
+            rooms = [controls, detectors, inspection] if detector in CONTROLS else [autoencoders]
         return Place("scores", key, dataset, imaging, *rooms)
 
     def _spectrogram_key(self, machine_id: str) -> dict[str, Any]:
@@ -627,6 +696,8 @@ class Run:
         plain = {name: value for name, value in parameters if isinstance(value, (str, int, float, type(None)))}
         plain.pop("kde__memory", None)  # changes no score
         key = {"detector": detector, "parameters": plain, "train": self._names(machine_id, seed, "train")}
+        if detector in CONTROLS:  # knows no pictures
+            return key | self._spectrogram_key(machine_id)
         key |= self._imaging_key(machine_id, seed)
         return key if extractor is None else key | self._extractor_key(extractor)
 
@@ -669,14 +740,13 @@ def facts_box(said: Mapping[str, str]) -> str:
 def facts(runs: Sequence[Run]) -> str:
     """Tell a reader of a page what its numbers rest on: a box of facts, as HTML, on runs of one profile."""
     first = runs[0]
-    used = [f"{name} ({found.source}, sha256 {found.sha256[:12]}…)" for name, found in first.weights_used.items()]
     lost = sum(len(run.left_out) for run in runs)
     return facts_box(
         {
             "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
             "Data": f"{KINDS[first.kind]}, {first.profile.snr} dB".replace("-", "−"),
             **({"Left out": f"{lost} clip{'s' * (lost > 1)} that cannot be used"} if lost else {}),
-            "Weights": ", ".join(used) or "none could be reached",
+            "Weights": ", ".join(map(str, first.weights_used.values())) or "none could be reached",
             "Engine": str(first.engine),
             "Seeds": seeds_of(runs),
             "Auto-encoders": training_of(runs),

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass, replace
 from math import ceil
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pandas as pd
@@ -24,8 +25,13 @@ from mimii_lib.extractors import EXTRACTORS
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: profiles are looked up, and a profile's own relative paths start, here."""
 
-DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS)
-"""Names of the detectors and the auto-encoders, in the order of Table 1."""
+CONTROLS = MappingProxyType(
+    {"knn": ("log-mel", "3-NN"), "mahalanobis": ("log-mel", "Mahalanobis"), "level": ("level", "Mahalanobis")}
+)
+"""Rows that need no network (:mod:`mimii_lib.controls`), and what the table calls their features and detector."""
+
+DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS, *CONTROLS)
+"""Names of the detectors and the auto-encoders, in the order of Table 1, and of the controls."""
 
 MAY_BE_ZERO = ("rank_weight", "reg_covar", "tol")
 """Settings that may be 0 although their default is not."""
@@ -142,6 +148,7 @@ class Detectors:
     kernel: str = chosen("rbf", "scikit-learn's default", ("rbf", "linear"))
     gamma: str = chosen("scale", "scikit-learn's default", ("scale", "auto"))
     bandwidth: float = stated(0.1, "§5.2: Gaussian kernel; we keep the log of the density")
+    n_neighbors: int = chosen(3, "control: training clips that the distance is the mean to; one alone follows outliers")
     memory: int = chosen(256, "MiB that the kernel density may fill with distances; changes no score")
 
 
@@ -198,6 +205,8 @@ class Miniature:
 class Sensitivity:
     """How much of a run the page on the open choices repeats for every alternative."""
 
+    machines: int = 4
+    """Machine types: the first ones of the run."""
     ids: int = 1
     """Machine IDs of each type: the first ones."""
     seeds: int = 2

@@ -12,18 +12,18 @@ from IPython.display import HTML
 
 from mimii_lib import choices, claims, paper, provenance, report, scale
 from mimii_lib.choices import Effect, Point
-from mimii_lib.claims import Finding
+from mimii_lib.claims import Finding, Gain
 from mimii_lib.evaluation import row_names
 from mimii_lib.extractors import EXTRACTORS, get
 from mimii_lib.run import KINDS, Run, facts_box
-from mimii_lib.settings import ROOT, Settings, table
+from mimii_lib.settings import CONTROLS, ROOT, Settings, table
 from mimii_lib.told import duration, gigabytes
-from mimii_lib.uncertainty import Areas, symmetric
+from mimii_lib.uncertainty import Areas, Interval, symmetric
 
 pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
 
-NAMES = dict(paper.DETECTORS) | dict(paper.AUTOENCODERS)
-"""The paper's names of detectors and auto-encoders."""
+NAMES = dict(paper.DETECTORS) | dict(paper.AUTOENCODERS) | {name: " ".join(row) for name, row in CONTROLS.items()}
+"""The paper's names of detectors and auto-encoders, and what we call the controls."""
 
 
 def name_of(row: tuple[str | None, str]) -> str:
@@ -76,7 +76,8 @@ def extractor_table(run: Run) -> pd.DataFrame:
         if name in run.not_run:
             source = digest = "not run: weights not reachable"
         elif name in run.profile.extractors:
-            source, digest = run.weights(name).source, run.weights(name).sha256[:12] + "…"
+            found = run.weights(name)
+            source, digest = found.source, f"{found.sha256[:12]}…" if found.sha256 else "–"
         else:
             source, digest = _not_asked(run), "–"
         rows.append((name, extractor_name(name), extractor.dimension, source, digest))
@@ -155,6 +156,21 @@ def at_equal_dimension(runs: Sequence[Run]) -> HTML:
     heads = ["network", *(f"{number} dimensions" if number else "all features" for number in choices.DIMENSIONS)]
     caption = "Mean AUC in percent; below it the difference to the first network with its 95 % interval"
     return _of_words(caption, heads, rows)
+
+
+def at_each_snr(runs: Sequence[Run]) -> HTML:
+    """Show how close our AUCs are to the paper's at each SNR."""
+    rows: list[tuple[str, ...]] = []
+    for snr, row in choices.at_each_snr(runs).iterrows():
+        first = f"{snr:+d} dB".replace("-", "−")
+        if isinstance(why := row.get("not run"), str):
+            rows.append((first, _not_run(why), "–", "–", "–"))
+        else:
+            rows.append(
+                (first, *(f"{row[name]:.1f}" for name in ("ours", "the paper", "distance")), f"{row.correlation:.2f}")
+            )
+    heads = ("SNR", "ours", "the paper’s", "mean distance of a cell", "correlation")
+    return _of_words("Mean AUC of the same cells in percent, and how close they lie", heads, rows)
 
 
 def conformance(held: pd.DataFrame) -> HTML:
@@ -321,8 +337,8 @@ def _finding(found: Finding) -> str:
         words.append(f"{html.escape(found.counted)}{f' ({counted})' if counted else ''}")
     if found.test is not None:
         contrast = found.test.contrast
-        around = "" if pd.isna(contrast.low) else f" ({signed(contrast.low)} to {signed(contrast.high)})"
-        words.append(f"{signed(contrast.value)} points{around}, p {_small(found.test.p)}")
+        said = signed(contrast.value) if pd.isna(contrast.low) else _around(contrast)
+        words.append(f"{said} points, p {_small(found.test.p)}")
     return "<br>".join(words)
 
 
@@ -349,6 +365,10 @@ def reasons(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
     return why
 
 
+OURS = "<br><small>not in the paper</small>"
+"""Marks the rows that are ours."""
+
+
 NEAR = '<sup title="cannot be told from the best of its column">≈</sup>'
 """Marks a cell that cannot be told from the best of its column."""
 
@@ -370,7 +390,7 @@ def table_1(
     near
         By column, the rows that cannot be told from its best; None: nothing is marked.
     """
-    near = near or {}
+    near, published = near or {}, paper.table_1()
     ranks = table.round(1).rank(ascending=False, method="min")
     machines = list(dict.fromkeys(table.columns.get_level_values(0)))
     widths = {machine: (table.columns.get_level_values(0) == machine).sum() for machine in machines}
@@ -381,7 +401,10 @@ def table_1(
         ran = group.notna().any(axis=None)
         reason = why_not.get(group.index[0], "not run")
         for number, ((_, detector), row) in enumerate(group.iterrows()):
-            first = f'<th scope="rowgroup" rowspan="{len(group)}">{features}</th>' if number == 0 else ""
+            first = ""
+            if number == 0:
+                whose = "" if (features, detector) in published.index else OURS
+                first = f'<th scope="rowgroup" rowspan="{len(group)}">{features}{whose}</th>'
             if ran:
                 marks = ranks.loc[(features, detector)].map({1: "first", 2: "second"}).fillna("")
                 told = ((features, detector) in near.get(column, ()) for column in table.columns)
@@ -407,14 +430,18 @@ def _cell(auc: float, mark: str, near: bool) -> str:
 
 
 def cells(
-    areas: Mapping[tuple[str, str], Areas], partial: Mapping[tuple[str, str], Areas], comparable: bool
+    areas: Mapping[tuple[str, str], Areas],
+    others: Mapping[str, Mapping[tuple[str, str], Mapping[tuple[str | None, str], float]]],
+    comparable: bool,
 ) -> pd.DataFrame:
-    """Return Table 1 cell by cell: the paper's AUC, ours with its 95 % interval, and the partial AUC, in percent.
+    """Return Table 1 cell by cell: the paper's AUC, ours with its 95 % interval, and other measures, in percent.
 
     Parameters
     ----------
-    areas, partial
+    areas
         By machine type and ID; rows are (extractor, detector).
+    others
+        By their name, other measures of the same rows, in [0, 1].
     comparable
         Whether the recordings are whole machine IDs of MIMII: then the difference is told too, with an interval that
         allows for the paper's own sampling error.
@@ -437,8 +464,8 @@ def cells(
                 "ours": 100 * mine.value,
                 "low": 100 * mine.low,
                 "high": 100 * mine.high,
-                "pAUC": 100 * partial[column].estimate(row)[0],
             }
+            cell |= {name: 100 * measured[column][row] for name, measured in others.items()}
             if comparable:
                 error = errors.loc[name, column] if known else float("nan")
                 own = 100 * found.estimate(row)[1]
@@ -446,6 +473,16 @@ def cells(
                 cell |= {"difference": difference.value, "from": difference.low, "to": difference.high}
             rows.append(cell)
     return pd.DataFrame(rows)
+
+
+def gains(found: Sequence[Gain]) -> HTML:
+    """Show how much groups of rows are above others."""
+    rows = [(f"{html.escape(each.these)} over {html.escape(each.others)}", _around(each.difference)) for each in found]
+    return _of_words("Mean AUC over all cells, points (95 % interval)", ("what is compared", "difference"), rows)
+
+
+def _around(interval: Interval) -> str:
+    return f"{signed(interval.value)} ({signed(interval.low)} to {signed(interval.high)})"
 
 
 def sortable(found: pd.DataFrame, caption: str) -> HTML:
@@ -493,7 +530,8 @@ def report_facts(found: Mapping[str, Any]) -> HTML:
         "Versions": ", ".join(f"{name} {version}" for name, version in found["versions"].items()),
         "Engine": found["engine"],
         "Weights": "; ".join(
-            f"{name}: {each['source']}, sha256 {each['sha256']}" for name, each in found["weights"].items()
+            f"{name}: {each['source']}" + (f", sha256 {each['sha256']}" if each["sha256"] else "")
+            for name, each in found["weights"].items()
         ),
         "Sum of all AUCs": f"sha256 {found['auc_sha256']}",
     }

@@ -1,4 +1,4 @@
-"""Find pretrained weights: never random ones.
+"""Find pretrained weights: never random ones, but where a control asks for them by name.
 
 Sources, in the order they are tried:
 
@@ -47,12 +47,19 @@ class WeightsNotFound(MimiiError):
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one extractor, and where they come from."""
+    """The weights of one extractor, and where they come from.
+
+    Those of a control are drawn, not read: they have no file and no sha256.
+    """
 
     extractor: str
     source: str
-    sha256: str
-    path: Path
+    sha256: str = ""
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        """Return the extractor and where its weights come from, for a reader."""
+        return f"{self.extractor} ({self.source}{f', sha256 {self.sha256[:12]}…' if self.sha256 else ''})"
 
     def state(self) -> "dict[str, torch.Tensor]":
         """Load the state dict.
@@ -62,6 +69,8 @@ class Weights:
         MimiiError
             If the file is not what it was found to be, or holds no state dict.
         """
+        if self.path is None:
+            return extractors.drawn(extractors.get(self.extractor))
         if file_digest(self.path) != self.sha256:
             raise MimiiError(f"{self.path}: changed since it was found; start again")
         packaged = extractors.get(self.extractor).packaged
@@ -94,6 +103,8 @@ def find_weights(extractor: str, folder: Path | None = None, sources: Iterable[s
         If a file is there but is not what it should be.
     """
     wanted = extractors.get(extractor)
+    if wanted.seed is not None:
+        return Weights(extractor, f"drawn at random, seed {wanted.seed}")
     folder = folder or (Path(named) if (named := os.environ.get("MIMII_WEIGHTS")) else None)
     if folder is not None and not folder.is_dir():
         raise MimiiError(f"weights: {folder}: no such folder; expected one with files like {extractor}.pt")

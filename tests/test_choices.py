@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import yaml
 
@@ -169,3 +170,35 @@ def test_a_reason_on_a_page_names_no_folder(tiny, quick, tmp_path):
     found = choices.effect([run], POINTS[0], POINTS[0].alternatives[0])
     assert "no recordings of the fan at 0 dB" in found.not_run
     assert str(tiny) not in found.not_run
+
+
+def test_as_many_machine_types_are_repeated_as_the_profile_says(tiny, quick, profile):
+    """The first ones of the run; a run of others repeats its own."""
+    file = profile(quick.read_text() + "sensitivity: {machines: 1}\n")
+    fan, valve = (Run(name, data=tiny, profile=file, ids="id_00") for name in ("fan", "valve"))
+    assert choices.repeated([fan, valve]) == [fan]
+    assert choices.repeated([valve]) == [valve]
+
+
+def test_what_was_computed_at_equal_dimension_is_read_back(tiny, quick, monkeypatch):
+    """There are tables with reduced features when all of them were computed, with the networks' rows alone."""
+    monkeypatch.setattr(choices, "DIMENSIONS", (0, 6))
+    run = Run("fan", profile=quick, data=tiny, ids="id_00", seeds=[0], detectors=[*paper.DETECTORS, "knn"])
+    assert choices.reduced([run]) == []
+    choices.at_equal_dimension([run])
+    (found,) = choices.reduced([run])
+    assert list(found["fan", "id_00"].values.index) == [("squeezenet1_1", name) for name in paper.DETECTORS]
+    expected = run.instead(settings="detectors.pca=6").means("id_00")["squeezenet1_1", "if"]
+    assert found["fan", "id_00"].values["squeezenet1_1", "if"] == pytest.approx(expected)
+
+
+def test_our_rows_at_each_snr(run):
+    """Where recordings of an SNR are there, the same cells stand beside the paper's; elsewhere the reason does."""
+    found = choices.at_each_snr([run])
+    assert list(found.index) == list(paper.SNRS)
+    cells = [(("SqueezeNet", name), ("fan", "id_00")) for name in paper.DETECTORS.values()]
+    published = [paper.table_1().loc[cell] for cell in cells]
+    ours = [100 * run.means("id_00")["squeezenet1_1", name] for name in paper.DETECTORS]
+    assert found.loc[-6, "the paper"] == pytest.approx(np.mean(published))
+    assert found.loc[-6, "distance"] == pytest.approx(np.mean(np.abs(np.subtract(ours, published))))
+    assert "no recordings of the fan at 6 dB" in found.loc[6, "not run"]

@@ -1,10 +1,13 @@
 """§6's statements: counted as the paper counts, and tested."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from mimii_lib import claims, evaluation, paper, tables
+from mimii_lib.settings import CONTROLS
 from mimii_lib.uncertainty import resampled
 
 PUBLISHED = {
@@ -13,9 +16,11 @@ PUBLISHED = {
 }
 
 
-def random_areas(seed, better=()):
-    """Return a table like the paper's of scores that know nothing, but for the rows in `better`."""
-    random = np.random.default_rng(seed)
+def random_areas(seed, better=(), beyond=()):
+    """Return a table like the paper's of scores that know nothing, but for the rows in `better`.
+
+    The rows `beyond` are not the paper's.
+    """
     anomalous = np.arange(120) >= 60
     names = np.arange(120).astype(str)
     rows = [
@@ -24,8 +29,10 @@ def random_areas(seed, better=()):
         for detector in paper.DETECTORS
     ]
     rows += [(None, name) for name in paper.AUTOENCODERS]
+    rows += beyond
     found = {}
-    for column in paper.table_1():
+    for number, column in enumerate(paper.table_1()):
+        random = np.random.default_rng([seed, number])  # more rows leave the others as they are
         common = random.standard_normal(120)
         tested = []
         for row in rows:
@@ -164,7 +171,9 @@ def test_few_of_the_published_bests_stand_alone():
 def test_cells_tell_a_difference_only_from_the_same_recordings():
     """What lies between the paper's cell and ours is told of MIMII alone, and allows for both errors."""
     areas = random_areas(2)
-    apart, compared = (tables.cells(areas, areas, comparable) for comparable in (False, True))
+    others = {"double": {column: dict(2 * found.values) for column, found in areas.items()}}
+    apart, compared = (tables.cells(areas, others, comparable) for comparable in (False, True))
+    np.testing.assert_allclose(apart.double, 2 * apart.ours)
     assert len(apart) == len(compared) == 22 * 16
     assert not {"difference", "from", "to"} & set(apart)
     np.testing.assert_allclose(compared.difference, compared.ours - compared.paper)
@@ -181,3 +190,47 @@ def test_a_difference_is_coloured_by_its_interval():
     made = tables.sortable(found, "Cells").data
     assert [made.count(f'class="{kind}"') for kind in ("agrees", "above", "below")] == [1, 1, 1]
     assert "class=" not in tables.sortable(found[["machine", "ours"]], "Cells").data.split("<tbody>")[1]
+
+
+def test_rows_beyond_the_paper_change_no_verdict():
+    """A statement is of the paper's rows: what else stands in our table, however good, is not counted."""
+    drawn = [("squeezenet1_1_random", name) for name in paper.DETECTORS]
+    beyond = [*drawn, *((None, name) for name in CONTROLS)]
+    plain, more = (random_areas(3, better=("resnet34",), beyond=rows) for rows in ((), beyond))
+    found = [claims.judged(claims.CLAIMS, claims.ours(each)) for each in (plain, more)]
+    assert [each.counted for each in found[0]] == [each.counted for each in found[1]]
+    assert [each.verdict for each in found[0]] == [each.verdict for each in found[1]]
+
+
+def test_what_networks_gain_is_found_where_there_is_something():
+    """Trained networks that know something gain over one that was drawn and over controls; these are at chance."""
+    drawn = [("squeezenet1_1_random", name) for name in paper.DETECTORS]
+    beyond = [*drawn, *((None, name) for name in CONTROLS)]
+    networks = tuple(dict.fromkeys(paper.EXTRACTORS))
+    found = {
+        (each.these, each.others): each.difference
+        for each in claims.gains(claims.ours(random_areas(4, better=networks, beyond=beyond)))
+    }
+    assert next(iter(found)) == ("SqueezeNet", "SqueezeNet 1.1, random")
+    assert len(found) == 1 + 2 * len(CONTROLS)
+    for (_, others), difference in found.items():
+        assert (difference.low > 10) == (others != "chance"), others
+        assert others != "chance" or abs(difference.value) < 5
+
+
+def test_nothing_is_gained_where_nothing_was_run_beside():
+    """Without controls and without a network that was drawn there is nothing to compare."""
+    assert claims.gains(claims.ours(random_areas(5))) == []
+
+
+def test_equal_dimension_asks_at_every_dimension():
+    """The ranking holds at equal dimension where the ResNets lead at each; one where they do not speaks against it."""
+    lead, trail = (claims.ours(random_areas(6, claims_names(start))) for start in ("ResNet", "AlexNet"))
+    number = [claim.number for claim in claims.CLAIMS].index("2e")
+
+    def verdict(*reduced):
+        return claims.judged(claims.CLAIMS, replace(lead, reduced=reduced))[number].verdict
+
+    assert verdict() == claims.UNTOLD
+    assert verdict(lead, lead) == claims.HOLDS
+    assert verdict(lead, trail) == claims.DOES_NOT
