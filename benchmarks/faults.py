@@ -36,7 +36,8 @@ from mimii_lib.autoencoders import DCAE
 from mimii_lib.store import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
-KILLS = 20
+FEW, MANY = 5, 20
+"""How often each kind of process is killed while a book is made, and by ``make faults``."""
 CLIP = "-6_dB_fan/fan/id_00/normal/00000003.wav"
 PROFILE = """\
 ids: [id_00]
@@ -79,9 +80,12 @@ class Bench:
     ----------
     folder
         Where to work.
+    kills
+        How often each kind of process is killed.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, kills: int = FEW):
+        self.kills = kills
         self.folder, self.data, self.profile = folder, folder / "data", folder / "quick.yaml"
         miniature.make(self.data, snr=-6, normal=10, abnormal=3, machines=("fan",))
         self.profile.write_text(PROFILE)
@@ -479,7 +483,8 @@ def _digest(path: Path) -> str:
     return str(joblib.hash(result))
 
 
-def kills(bench: Bench, number: int) -> str:
+@trial("kills", "a run that is killed at random moments")
+def killed_runs(bench: Bench) -> str:
     """Kill a run at random moments, then let it go on: its numbers are those of an undisturbed run."""
     whole, cache = bench.undisturbed(), bench.fresh("cache")
     process, began = start(bench.auc(bench.data, cache), cache), time.monotonic()
@@ -487,9 +492,9 @@ def kills(bench: Bench, number: int) -> str:
     length, same = time.monotonic() - began, _results(cache)
     moments = random.Random(0)
     hit = tried = 0
-    while hit < number:
+    while hit < bench.kills:
         tried += 1
-        assert tried <= 3 * number, f"{hit} of {tried} runs were still at work when they should be killed"
+        assert tried <= 3 * bench.kills, f"{hit} of {tried} runs were still at work when they should be killed"
         cache = bench.fresh("cache")
         process = start(bench.auc(bench.data, cache), cache)
         began = time.monotonic()
@@ -506,20 +511,15 @@ def kills(bench: Bench, number: int) -> str:
         assert not hidden(cache), "something half-written was left"
         shutil.rmtree(cache)
     return (
-        f"{number} runs killed (SIGKILL) before they had ended: each time the same command went on to the same "
+        f"{bench.kills} runs killed (SIGKILL) before they had ended: each time the same command went on to the same "
         "numbers, bit for bit, from the first spectrogram to the last AUC"
     )
-
-
-@trial("kills", "a run that is killed at random moments")
-def killed_runs(bench: Bench) -> str:
-    return kills(bench, KILLS)
 
 
 @trial("kills", "downloads that are killed at random moments, each until it is done")
 def killed_downloads(bench: Bench) -> str:
     moments, times, done = random.Random(0), 0, 0
-    while times < KILLS:
+    while times < bench.kills:
         shop = Shop(bench)
         with BadServer({NAME: WHOLE}, otherwise=Fault(pause=0.005)) as server:
             process = start(shop.words(server.url), shop.folder)
@@ -568,14 +568,14 @@ def damaged(bench: Bench) -> str:
 LONG = ("kills", "whole books whose making is killed at random moments, each until it is done")
 
 
-def killed_books(bench: Bench, number: int) -> str:
+def killed_books(bench: Bench) -> str:
     """Kill the workflow, with or without the jobs that it has started, and compare every result and page."""
     whole = Book(bench)
     began = time.monotonic()
     assert whole.make().wait() == 0, "the undisturbed run failed"
     length, same = time.monotonic() - began, whole.pages()
     moments, times, done = random.Random(0), 0, 0
-    while times < number:
+    while times < bench.kills:
         book = Book(bench)
         while True:
             process = book.make()
@@ -623,9 +623,8 @@ class Book(Copy):
 
 def outcomes(folder: Path, *, long: bool = False) -> Iterator[Outcome]:
     """Try everything, and yield what came of it."""
-    bench = Bench(folder)
-    late = [(*LONG, lambda bench: killed_books(bench, KILLS))]
-    for kind, fault, tries in [*TRIALS, *late]:
+    bench = Bench(folder, MANY if long else FEW)
+    for kind, fault, tries in [*TRIALS, (*LONG, killed_books)]:
         try:
             if (kind, fault) == LONG and not long:
                 raise NotTried("not run here, since it takes half an hour: make faults")
@@ -641,7 +640,9 @@ def main() -> int:
     """Print what came of each trial; return 1 if one did not hold."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--json", type=Path, default=ROOT / "results" / "faults.json", help="file to write")
-    asked.add_argument("--long", action="store_true", help="kill the making of a whole book, too (half an hour)")
+    asked.add_argument(
+        "--long", action="store_true", help="kill more often, and the making of a whole book, too (half an hour)"
+    )
     said = asked.parse_args()
     found = []
     with tempfile.TemporaryDirectory(prefix="mimii-faults-") as folder:

@@ -45,7 +45,7 @@ glue("n_not_tried", sum(each["held"] is None for each in tried), display=False)
 # make faults
 # ```
 #
-# That takes half an hour, since it also kills the making of a whole book again and again. `make test` has those that take seconds.
+# That takes half an hour, since it kills more often, and breaks off the making of whole books, too. `make test` has those that take seconds.
 #
 # ## Why it holds
 #

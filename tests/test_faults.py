@@ -25,8 +25,8 @@ def test_a_fault_ends_well(tries, bench):
 
 def test_killed_runs_go_on(bench, monkeypatch):
     """A run that was killed goes on to the numbers of an undisturbed one, and so does a download."""
-    assert faults.kills(bench, 2)
-    monkeypatch.setattr(faults, "KILLS", 2)
+    monkeypatch.setattr(bench, "kills", 2)
+    assert faults.killed_runs(bench)
     assert faults.killed_downloads(bench)
 
 
