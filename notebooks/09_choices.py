@@ -147,3 +147,36 @@ at_each_snr
 # ```bash
 # mimii choices DATA --machine fan
 # ```
+
+# %% [markdown]
+# ## Exercises
+#
+# **1.** Point 18 says that the paper's bandwidth of 0.1 makes the kernel density a nearest-neighbour distance. From which bandwidth
+# on is it a density? Widen it, and see when the AUC changes.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+small = runs[0].instead(
+    ids=runs[0].ids[:1],
+    extractors=runs[0].extractors[:1],
+    detectors="kde",
+    seeds=runs[0].profile.seeds[:1],
+)
+{
+    width: round(
+        100
+        * small.instead(settings={"detectors.bandwidth": width}).auc().auc.mean(),
+        1,
+    )
+    for width in (0.1, 1.0, 5.0, 20.0, 100.0)
+}
+
+# %% [markdown]
+# **2.** How many of the alternatives above would have an interval without 0 if none of them changed anything? Compare with how many have.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+from scipy.stats import binom
+
+f"{len(clear)} of {len(done)}; by chance {0.05 * len(done):.1f}, and more than {binom.ppf(0.95, len(done), 0.05):.0f} one time in twenty"
+
+# %% [markdown]
+# (They share their clips, so chance may be less even than that.)

@@ -140,6 +140,41 @@ tables.statements(list(found.values()), ours, why_not)
 #
 # {glue:text}`verdict`
 #
+# ## Exercises
+#
+# **1.** Whoever tests fifteen statements finds something in one of them. How many more would hold if nothing were corrected for their
+# number?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+alone = {claim.number: claim.find(published) for claim in claims.CLAIMS}
+[
+    number
+    for number, each in alone.items()
+    if each.test and each.test.p < 0.05 and found[number].verdict == claims.UNTOLD
+]
+
+# %% [markdown]
+# **2.** How firmly do the ResNets lead (2a)? Take points off all of their cells until the verdict changes.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+number = [claim.number for claim in claims.CLAIMS].index("2a")
+resnets = published.table.index.get_level_values(0).isin(claims.RESNETS)
+verdicts = {}
+for points in (0, 1, 2, 3, 5):
+    less = published.table.sub(points * resnets, axis=0)
+    table = replace(published, table=less)
+    verdicts[points] = claims.judged(claims.CLAIMS, table)[number].verdict
+verdicts
+
+# %% [markdown]
+# **3.** Does a statement that cannot be told become clearer with more machine types? Hold it against one type at a time: which statements
+# need all four?
+#
+# :::{dropdown} What it says
+# `published.table["fan"]` is the part of one type; the covariances of its columns go with it. What compares machine types (2c, 4a,
+# 4d) needs more than one, and most others lose their verdict: a quarter of the cells has twice the error.
+# :::
+#
 # ## In short
 #
 # Counting first places finds the paper's leaders, and most of its statements survive its sampling error. Which of two neighbours in
