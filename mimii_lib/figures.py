@@ -27,7 +27,7 @@ from mimii_lib import evaluation, imaging, tables
 from mimii_lib.choices import Effect
 from mimii_lib.detectors import Standardiser
 from mimii_lib.run import Run
-from mimii_lib.settings import Imaging
+from mimii_lib.settings import CONTROLS, Imaging
 
 NORMAL, ABNORMAL, QUIET = "#0072b2", "#d55e00", "#9a9a9a"
 """Colours of the classes (Okabe and Ito: they survive colour blindness), and of what stays behind."""
@@ -317,10 +317,11 @@ def auc_dots(run: Run, table: pd.DataFrame) -> Figure:
 def caught_and_missed(run: Run, table: pd.DataFrame) -> tuple[dict[str, str], dict[str, NDArray[np.float64]]]:
     """Return the abnormal test clip that stands out most and the one that hides best, and their patch scores.
 
-    In the best row of the table and its first seed, over all machine IDs; a clip's place is the share of normal
+    In the best row of the table that scores patches, and its first seed, over all machine IDs; a clip's place is the share of normal
     test clips with a lower score.
     """
-    means = table.groupby(["extractor", "detector"], dropna=False).auc.mean()
+    patchwise = table[~table.detector.isin(CONTROLS)]  # these score a clip as a whole
+    means = patchwise.groupby(["extractor", "detector"], dropna=False).auc.mean()
     extractor, detector = means.idxmax()
     row = (None if pd.isna(extractor) else extractor, detector)
     seed = run.seeds(detector)[0]
