@@ -127,8 +127,8 @@ class Judge:
         self.settings, self.weights = run.settings, run.weights(row[0])
         self.fitted = run.fit(machine_id, *row, seed)
         train, test = (run.members(machine_id, seed, role) for role in ("train", "test"))
-        learnt = self.fitted[:-1].transform(run.inputs(machine_id, row[0], train, seed))
-        self.learnt = NearestNeighbors(algorithm="brute").fit(learnt)
+        self.points = self.fitted[:-1].transform(run.inputs(machine_id, row[0], train, seed))
+        self.learnt = NearestNeighbors(algorithm="brute").fit(self.points)
         normal = run.scores(machine_id, *row, seed)[(test.label == "normal").to_numpy()]
         self.normal: NDArray[np.float64] = normal.ravel()
 
@@ -224,12 +224,12 @@ def _found(run: Run, row: Row, seed: int, machine_id: str, path: str) -> dict[st
     judge = Judge(run, row, seed, machine_id)
     scores = _standardised(run.scores(machine_id, *row, seed), judge.normal)
     seen = judge.fitted[:-1].transform(run.inputs(machine_id, row[0], test, seed))
-    distances, numbers = judge.learnt.kneighbors(seen, min(NEAREST, judge.learnt.n_samples_fit_))
+    distances, numbers = judge.learnt.kneighbors(seen, min(NEAREST, len(judge.points)))
     measured = np.stack([scores, distances[:, 0].reshape(scores.shape)])  # (2, clips, patches)
     worst = np.lexsort((-measured[1, clip], -scores[clip].round(TIE)))[:WORST]
 
     at = clip * scores.shape[1] + worst
-    apart = seen[at][:, None] - judge.learnt._fit_X[numbers[at]]
+    apart = seen[at][:, None] - judge.points[numbers[at]]
     which, number = np.divmod(numbers[at], scores.shape[1])
     nearest = pd.DataFrame(
         {

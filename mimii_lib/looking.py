@@ -13,15 +13,18 @@ from IPython.display import HTML
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from mimii_lib import decisions, imaging, tables
-from mimii_lib.decisions import Look, Row
+from mimii_lib.decisions import TIE, Look
 from mimii_lib.figures import ABNORMAL, QUIET, _draw_spectrogram, _figure, _player, _png
 from mimii_lib.run import Run
 
 FLAT = np.array([0.1, 0.05])
 """Falls that are not worth a colour: of the score in standard deviations, of the distance as a share of it."""
+PAUSE = 0.4
+"""Silence between patches that are played one after the other, in seconds."""
 UNITS = ("score falls by (sd)", "distance falls by (%)")
 
 
@@ -32,12 +35,16 @@ def why_none(runs: Sequence[Run]) -> HTML:
     return HTML(f'<p class="not-run">No network could be run: {html.escape(why)}.</p>')
 
 
-def rows(best: Mapping[Run, Row]) -> pd.DataFrame:
-    """Return whose decisions are looked into: by machine type the best row of a network, its mean AUC, and the seed."""
-    said = [
-        (run.machine, tables.name_of(row), round(100 * float(run.auc([row]).auc.mean()), 1), run.seeds(row[1])[0])
-        for run, row in best.items()
-    ]
+def rows(areas: Mapping[Run, pd.DataFrame]) -> pd.DataFrame:
+    """Return whose decisions are looked into: by machine type the best row, its mean AUC, and the seed.
+
+    Takes what :meth:`mimii_lib.run.Run.auc` found of each run.
+    """
+    said = []
+    for run, table in areas.items():
+        row = decisions.best_row(table)
+        mean = table[(table.extractor == row[0]) & (table.detector == row[1])].auc.mean()
+        said.append((run.machine, tables.name_of(row), round(100 * mean, 1), run.seeds(row[1])[0]))
     return pd.DataFrame(said, columns=["machine", "row", "AUC (%)", "seed"]).set_index("machine").rename_axis(None)
 
 
@@ -74,8 +81,8 @@ def _thumbnail(run: Run, clip: Any) -> str:
     )
 
 
-def _image(png: str, alt: str, how: str = "") -> str:
-    return f'<img{how} src="data:image/png;base64,{png}" alt="{html.escape(alt)}" loading="lazy">'
+def _image(png: str, alt: str) -> str:
+    return f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt)}">'
 
 
 # Into one of them
@@ -102,6 +109,9 @@ def _along(look: Look) -> str:
             axis.plot([middles[at] for at in look.worst], values[look.worst], "o", color=ABNORMAL, ms=5)
             axis.set(ylabel=name)
         below[1].set(xlabel="time (s)", yscale="log")
+        below[1].yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        below[1].yaxis.set_major_formatter("{x:,.0f}")
+        below[1].yaxis.set_minor_locator(NullLocator())
         figure.align_ylabels(axes[:, 0])
         png = _png(figure)
     alt = (
@@ -134,29 +144,34 @@ def nearest(looks: Sequence[Look]) -> HTML:
 
 
 def _beside(look: Look, rank: int) -> str:
-    number = look.worst[rank]
-    own = f"Patch {rank + 1}, {{:.1f}}–{{:.1f}} s".format(*look.time(number))
+    settings, number = look.run.settings.imaging, look.worst[rank]
     score = f"{look.measured[0, number]:.1f}".replace("-", "−")
-    cells = [_patch(look, look.path, number, look.patches[rank, 0], own, f"score {score} sd")]
-    found = look.nearest[look.nearest.patch == number]
-    for order, each in enumerate(found.itertuples(), start=1):
-        title = f"Nearest, clip {Path(each.path).stem}, {{:.1f}}–{{:.1f}} s".format(*look.time(each.number))
-        cells.append(
-            _patch(look, each.path, each.number, look.patches[rank, order], title, f"distance {each.distance:,.0f}")
+    shown = [(look.path, number, f"Patch {rank + 1}", f"score {score} sd")]
+    for each in look.nearest[look.nearest.patch == number].itertuples():
+        title = "Nearest" if len(shown) == 1 else "Next"
+        shown.append(
+            (each.path, each.number, f"{title}: clip {Path(each.path).stem}", f"distance {each.distance:,.0f}")
         )
-    return f'<div class="patches">{"".join(cells)}</div>'
+    cells, heard = [], []
+    for entries, (path, at, title, said) in zip(look.patches[rank], shown, strict=True):
+        time = "{:.1f}–{:.1f} s".format(*look.time(at))
+        alt = f"{look.name}, as the network sees it: {title}, {time}"
+        cells.append(
+            f'<figure class="patch"><figcaption>{html.escape(title)}<span>{time}, {said}</span></figcaption>'
+            f"{_image(_picture(entries, look), alt)}</figure>"
+        )
+        start, end = (round(second * settings.sample_rate) for second in look.time(at))
+        heard += [look.run.waveform(path)[start:end], np.zeros(int(PAUSE * settings.sample_rate), np.float32)]
+    label = f"{look.name}: patch {rank + 1}, then the training patches nearest to it"
+    player = _player(np.concatenate(heard[:-1]), settings.sample_rate, label)
+    return f'<div class="patches">{"".join(cells)}{player}</div>'
 
 
-def _patch(look: Look, path: str, number: int, entries: NDArray[np.uint8], title: str, said: str) -> str:
-    settings, buffer = look.run.settings.imaging, io.BytesIO()
-    plt.imsave(buffer, imaging.pictures(entries[None], settings)[0].permute(1, 2, 0).numpy(), format="png")
-    png = base64.b64encode(buffer.getvalue()).decode()
-    start, end = (round(second * settings.sample_rate) for second in look.time(number))
-    heard = _player(look.run.waveform(path)[start:end], settings.sample_rate, f"{look.name}: {title}")
-    return (
-        f'<figure class="patch"><figcaption>{html.escape(title)}<span>{said}</span></figcaption>'
-        f"{_image(png, f'{look.name}: {title}, as the network sees it', ' class=' + repr('pixels'))}{heard}</figure>"
-    )
+def _picture(entries: NDArray[np.uint8], look: Look) -> str:
+    """Return a patch as the network sees it, pixel by pixel, as a PNG in base64."""
+    buffer = io.BytesIO()
+    plt.imsave(buffer, imaging.pictures(entries[None], look.run.settings.imaging)[0].permute(1, 2, 0).numpy())
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 # Where on the picture
@@ -235,7 +250,7 @@ def readings(shown: Mapping[Run, pd.DataFrame], looks: Sequence[Look]) -> dict[s
     clips = pd.concat(shown.values())
     caught, missed, false = (clips[clips.kind == kind] for kind in decisions.KINDS)
     above, below, ahead = (caught.place == 1).sum(), (missed.place < 0.5).sum(), (false.place == 1).sum()
-    outside = [look.measured > look.bands[:, -1:] for look in looks]
+    outside = [look.measured.round(TIE) > look.bands[:, -1:].round(TIE) for look in looks]
     high, far = (np.mean([each[measure].mean() for each in outside]) for measure in range(2))
     first = [look.nearest.iloc[0] for look in looks]
     ratios = [each.distance / look.bands[1, 1] for each, look in zip(first, looks, strict=True)]
@@ -258,12 +273,12 @@ def readings(shown: Mapping[Run, pd.DataFrame], looks: Sequence[Look]) -> dict[s
             f"{few} of the {looks[0].dimension} features."
         ),
         "maps": (
-            f"Hiding a block often does the opposite: in {rises} of the {decisions.GRID**2} blocks of a picture, it "
-            "takes the patch farther away."
+            f"Of the {decisions.GRID**2} blocks of a picture, {rises} take the patch clearly farther from training "
+            "when they are hidden."
         ),
         "flat": (
-            f"For {_and(blank)} the score does not move at all: so far from all training patches the detector gives "
-            "every picture the same score. The distance still tells."
+            f"For {_and(blank)} the score hardly moves: so far from all training patches, the detector gives every "
+            "picture nearly the same score. The distance still tells."
             if blank
             else ""
         ),

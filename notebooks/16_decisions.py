@@ -66,12 +66,9 @@ HTML(facts(runs))
 # We ask the row with the highest mean AUC of those that rest on a network, for each machine type.
 
 # %%
-best = {
-    run: decisions.best_row(run.auc(decisions.networks(run)))
-    for run in runs
-    if decisions.networks(run)
-}
-looking.rows(best) if best else looking.why_none(runs)
+areas = {run: run.auc(decisions.networks(run)) for run in runs}
+areas = {run: table for run, table in areas.items() if len(table)}
+looking.rows(areas) if areas else looking.why_none(runs)
 
 # %% [markdown]
 # ## Caught, missed, and a false alarm
@@ -80,6 +77,7 @@ looking.rows(best) if best else looking.why_none(runs)
 # abnormal ones stay below. Listen before you look.
 
 # %% tags=["full-width"]
+best = {run: decisions.best_row(table) for run, table in areas.items()}
 shown = {
     run: decisions.gallery(decisions.judged(run, row)) for run, row in best.items()
 }
@@ -102,8 +100,8 @@ glue("side", decisions.GRID, display=False)
 #
 # ## When was it anomalous?
 #
-# A clip's score is the mean over its patches ({eq}`eq-mean-pooling`). Here is the best caught clip of each machine type, with the scores of its
-# patches on the same axis of time. The grey band holds the middle 90 % of the normal test patches of that machine ID. Scores are in standard
+# By equation {eq}`eq-mean-pooling`, a clip's score is the mean over its patches. Here is the best caught clip of each machine type, with the scores of its
+# patches on the same axis of time. The grey band holds the middle 90 % of the normal test patches of that machine ID. Scores are in standard
 # deviations (sd) of those patches. Below is another measure: how far the patch is from the nearest training patch, in the
 # features as the detector sees them.
 
@@ -117,14 +115,14 @@ looking.along(looks)
 # ## What did it know that is nearest?
 #
 # A detector judges a patch by the patches it was trained on. So each of the two stands here beside the two training patches that are
-# nearest to it. Play them: what is in the first that is in neither of the others?
+# nearest to it. Play them one after the other: what is in the first that is in neither of the others?
 
 # %%
 looking.nearest(looks)
 
 # %% [markdown]
-# {glue:text}`nearest` Where few features make the distance, the decision hangs on few: often on ones that are nearly constant in
-# training, which standardisation blows up until their slightest change outweighs all others. Exercise 2 looks into that.
+# {glue:text}`nearest` Where few features make the distance, the decision hangs on few. A feature that is nearly constant in training is
+# blown up by the standardisation, until its slightest change outweighs all others. Exercise 2 looks whether that is so here.
 #
 # ## Where on the picture?
 #
@@ -141,8 +139,8 @@ looking.nearest(looks)
 looking.occlusions(looks)
 
 # %% [markdown]
-# Dark: hiding this block makes the patch less anomalous, by its score (middle) and by its distance to the nearest training patch (right).
-# A plus: it makes it more so. The outlined blocks make up half of what the distance falls by. {glue:text}`flat`
+# Where a map is dark, hiding the block makes the patch less anomalous: by its score, and by its distance to the nearest training patch.
+# A plus says that it makes it more so. The outlined blocks make up half of what the distance falls by. {glue:text}`flat`
 #
 # :::{admonition} We found
 # :class: finding
@@ -177,7 +175,10 @@ found = {}
 for look in looks[:1]:
     clip = shown[look.run].iloc[0]
     floor = look.run.instead(settings={"detectors.variance_floor": 0.01})
-    ways = {"as the paper": look, "with a floor": decisions.look(floor, look.row, clip)}
+    ways = {
+        "as the paper": look,
+        "with a floor": decisions.look(floor, look.row, clip),
+    }
     for name, each in ways.items():
         first = each.nearest.iloc[0]
         found[name] = {
