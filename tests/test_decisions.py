@@ -253,4 +253,5 @@ def test_embedded_sounds_become_files(beside, tmp_path):
     assert [(tmp_path / link).read_bytes() for link in links] == [*contents.values(), contents["audio/mpeg"]]
     assert [Path(link).suffix for link in links] == [".mp3", ".png", ".mp3"]
     assert 'src="b.png"' in made
+    assert beside.moved('<audio preload="metadata">', tmp_path, str) == '<audio preload="none">'
     assert beside.moved(made, tmp_path, str.upper) == made

@@ -2,7 +2,8 @@
 
 A notebook carries what it shows and plays within itself, so that it can be handed on. In the book that would make
 pages of megabytes, read as a whole before the first line shows. Each sound and picture becomes a file named by its
-content: what several pages embed is there once. Links are relative, so the book still opens from disk.
+content: what several pages embed is there once. Links are relative, so the book still opens from disk. A sound is
+not read before it is played.
 """
 
 import base64
@@ -37,7 +38,7 @@ def moved(body: str, root: Path, link: Callable[[str], str]) -> str:
             file.write_bytes(content)
         return link(name)
 
-    return EMBEDDED.sub(replace, body)
+    return EMBEDDED.sub(replace, body).replace('preload="metadata"', 'preload="none"')
 
 
 def move(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
