@@ -23,11 +23,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from mimii_lib import evaluation, imaging, tables
+from mimii_lib import decisions, imaging, tables
 from mimii_lib.choices import Effect
 from mimii_lib.detectors import Standardiser
 from mimii_lib.run import Run
-from mimii_lib.settings import CONTROLS, Imaging
+from mimii_lib.settings import Imaging
 
 NORMAL, ABNORMAL, QUIET = "#0072b2", "#d55e00", "#9a9a9a"
 """Colours of the classes (Okabe and Ito: they survive colour blindness), and of what stays behind."""
@@ -317,28 +317,17 @@ def auc_dots(run: Run, table: pd.DataFrame) -> Figure:
 def caught_and_missed(run: Run, table: pd.DataFrame) -> tuple[dict[str, str], dict[str, NDArray[np.float64]]]:
     """Return the abnormal test clip that stands out most and the one that hides best, and their patch scores.
 
-    In the best row of the table that scores patches, and its first seed, over all machine IDs; a clip's place is the share of normal
-    test clips with a lower score.
+    In the best row of the table that scores patches, and its first seed, over all machine IDs; a clip's place is the
+    share of normal test clips with a lower score.
     """
-    patchwise = table[~table.detector.isin(CONTROLS)]  # these score a clip as a whole
-    means = patchwise.groupby(["extractor", "detector"], dropna=False).auc.mean()
-    extractor, detector = means.idxmax()
-    row = (None if pd.isna(extractor) else extractor, detector)
-    seed = run.seeds(detector)[0]
-    places, scores = [], {}
-    for machine_id in run.ids:
-        test = run.members(machine_id, seed, "test").reset_index(drop=True)
-        patches = run.scores(machine_id, *row, seed)
-        pooled, anomalous = evaluation.pool(patches, run.settings.evaluation), (test.label == "abnormal").to_numpy()
-        for at in np.flatnonzero(anomalous):
-            path = test.path[at]
-            places.append(((pooled[at] > pooled[~anomalous]).mean(), pooled[at], path, machine_id))
-            scores[path] = patches[at]
-    chosen = {}
-    for word, (place, _, path, machine_id) in (("best caught", max(places)), ("worst missed", min(places))):
-        number = Path(path).stem
-        chosen[f"{word}: {machine_id}, clip {number}; scores above {place:.0%} of the normal clips"] = path
-    return chosen, {caption: scores[path] for caption, path in chosen.items()}
+    row = decisions.best_row(table)
+    found = decisions.gallery(decisions.judged(run, row), k=1)
+    chosen, scores = {}, {}
+    for clip in found[found.label == "abnormal"].itertuples():
+        number = Path(clip.path).stem
+        caption = f"{clip.kind}: {clip.id}, clip {number}; scores above {clip.place:.0%} of the normal clips"
+        chosen[caption], scores[caption] = clip.path, run.scores(clip.id, *row, clip.seed)[clip.at]
+    return chosen, scores
 
 
 def effects(found: Sequence[Effect]) -> Figure:

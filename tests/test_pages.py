@@ -139,6 +139,17 @@ def test_a_clip_can_be_played(page):
     assert seconds == pytest.approx(10, abs=0.2)  # an MP3 is padded to whole frames
 
 
+def test_sounds_and_pictures_lie_beside_the_pages(page):
+    """No page embeds what it shows or plays: each is a file that is there, and every player says what it plays."""
+    for path in PAGES:
+        assert path.stat().st_size < 1_000_000, name(path)
+        page.goto(path.as_uri(), wait_until="domcontentloaded")
+        sources = page.evaluate("[...document.querySelectorAll('article :is(audio, img)')].map(e => e.src)")
+        missing = [source for source in sources if not Path(unquote(urlparse(source).path)).is_file()]
+        assert missing == [], name(path)
+        assert page.evaluate("[...document.querySelectorAll('audio')].every(e => e.getAttribute('aria-label'))")
+
+
 def test_table_1_is_sorted_filtered_and_saved(page):
     """A click on a head sorts by it, again turns round; typed words leave their rows; what is left is saved as CSV."""
     page.goto((HTML / "executed" / "table1.html").as_uri())

@@ -1,0 +1,294 @@
+"""What the page on single decisions shows and says of what :mod:`~mimii_lib.decisions` found."""
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullLocator
+from numpy.typing import NDArray
+
+from mimii_lib import decisions, imaging, tables
+from mimii_lib.decisions import TIE, Look
+from mimii_lib.figures import ABNORMAL, QUIET, _draw_spectrogram, _figure, _player, _png
+from mimii_lib.run import Run
+
+FLAT = np.array([0.1, 0.05])
+"""Falls that are not worth a colour: of the score in standard deviations, of the distance as a share of it."""
+PAUSE = 0.4
+"""Silence between patches that are played one after the other, in seconds."""
+UNITS = ("score falls by (sd)", "distance falls by (%)")
+
+
+def why_none(runs: Sequence[Run]) -> HTML:
+    """Say why there is no decision of a network to look into."""
+    reasons = "; ".join(dict.fromkeys(reason for run in runs for reason in run.not_run.values()))
+    why = reasons or "no extractor with a detector was asked for"
+    return HTML(f'<p class="not-run">No network could be run: {html.escape(why)}.</p>')
+
+
+def rows(areas: Mapping[Run, pd.DataFrame]) -> pd.DataFrame:
+    """Return whose decisions are looked into: by machine type the best row, its mean AUC, and the seed.
+
+    Takes what :meth:`mimii_lib.run.Run.auc` found of each run.
+    """
+    said = []
+    for run, table in areas.items():
+        row = decisions.best_row(table)
+        mean = table[(table.extractor == row[0]) & (table.detector == row[1])].auc.mean()
+        said.append((run.machine, tables.name_of(row), round(100 * mean, 1), run.seeds(row[1])[0]))
+    return pd.DataFrame(said, columns=["machine", "row", "AUC (%)", "seed"]).set_index("machine").rename_axis(None)
+
+
+# Which clips
+
+
+def gallery(shown: Mapping[Run, pd.DataFrame]) -> HTML:
+    """Show what :func:`mimii_lib.decisions.gallery` chose of each machine type, to look at and to play."""
+    made = []
+    for run, table in shown.items():
+        clips = "".join(_thumbnail(run, clip) for clip in table.itertuples())
+        made.append(f'<h3 class="type">{run.machine.capitalize()}</h3><div class="clips five">{clips}</div>')
+    return HTML("".join(made))
+
+
+def place(clip: Any) -> str:
+    """Tell a clip's place among the normal test clips of its machine ID, and a normal one's among the abnormal too."""
+    other = " other" if clip.label == "normal" else ""
+    said = f"above {clip.above_normal} of {clip.n_normal}{other} normal clips"
+    return said if clip.label == "abnormal" else f"{said} and {clip.above_abnormal} of {clip.n_abnormal} abnormal ones"
+
+
+def _thumbnail(run: Run, clip: Any) -> str:
+    settings, waveform = run.settings.imaging, run.waveform(clip.path)
+    with _figure(figsize=(2.1, 1.5)) as (figure, axes):
+        _draw_spectrogram(axes[0, 0], imaging.log_mel(waveform, settings), settings)
+        axes[0, 0].set(xlabel="time (s)", ylabel="")
+        png = _png(figure)
+    name = f"{run.machine} {clip.id}, clip {Path(clip.path).stem}"
+    return (
+        f'<figure class="clip"><figcaption>{clip.kind.capitalize()}<span>{clip.id}, clip {Path(clip.path).stem}: '
+        f"{place(clip)}</span></figcaption>{_image(png, f'Log-mel spectrogram of the {name}, {clip.kind}')}"
+        f"{_player(waveform, settings.sample_rate, f'{name}, {clip.kind}')}</figure>"
+    )
+
+
+def _image(png: str, alt: str) -> str:
+    return f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt)}">'
+
+
+# Into one of them
+
+
+def along(looks: Sequence[Look]) -> HTML:
+    """Show each clip's spectrogram with its worst patches framed, and along the same time its patches' measures."""
+    return HTML(f'<div class="clips">{"".join(map(_along, looks))}</div>')
+
+
+def _along(look: Look) -> str:
+    settings, waveform = look.run.settings.imaging, look.run.waveform(look.path)
+    decibels = imaging.log_mel(waveform, settings)
+    with _figure(3, figsize=(4.2, 3.9), sharex=True, height_ratios=[2, 1, 1]) as (figure, axes):
+        picture, *below = axes[:, 0]
+        _draw_spectrogram(picture, decibels, settings)
+        picture.set(ylabel="mel scale (kHz)")
+        for rank, number in enumerate(look.worst):
+            _frame(picture, look.time(number), len(decibels), rank)
+        middles = [np.mean(look.time(number)) for number in range(look.measured.shape[1])]
+        for axis, values, band, name in zip(below, look.measured, look.bands, ("score (sd)", "distance"), strict=True):
+            axis.axhspan(band[0], band[-1], color=QUIET, alpha=0.35, lw=0)
+            axis.plot(middles, values, "o-", color="black", ms=3, lw=1)
+            axis.plot([middles[at] for at in look.worst], values[look.worst], "o", color=ABNORMAL, ms=5)
+            axis.set(ylabel=name)
+        below[1].set(xlabel="time (s)", yscale="log")
+        below[1].yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        below[1].yaxis.set_major_formatter("{x:,.0f}")
+        below[1].yaxis.set_minor_locator(NullLocator())
+        figure.align_ylabels(axes[:, 0])
+        png = _png(figure)
+    alt = (
+        f"Log-mel spectrogram of the {look.name}, with the patches at {_times(look)} framed; below it the score of "
+        "every patch and its distance to the nearest training patch, over the band of the normal test patches"
+    )
+    player = _player(waveform, settings.sample_rate, look.name)
+    return f'<figure class="clip"><figcaption>{look.name.capitalize()}</figcaption>{_image(png, alt)}{player}</figure>'
+
+
+def _frame(axis: Axes, time: tuple[float, float], height: int, rank: int) -> None:
+    low, style = 0.6 + 1.5 * rank, ("-", "--")[rank % 2]
+    for colour, width in (("black", 3.0), ("white", 1.5)):  # seen on dark and on light
+        corner, size = (time[0], low), (time[1] - time[0], height - 2 * low)
+        axis.add_patch(Rectangle(corner, *size, fill=False, color=colour, ls=style if width < 2 else "-", lw=width))
+    axis.text(time[0] + 0.08, height - 9 - 8 * rank, f"{rank + 1}", color="white", weight="bold", size=8)
+
+
+def _times(look: Look) -> str:
+    return " and ".join("{:.1f} to {:.1f} s".format(*look.time(number)) for number in look.worst)
+
+
+def nearest(looks: Sequence[Look]) -> HTML:
+    """Show each clip's worst patches, and beside each the training patches nearest to it, to see and to hear."""
+    made = []
+    for look in looks:
+        lines = "".join(_beside(look, rank) for rank in range(len(look.worst)))
+        made.append(f'<section class="nearest"><h3 class="type">{look.name.capitalize()}</h3>{lines}</section>')
+    return HTML(f'<div class="clips">{"".join(made)}</div>')
+
+
+def _beside(look: Look, rank: int) -> str:
+    settings, number = look.run.settings.imaging, look.worst[rank]
+    score = f"{look.measured[0, number]:.1f}".replace("-", "−")
+    shown = [(look.path, number, f"Patch {rank + 1}", f"score {score} sd")]
+    for each in look.nearest[look.nearest.patch == number].itertuples():
+        title = "Nearest" if len(shown) == 1 else "Next"
+        shown.append(
+            (each.path, each.number, f"{title}: clip {Path(each.path).stem}", f"distance {each.distance:,.0f}")
+        )
+    cells, heard = [], []
+    for entries, (path, at, title, said) in zip(look.patches[rank], shown, strict=True):
+        time = "{:.1f}–{:.1f} s".format(*look.time(at))
+        alt = f"{look.name}, as the network sees it: {title}, {time}"
+        cells.append(
+            f'<figure class="patch"><figcaption>{html.escape(title)}<span>{time}, {said}</span></figcaption>'
+            f"{_image(_picture(entries, look), alt)}</figure>"
+        )
+        start, end = (round(second * settings.sample_rate) for second in look.time(at))
+        heard += [look.run.waveform(path)[start:end], np.zeros(int(PAUSE * settings.sample_rate), np.float32)]
+    label = f"{look.name}: patch {rank + 1}, then the training patches nearest to it"
+    player = _player(np.concatenate(heard[:-1]), settings.sample_rate, label)
+    return f'<div class="patches">{"".join(cells)}{player}</div>'
+
+
+def _picture(entries: NDArray[np.uint8], look: Look) -> str:
+    """Return a patch as the network sees it, pixel by pixel, as a PNG in base64."""
+    buffer = io.BytesIO()
+    plt.imsave(buffer, imaging.pictures(entries[None], look.run.settings.imaging)[0].permute(1, 2, 0).numpy())
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+# Where on the picture
+
+
+def occlusions(looks: Sequence[Look]) -> HTML:
+    """Show each clip's worst patch beside how far its score and its distance fall with a block of it hidden."""
+    made = []
+    for look in looks:
+        panels = "".join([_framed(look), *(_map(look, measure) for measure in range(2))])
+        head = f"{look.name.capitalize()}, patch 1 ({{:.1f}}–{{:.1f}} s)".format(*look.time(look.worst[0]))
+        made.append(f'<section><h3 class="type">{head}</h3><div class="maps">{panels}</div></section>')
+    return HTML("".join(made))
+
+
+def shares(look: Look) -> NDArray[np.float64]:
+    """Return the falls of a look in the units they are drawn in: standard deviations, and shares of the distance."""
+    return np.stack([look.falls[0], look.falls[1] / (look.measured[1, look.worst[0]] or 1.0)])
+
+
+def _upright(picture: NDArray[Any], look: Look) -> NDArray[Any]:
+    """Return a picture's rows from low to high frequencies."""
+    return picture[::-1] if look.run.settings.imaging.origin == "lower" else picture
+
+
+def _framed(look: Look) -> str:
+    """Return the patch, with those blocks outlined that make up half of what the distance falls by."""
+    with _figure(figsize=(2.1, 2.1)) as (figure, axes):
+        picture = _upright(look.patches[0, 0], look)
+        _draw_spectrogram(axes[0, 0], picture, look.run.settings.imaging).set_clim(0, 255)
+        chosen = _upright(decisions.half_of(np.where(shares(look)[1] > FLAT[1], look.falls[1], 0)), look)
+        axis = axes[0, 0]
+        height, width = look.patches.shape[-2], imaging.seconds(look.patches.shape[-1], look.run.settings.imaging)
+        for row, column in np.argwhere(chosen):
+            corner = (column * width / decisions.GRID, row * height / decisions.GRID)
+            size = (width / decisions.GRID, height / decisions.GRID)
+            axis.add_patch(Rectangle(corner, *size, fill=False, color="black", lw=2.4))
+            axis.add_patch(Rectangle(corner, *size, fill=False, color="white", lw=1.0))
+        axis.set(xlabel="time (s)", title="patch (kHz)")
+        png = _png(figure)
+    alt = f"The worst patch of the {look.name}; {int(chosen.sum())} blocks of it are outlined"
+    return f'<figure class="clip">{_image(png, alt)}</figure>'
+
+
+def _map(look: Look, measure: int) -> str:
+    settings = look.run.settings.imaging
+    falls, scale, flat = shares(look)[measure], (1, 100)[measure], FLAT[measure]
+    with _figure(figsize=(2.1, 2.1)) as (figure, axes):
+        axis = axes[0, 0]
+        extent = (0.0, imaging.seconds(look.patches.shape[-1], settings), 0.0, float(decisions.GRID))
+        drawn = _upright(falls, look)
+        top = max(float(falls.max()), float(flat)) * scale
+        picture = axis.imshow(
+            drawn.clip(min=0) * scale, origin="lower", aspect="auto", cmap="Purples", vmin=0, vmax=top, extent=extent
+        )
+        for row, column in np.argwhere(drawn < -flat):
+            middle = (column + 0.5) * extent[1] / decisions.GRID
+            axis.text(middle, row + 0.5, "+", color="#707070", ha="center", va="center", size=7)
+        figure.colorbar(picture, ax=axis, shrink=0.9)
+        axis.set(xlabel="time (s)", title=UNITS[measure], yticks=[])
+        png = _png(figure)
+    alt = (
+        f"Map of the worst patch of the {look.name}: {UNITS[measure]}, with a block hidden; at most "
+        f"{falls.max() * scale:.2g}, and it rises clearly for {int((falls < -flat).sum())} of {falls.size} blocks"
+    )
+    return f'<figure class="clip">{_image(png, alt)}</figure>'
+
+
+# What is read off
+
+
+def readings(shown: Mapping[Run, pd.DataFrame], looks: Sequence[Look]) -> dict[str, str]:
+    """Return the sentences that read the page's pictures, by the picture; empty where there is none."""
+    if not looks:
+        return dict.fromkeys(("gallery", "along", "nearest", "maps", "flat"), "")
+    clips = pd.concat(shown.values())
+    caught, missed, false = (clips[clips.kind == kind] for kind in decisions.KINDS)
+    above, below, ahead = (caught.place == 1).sum(), (missed.place < 0.5).sum(), (false.place == 1).sum()
+    outside = [look.measured.round(TIE) > look.bands[:, -1:].round(TIE) for look in looks]
+    high, far = (np.mean([each[measure].mean() for each in outside]) for measure in range(2))
+    first = [look.nearest.iloc[0] for look in looks]
+    ratios = [each.distance / look.bands[1, 1] for each, look in zip(first, looks, strict=True)]
+    few = _range([int(each.features) for each in first])
+    rises = _range([int((shares(look)[1] < -FLAT[1]).sum()) for look in looks])
+    blank = [look.run.machine for look in looks if np.abs(look.falls[0]).max() < FLAT[0]]
+    return {
+        "gallery": (
+            f"{above} of the {len(caught)} best caught clips score above every normal clip of their machine ID. Of the "
+            f"{len(missed)} worst missed, {below} score below most of them. {ahead} of the {len(false)} false alarms "
+            "score above every abnormal clip."
+        ),
+        "along": (
+            f"On average {high:.0%} of a clip's patches score above the band, and {far:.0%} lie farther from the "
+            "training patches than it."
+        ),
+        "nearest": (
+            f"The worst patches lie {min(ratios):,.1f} to {max(ratios):,.1f} times as far from the nearest training "
+            "patch as a normal test patch does in the median. Half of the squared distance is made by "
+            f"{few} of the {looks[0].dimension} features."
+        ),
+        "maps": (
+            f"Of the {decisions.GRID**2} blocks of a picture, {rises} take the patch clearly farther from training "
+            "when they are hidden."
+        ),
+        "flat": (
+            f"For {_and(blank)} the score hardly moves: so far from all training patches, the detector gives every "
+            "picture nearly the same score. The distance still tells."
+            if blank
+            else ""
+        ),
+    }
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low}" if low == high else f"{low} to {high}"
