@@ -30,6 +30,13 @@ def test_every_executed_page_is_a_notebook_of_the_repository():
     assert elsewhere.notebook_of(ROOT, "book/index") is None
 
 
+def test_the_address_stands_where_jupyter_book_passes_it_on():
+    """_config.yml has the address among the theme's options: none yet, or one that the services can open."""
+    theme = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]["html_theme_options"]
+    address = theme["repository_url"]
+    assert address == "" or elsewhere.links(address, theme["repository_branch"], "notebooks/x.ipynb")
+
+
 @pytest.mark.parametrize("address", ["https://github.com/a/b", "https://github.com/a/b/", "https://github.com/a/b.git"])
 def test_links_open_the_notebook_on_the_branch(address):
     """However the address is written, Binder opens the file in JupyterLab and Colab opens it from GitHub."""

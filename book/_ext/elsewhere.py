@@ -1,6 +1,6 @@
 """Say under each notebook's page which notebook it is and how to run it: here, in Binder and in Colab.
 
-The repository's address stands in ``_config.yml`` (``repository``); while there is none, no link is shown.
+The repository's address stands in ``_config.yml`` (``repository_url``); while there is none, no link is shown.
 """
 
 import html
@@ -26,7 +26,7 @@ def links(repository: str, branch: str, notebook: str) -> dict[str, str]:
     """Return the addresses that open a notebook of a repository on GitHub, by the service that runs it."""
     project = repository.rstrip("/").removesuffix(".git").removeprefix(GITHUB)
     if not repository.startswith(GITHUB) or project.count("/") != 1:
-        raise ConfigError(f"_config.yml, repository.url: {repository!r}; expected {GITHUB}OWNER/NAME, or nothing")
+        raise ConfigError(f"_config.yml, repository_url: {repository!r}; expected {GITHUB}OWNER/NAME, or nothing")
     path, at = quote(notebook), quote(branch, safe="")
     return {
         "Binder": f"https://mybinder.org/v2/gh/{project}/{at}?urlpath=lab/tree/{path}",
