@@ -20,7 +20,8 @@ def main() -> int:
         shutil.rmtree(MADE, ignore_errors=True)
         command = ["jupyter-book", "build", ".", "--path-output", str(MADE), "--all", "-q", "-W", "-n", "--keep-going"]
         # It would end by pointing at the folder that is about to move; what is wrong goes to the standard error.
-        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": "book"}, stdout=subprocess.DEVNULL).returncode
+        paths = os.pathsep.join(filter(None, ["book", os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.DEVNULL).returncode
         if done == 0:
             shutil.rmtree(BUILD / "html", ignore_errors=True)
             (MADE / "_build" / "html").rename(BUILD / "html")

@@ -1,4 +1,4 @@
-"""What the book's pages show: one hand for figures and sounds (tables stand in :mod:`~mimii_lib.tables`).
+"""What the book's pages show: figures and sounds, in the one hand of :mod:`~mimii_lib.drawing`.
 
 Matplotlib figures are returned closed, so that a cell that ends in one shows it once.
 """
@@ -6,7 +6,7 @@ Matplotlib figures are returned closed, so that a cell that ends in one shows it
 import base64
 import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,42 +17,20 @@ import pandas as pd
 import soundfile
 import torch
 from IPython.display import HTML
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from mimii_lib import decisions, imaging, tables
+from mimii_lib import decisions, evaluation, imaging, tables
 from mimii_lib.choices import Effect
 from mimii_lib.detectors import Standardiser
+from mimii_lib.drawing import ABNORMAL, NORMAL, QUIET, WIDTH, drawing, svg
 from mimii_lib.run import Run
 from mimii_lib.settings import Imaging
 
-NORMAL, ABNORMAL, QUIET = "#0072b2", "#d55e00", "#9a9a9a"
-"""Colours of the classes (Okabe and Ito: they survive colour blindness), and of what stays behind."""
-
-
-_STYLE: dict[Any, Any] = {
-    "figure.dpi": 110,
-    "savefig.dpi": 110,
-    "figure.facecolor": "white",
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-}
-
-
-@contextmanager
-def _figure(rows: int = 1, columns: int = 1, **said: Any) -> Iterator[tuple[Figure, NDArray[Any]]]:
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(rows, columns, layout="constrained", squeeze=False, **said)
-        yield figure, axes
-        plt.close(figure)
-
+MANY = 200
+"""Marks; more are drawn as one picture, since each would be an element of the page."""
 
 # Spectrograms and sounds
 
@@ -69,12 +47,23 @@ def _draw_spectrogram(axes: Axes, decibels: NDArray[np.float32], settings: Imagi
     return picture
 
 
+def _described(decibels: NDArray[np.float32], settings: Imaging) -> str:
+    """Tell what the picture of a log-mel spectrogram shows to those who cannot see it."""
+    centres = librosa.mel_frequencies(settings.n_mels + 2, fmax=settings.sample_rate / 2)[1:-1]
+    levels = decibels.mean(axis=1)
+    loudest, quietest = centres[levels.argmax()], centres[levels.argmin()]
+    return (
+        f"{settings.seconds} s to the right, up to {settings.sample_rate / 2000:g} kHz; on average "
+        f"loudest near {loudest:.0f} Hz and quietest near {quietest:.0f} Hz, {np.ptp(levels):.0f} dB below"
+    )
+
+
 def spectrogram(decibels: NDArray[np.float32], settings: Imaging, patches: Sequence[int] = ()) -> Figure:
     """Draw a log-mel spectrogram (n_mels, frames), and frame some of its patches by their numbers."""
-    with _figure(figsize=(7, 2.4)) as (figure, axes):
+    with drawing(figsize=(WIDTH, 2.3)) as (figure, axes):
         axis = axes[0, 0]
         picture = _draw_spectrogram(axis, decibels, settings)
-        figure.colorbar(picture, ax=axis, label="dB below the maximum")
+        figure.colorbar(picture, ax=axis, label="dB to the maximum")
         axis.set(xlabel="time (s)", ylabel="mel scale (kHz)")
         starts = imaging.patch_starts(decibels.shape[1], settings)
         width = imaging.seconds(settings.patch_frames, settings)
@@ -86,12 +75,6 @@ def spectrogram(decibels: NDArray[np.float32], settings: Imaging, patches: Seque
             axis.add_patch(box)
             axis.text(start + 0.05, len(decibels) - 5 - 6 * (number % 2), f"{number}", color="white", weight="bold")
     return figure
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _player(waveform: NDArray[np.float32], rate: int, label: str) -> str:
@@ -117,31 +100,35 @@ def clips(run: Run, chosen: dict[str, str], scores: dict[str, NDArray[np.float64
     return HTML(f'<div class="clips">{"".join(shown)}</div>')
 
 
-def gallery(run: Run) -> HTML:
-    """Show Figure 2 anew, with players: a normal (top) and an abnormal (bottom) clip of every machine ID."""
-    columns = [
-        "".join(_clip(run, caption, path, width=2.1) for caption, path in examples(run, machine_id).items())
-        for machine_id in run.ids
+def gallery(*runs: Run) -> HTML:
+    """Show Figure 2 anew, with players: a normal (top) and an abnormal (bottom) clip in each column.
+
+    A column is a machine ID of one run; of several runs it is the first machine ID of each.
+    """
+    columns = [(run, machine_id) for run in runs for machine_id in (run.ids if len(runs) == 1 else run.ids[:1])]
+    shown = [
+        "".join(_clip(run, caption, path, narrow=True) for caption, path in examples(run, machine_id).items())
+        for run, machine_id in columns
     ]
-    return HTML(f'<div class="clips narrow">{"".join(f"<div>{column}</div>" for column in columns)}</div>')
+    return HTML(f'<div class="clips narrow">{"".join(f"<div>{column}</div>" for column in shown)}</div>')
 
 
-def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None = None, width: float = 4.2) -> str:
+def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None = None, narrow: bool = False) -> str:
     settings, waveform = run.settings.imaging, run.waveform(path)
     decibels = imaging.log_mel(waveform, settings)
     rows, ratios = (1, [1]) if scores is None else (2, [1, 2])
-    height = (0.56 if scores is None else 0.7) * width if width > 3 else 0.75 * width
-    with _figure(rows, figsize=(width, height), sharex=True, height_ratios=ratios) as (figure, axes):
+    size = (2.0, 1.6) if narrow else (3.6, 2.1 if scores is None else 2.8)
+    with drawing(rows, figsize=size, sharex=True, height_ratios=ratios) as (figure, axes):
         axis = axes[-1, 0]
         _draw_spectrogram(axis, decibels, settings)
-        axis.set(xlabel="time (s)", ylabel="mel scale (kHz)" if width > 3 else "")
+        axis.set(xlabel="time (s)", ylabel="" if narrow else "mel scale (kHz)")
         if scores is not None:
             _draw_scores(axes[0, 0], scores, decibels.shape[1], settings)
-        png = _png(figure)
+        told = "" if scores is None else f"; highest score in patch {scores.argmax()} of {len(scores)}"
+        picture = svg(figure, f"Log-mel spectrogram of {caption}: {_described(decibels, settings)}{told}")
     text = html.escape(caption)
     return (
-        f'<figure class="clip"><figcaption>{text}</figcaption>'
-        f'<img src="data:image/png;base64,{png}" alt="Log-mel spectrogram of: {text}">'
+        f'<figure class="clip"><figcaption>{text}</figcaption>{picture}'
         f"{_player(waveform, settings.sample_rate, text)}</figure>"
     )
 
@@ -171,21 +158,20 @@ def split_map(run: Run, machine_id: str) -> Figure:
     for seed in run.profile.seeds:
         tests = normal.isin(run.members(machine_id, seed, "test").path)
         rows.append(tests.to_numpy())
-    with _figure(figsize=(7, 0.5 + 0.25 * len(rows))) as (figure, axes):
+    with drawing(figsize=(WIDTH, 0.5 + 0.25 * len(rows))) as (figure, axes):
         axis = axes[0, 0]
-        edges = {"edgecolors": "white", "linewidth": 1.0} if len(normal) < 100 else {}
-        axis.pcolormesh(np.array(rows), cmap=_two(QUIET, NORMAL), vmin=0, vmax=1, **edges)
+        many = len(normal) > MANY
+        for row, tests in enumerate(rows):
+            # Those that test stand higher, so that they can be told without the colours too.
+            for chosen, height, colour in ((tests, 0.9, NORMAL), (~tests, 0.35, QUIET)):
+                places = np.flatnonzero(chosen) + 0.5
+                axis.bar(places, -height, 0.9, bottom=row + 0.95, color=colour, lw=0, rasterized=many)
         axis.set_yticks(np.arange(len(rows)) + 0.5, [f"seed {seed}" for seed in run.profile.seeds])
-        axis.set(xlabel=f"normal clips of {run.machine} {machine_id}: blue ones test, grey ones train", xticks=[])
+        axis.tick_params(length=0)
+        axis.set(xlabel=f"normal clips of {run.machine} {machine_id}", xticks=[], xlim=(0, len(normal)))
         axis.invert_yaxis()
         axis.spines[:].set_visible(False)
     return figure
-
-
-def _two(low: str, high: str) -> Any:
-    from matplotlib.colors import ListedColormap
-
-    return ListedColormap([low, high])
 
 
 # §5 imaging
@@ -198,10 +184,10 @@ def patch_steps(entries: NDArray[np.uint8], settings: Imaging) -> Figure:
     large = imaging.extractor_input(torch.tensor(entries[None]), imaging.colour_table(settings.colormap), *sides)
     steps = {
         f"{entries.shape[0]} × {entries.shape[1]} values": entries,
-        f"in colour ({settings.colormap})": rgb[0].permute(1, 2, 0).numpy(),
+        f"in {settings.colormap}": rgb[0].permute(1, 2, 0).numpy(),
         f"{settings.image_size} × {settings.image_size} pixels": large[0].permute(1, 2, 0).clamp(0, 1).numpy(),
     }
-    with _figure(1, 3, figsize=(7, 2.6)) as (figure, axes):
+    with drawing(1, 3, figsize=(WIDTH, 2.0)) as (figure, axes):
         for axis, (title, picture) in zip(axes[0], steps.items(), strict=True):
             axis.imshow(picture, cmap="gray")
             axis.set(title=title, xticks=[0, picture.shape[1] - 1], yticks=[])
@@ -211,6 +197,17 @@ def patch_steps(entries: NDArray[np.uint8], settings: Imaging) -> Figure:
 # §5.1 extractors
 
 
+@contextmanager
+def _panels(number: int, height: float, **said: Any) -> Iterator[tuple[Figure, NDArray[Any]]]:
+    """Open a drawing of panels, two in a row, each `height` inches high; a place that is left over stays empty."""
+    columns = min(number, 2)
+    rows = -(-number // columns)
+    with drawing(rows, columns, figsize=(WIDTH, 0.5 + height * rows), **said) as (figure, axes):
+        for axis in axes.flat[number:]:
+            axis.set_visible(False)
+        yield figure, axes.flat[:number]
+
+
 def feature_map(run: Run, extractor: str, seed: int) -> Figure:
     """Draw the clips of every machine ID on the two main axes of the normal training features."""
     from sklearn.decomposition import PCA
@@ -218,8 +215,8 @@ def feature_map(run: Run, extractor: str, seed: int) -> Figure:
 
     groups = {"train": ("train", "normal", QUIET), "test, normal": ("test", "normal", NORMAL)}
     groups |= {"test, abnormal": ("test", "abnormal", ABNORMAL)}
-    with _figure(1, len(run.ids), figsize=(7.4, 2.5)) as (figure, axes):
-        for axis, machine_id in zip(axes[0], run.ids, strict=True):
+    with _panels(len(run.ids), height=2.0) as (figure, axes):
+        for axis, machine_id in zip(axes, run.ids, strict=True):
             train = run.inputs(machine_id, extractor, run.members(machine_id, seed, "train"))
             plane = make_pipeline(Standardiser(), PCA(2, random_state=0)).fit(train)
             for label, (role, kind, colour) in groups.items():
@@ -227,9 +224,16 @@ def feature_map(run: Run, extractor: str, seed: int) -> Figure:
                 points = plane.transform(run.inputs(machine_id, extractor, members))
                 middle = points.reshape(len(members), -1, 2).mean(1)
                 marker = "x" if kind == "abnormal" else "o"
-                axis.scatter(*middle.T, s=16, color=colour, marker=marker, label=label, alpha=0.8)
+                many = len(middle) > MANY
+                axis.scatter(*middle.T, s=16, color=colour, marker=marker, label=label, alpha=0.8, rasterized=many)
             axis.set(title=machine_id, xticks=[], yticks=[])
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        figure.legend(
+            *axes[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=3,
+            columnspacing=1,
+            handletextpad=0.2,
+        )
     return figure
 
 
@@ -239,23 +243,18 @@ def feature_map(run: Run, extractor: str, seed: int) -> Figure:
 def score_strips(run: Run, machine_id: str, rows: Sequence[tuple[str | None, str]], seed: int) -> Figure:
     """Draw every test clip's anomaly score, row by row; ranks make the detectors' scales comparable."""
     anomalous = (run.members(machine_id, seed, "test").label == "abnormal").to_numpy()
-    with _figure(figsize=(7, 0.8 + 0.42 * len(rows))) as (figure, axes):
+    with drawing(figsize=(WIDTH, 0.8 + 0.36 * len(rows))) as (figure, axes):
         axis = axes[0, 0]
+        kinds = (("normal", ~anomalous, NORMAL, "o", 22), ("abnormal", anomalous, ABNORMAL, "x", 30))
         for height, row in enumerate(rows):
-            scores = run.clip_scores(machine_id, *row, seed).scores
-            ranks = scores.argsort().argsort()
-            axis.scatter(ranks[~anomalous], np.full((~anomalous).sum(), height), color=NORMAL, s=22, label="normal")
-            axis.scatter(
-                ranks[anomalous],
-                np.full(anomalous.sum(), height),
-                color=ABNORMAL,
-                s=30,
-                marker="x",
-                label="abnormal",
-            )
+            ranks = run.clip_scores(machine_id, *row, seed).scores.argsort().argsort()
+            for label, chosen, colour, marker, size in kinds:
+                level, many = np.full(chosen.sum(), height), len(anomalous) > MANY
+                axis.scatter(ranks[chosen], level, s=size, color=colour, marker=marker, label=label, rasterized=many)
         axis.set_yticks(range(len(rows)), [tables.name_of(row) for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.set(xlabel="test clips, from the most normal (left) to the most anomalous score (right)", xticks=[])
+        axis.tick_params(length=0)
+        axis.set(xlabel="test clips by rank: more anomalous →", xticks=[])
         handles, labels = axis.get_legend_handles_labels()
         figure.legend(handles[:2], labels[:2], loc="outside upper right", ncols=2)
     return figure
@@ -263,13 +262,14 @@ def score_strips(run: Run, machine_id: str, rows: Sequence[tuple[str | None, str
 
 def loss_curves(fits: dict[str, Any]) -> Figure:
     """Draw the training loss of fitted auto-encoders, by name."""
-    with _figure(1, len(fits), figsize=(7, 2.2)) as (figure, axes):
+    with drawing(1, len(fits), figsize=(WIDTH, 2.2), sharey=True) as (figure, axes):
         for axis, (name, fitted) in zip(axes[0], fits.items(), strict=True):
             epochs = np.arange(1, len(fitted.losses_) + 1)
             axis.plot(epochs, fitted.losses_, "o-", color=NORMAL, ms=3)
-            axis.set(title=tables.NAMES[name], xlabel="epoch", ylabel="mean squared error", ylim=(0, None))
+            axis.set(title=tables.NAMES[name], xlabel="epoch")
             if len(epochs) <= 10:
                 axis.set_xticks(epochs)
+        axes[0, 0].set(ylabel="mean squared error", ylim=(0, None))
     return figure
 
 
@@ -278,7 +278,7 @@ def reconstructions(fits: dict[str, Any], entries: dict[str, NDArray[np.uint8]],
     stacked = np.stack(list(entries.values()))
     rows = {"picture": imaging.pictures(stacked, settings).numpy()}
     rows |= {tables.NAMES[name]: fitted.reconstruct(stacked.reshape(len(stacked), -1)) for name, fitted in fits.items()}
-    with _figure(len(rows), len(entries), figsize=(7, 1.6 * len(rows))) as (figure, axes):
+    with drawing(len(rows), len(entries), figsize=(WIDTH, 1.3 * len(rows))) as (figure, axes):
         for line, (name, pictures) in zip(axes, rows.items(), strict=True):
             for axis, picture in zip(line, pictures, strict=True):
                 axis.imshow(picture.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)  # the map is for one plane only
@@ -286,7 +286,7 @@ def reconstructions(fits: dict[str, Any], entries: dict[str, NDArray[np.uint8]],
                 axis.spines[:].set_visible(False)
             line[0].set_ylabel(name)
         for axis, caption in zip(axes[0], entries, strict=True):
-            axis.set_title(caption)
+            axis.set_title(caption.replace(", ", "\n"))
     return figure
 
 
@@ -296,11 +296,8 @@ def reconstructions(fits: dict[str, Any], entries: dict[str, NDArray[np.uint8]],
 def auc_dots(run: Run, table: pd.DataFrame) -> Figure:
     """Draw the AUC of every row and seed (dots) and their mean (bar), a panel per machine ID."""
     rows = run.rows()
-    with _figure(1, len(run.ids), figsize=(7.4, 0.9 + 0.3 * len(rows)), sharex=True, sharey=True) as (
-        figure,
-        axes,
-    ):
-        for axis, machine_id in zip(axes[0], run.ids, strict=True):
+    with _panels(len(run.ids), height=0.4 + 0.21 * len(rows), sharex=True, sharey=True) as (figure, axes):
+        for axis, machine_id in zip(axes, run.ids, strict=True):
             here = table[table.id == machine_id]
             for height, (extractor, detector) in enumerate(rows):
                 same = here.extractor.isna() if extractor is None else here.extractor == extractor
@@ -308,9 +305,10 @@ def auc_dots(run: Run, table: pd.DataFrame) -> Figure:
                 axis.plot(areas, [height] * len(areas), "o", color=NORMAL, ms=4, alpha=0.5, mew=0)
                 axis.plot(areas.mean(), height, "|", color="black", ms=12, mew=2)
             axis.axvline(50, color=QUIET, lw=0.8, ls=":")
-            axis.set(title=machine_id, xlabel="AUC (%)")
-        axes[0, 0].set_yticks(range(len(rows)), [tables.name_of(row) for row in rows])
-        axes[0, 0].invert_yaxis()
+            axis.set(title=machine_id)
+        axes[0].set_yticks(range(len(rows)), [tables.name_of(row) for row in rows])
+        axes[0].invert_yaxis()
+        figure.supxlabel("AUC (%)")
     return figure
 
 
@@ -333,79 +331,112 @@ def caught_and_missed(run: Run, table: pd.DataFrame) -> tuple[dict[str, str], di
 def effects(found: Sequence[Effect]) -> Figure:
     """Draw how much each alternative changes the mean AUC, with its interval; those that were not run are left out."""
     done = [effect for effect in found if not effect.not_run]
-    with _figure(figsize=(7, 0.9 + 0.24 * len(done))) as (figure, axes):
+    with drawing(figsize=(WIDTH, 0.7 + 0.36 * len(done))) as (figure, axes):
         axis = axes[0, 0]
         for height, effect in enumerate(done):
             clear = effect.low > 0 or effect.high < 0
             colour = ABNORMAL if clear else NORMAL
             axis.plot([effect.low, effect.high], [height, height], color=colour, lw=2)
             axis.plot(effect.difference, height, "o" if not clear else "D", color=colour)
-        axis.axvline(0, color=QUIET, lw=1)
-        axis.set_yticks(
-            range(len(done)), [f"{effect.point.title}: {effect.alternative.name}" for effect in done], fontsize=8
-        )
-        axis.set_ylim(len(done) - 0.5, -0.5)
-        axis.set(xlabel="AUC, percentage points against the default (95 % interval; diamonds: without 0)")
+            name = f"{effect.point.title}: {effect.alternative.name}"
+            axis.text(0, height - 0.3, name, transform=axis.get_yaxis_transform(), fontsize=9)
+        axis.axvline(0, color=QUIET, lw=1, zorder=0)
+        axis.spines["left"].set_visible(False)
+        axis.set(ylim=(len(done) - 0.5, -0.9), yticks=[], xlabel="AUC against the default, percentage points")
     return figure
 
 
 def pipeline(run: Run) -> HTML:
-    """Show the way of one clip from sound to score, each step with a link to its page (after the paper's Figure 1).
+    """Draw the map of the book: the way of one clip from sound to AUC (after the paper's Figure 1), and the rival's.
 
-    Links are relative to a page of ``book/``.
+    Every box leads to its page; links are relative to a page of ``book/``.
     """
     settings, machine_id, extractor = run.settings.imaging, run.ids[0], run.extractors[0]
-    row = next(row for row in run.rows() if row[0] == extractor)
-    test = run.members(machine_id, run.profile.seeds[0], "test")
-    clip = int(test.index[test.label == "abnormal"][0])
+    row, seed = next(row for row in run.rows() if row[0] == extractor), run.profile.seeds[0]
+    test = run.members(machine_id, seed, "test")
+    anomalous = (test.label == "abnormal").to_numpy()
+    clip = int(test.index[anomalous][0])
     waveform, decibels = run.waveform(test.path[clip]), run.spectrograms(machine_id)[clip]
     entries = run.patches(machine_id)[clip]
     features = run.features(machine_id, extractor)[clip, 0]
-    scores = run.scores(machine_id, *row, run.profile.seeds[0])[list(test.index).index(clip)]
-
-    def picture(draw: Any) -> str:
-        with _figure(figsize=(1.7, 1.25)) as (figure, axes):
-            draw(axes[0, 0])
-            axes[0, 0].set(xticks=[], yticks=[])
-            axes[0, 0].spines[:].set_visible(False)
-            return _png(figure)
-
-    square = features[: int(len(features) ** 0.5) ** 2].reshape(int(len(features) ** 0.5), -1)
+    scores = run.scores(machine_id, *row, seed)
+    pooled = evaluation.pool(scores, run.settings.evaluation)
     rgb = imaging.pictures(entries[:1], settings)[0].permute(1, 2, 0).numpy()
+    side = int(len(features) ** 0.5)
+
+    def shape(axis: Axes) -> None:
+        pieces = waveform[: len(waveform) // 200 * 200].reshape(200, -1)
+        axis.fill_between(np.arange(200), pieces.min(axis=1), pieces.max(axis=1), color=NORMAL, lw=0)
+
+    def spectrogram(axis: Axes) -> None:
+        axis.imshow(decibels, origin="lower", aspect="auto", cmap=settings.colormap)
+
+    def description(axis: Axes) -> None:
+        axis.imshow(np.sqrt(np.abs(features[: side**2])).reshape(side, side), cmap=settings.colormap)
+
+    def patch_scores(axis: Axes) -> None:
+        mine = scores[int(anomalous.argmax())]
+        axis.plot(mine, "o-", color="black", ms=3, lw=1)
+        axis.axhline(mine.mean(), color=ABNORMAL)
+
+    def clip_scores(axis: Axes) -> None:
+        ranks = pooled.argsort().argsort()
+        axis.plot(ranks[anomalous], np.ones(anomalous.sum()), "x", color=ABNORMAL, ms=5)
+        axis.plot(ranks[~anomalous], np.zeros((~anomalous).sum()), "o", color=NORMAL, ms=4)
+        axis.set_ylim(-1, 2)
+
+    def hourglass(axis: Axes) -> None:
+        axis.imshow(rgb, extent=(0, 1, 0, 1))
+        for left, right in ((1.2, 1.9), (2.8, 2.1)):
+            axis.fill([left, right, right, left], [0, 0.4, 0.6, 1], color=QUIET)
+        axis.imshow(rgb.mean(axis=2), extent=(3, 4, 0, 1), cmap="gray")
+        axis.set(xlim=(0, 4), ylim=(0, 1), aspect="equal")
+
     steps = [
-        ("01_dataset", "Sound", "10 s of a machine", lambda axis: axis.plot(waveform, color=NORMAL, lw=0.3)),
-        (
-            "02_spectrogram_imaging",
-            "Spectrogram",
-            f"{decibels.shape[0]} mel bands",
-            lambda axis: axis.imshow(decibels, origin="lower", aspect="auto", cmap=settings.colormap),
-        ),
+        ("01_dataset", "Sound", f"{settings.seconds} s of a {run.machine}", shape),
+        ("02_spectrogram_imaging", "Spectrogram", f"what is loud when, in {len(decibels)} mel bands", spectrogram),
         (
             "02_spectrogram_imaging",
             "Pictures",
-            f"{len(entries)} overlapping patches",
+            f"{len(entries)} overlapping patches, in colour",
             lambda axis: axis.imshow(rgb),
         ),
         (
             "03_feature_extraction",
             "Features",
-            f"{len(features)} numbers by {tables.extractor_name(extractor)}",
-            lambda axis: axis.imshow(np.sqrt(np.abs(square)), cmap="gray_r"),
+            f"{len(features):,} numbers a picture, by {tables.extractor_name(extractor)}",
+            description,
         ),
+        ("04_detectors", "Scores", "how unusual each picture is, and their mean", patch_scores),
+        ("06_results", "AUC", "do abnormal clips (×) score above normal ones (•)?", clip_scores),
         (
-            "04_detectors",
-            "Score",
-            "how unusual each patch is, and the mean",
-            lambda axis: (axis.plot(scores, "o-k", ms=2, lw=0.8), axis.axhline(scores.mean(), color=ABNORMAL)),
+            "05_dcae_baselines",
+            "The rival",
+            "an auto-encoder learns to redraw the pictures; where it fails, it calls them unusual",
+            hourglass,
         ),
     ]
     items = "".join(
-        f'<li><a href="../executed/{run.machine}/{page}.html"><img src="data:image/png;base64,{picture(draw)}" alt="">'
-        f"<strong>{title}</strong>{text}</a></li>"
+        f'<li><a href="../executed/{run.machine}/{page}.html">{_thumbnail(draw)}'
+        f"<span><strong>{title}</strong> {text}</span></a></li>"
         for page, title, text, draw in steps
     )
-    listen = _player(waveform, settings.sample_rate, f"the clip above, {run.machine} {machine_id}, abnormal")
-    return HTML(
-        f'<ol class="pipeline" aria-label="From sound to score">{items}</ol>'
-        f'<figure class="clip listen"><figcaption>Listen to this clip</figcaption>{listen}</figure>'
+    normal = test.path[~anomalous].iloc[0]
+    listen = "".join(
+        f'<figure class="clip listen"><figcaption>{run.machine} {machine_id}, {label}</figcaption>'
+        f"{_player(sound, settings.sample_rate, f'{run.machine} {machine_id}, {label}')}</figure>"
+        for label, sound in (("normal", run.waveform(normal)), ("abnormal, the clip above", waveform))
     )
+    return HTML(
+        f'<nav aria-label="From sound to score, each step with its page"><ol class="pipeline">{items}</ol></nav>'
+        f'<div class="clips">{listen}</div>'
+    )
+
+
+def _thumbnail(draw: Callable[[Axes], Any]) -> str:
+    """Draw without axes; the words beside it say what it is."""
+    with drawing(figsize=(1.6, 1.0)) as (figure, axes):
+        draw(axes[0, 0])
+        axes[0, 0].set(xticks=[], yticks=[])
+        axes[0, 0].spines[:].set_visible(False)
+        return svg(figure, "")

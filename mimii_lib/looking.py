@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 
 from mimii_lib import decisions, imaging, tables
 from mimii_lib.decisions import TIE, Look
-from mimii_lib.figures import ABNORMAL, QUIET, _draw_spectrogram, _figure, _player, _png
+from mimii_lib.drawing import ABNORMAL, QUIET, drawing, svg
+from mimii_lib.figures import _draw_spectrogram, _player
 from mimii_lib.run import Run
 
 FLAT = np.array([0.1, 0.05])
 """Falls that are not worth a colour: of the score in standard deviations, of the distance as a share of it."""
+DARK = "#010101"
+"""Black that stays black on a picture, where "black" would take on the colour of the page's type."""
 PAUSE = 0.4
 """Silence between patches that are played one after the other, in seconds."""
 UNITS = ("score falls by (sd)", "distance falls by (%)")
@@ -69,20 +72,16 @@ def place(clip: Any) -> str:
 
 def _thumbnail(run: Run, clip: Any) -> str:
     settings, waveform = run.settings.imaging, run.waveform(clip.path)
-    with _figure(figsize=(2.1, 1.5)) as (figure, axes):
+    name = f"{run.machine} {clip.id}, clip {Path(clip.path).stem}"
+    with drawing(figsize=(2.1, 1.6)) as (figure, axes):
         _draw_spectrogram(axes[0, 0], imaging.log_mel(waveform, settings), settings)
         axes[0, 0].set(xlabel="time (s)", ylabel="")
-        png = _png(figure)
-    name = f"{run.machine} {clip.id}, clip {Path(clip.path).stem}"
+        picture = svg(figure, f"Log-mel spectrogram of the {name}, {clip.kind}")
     return (
         f'<figure class="clip"><figcaption>{clip.kind.capitalize()}<span>{clip.id}, clip {Path(clip.path).stem}: '
-        f"{place(clip)}</span></figcaption>{_image(png, f'Log-mel spectrogram of the {name}, {clip.kind}')}"
+        f"{place(clip)}</span></figcaption>{picture}"
         f"{_player(waveform, settings.sample_rate, f'{name}, {clip.kind}')}</figure>"
     )
-
-
-def _image(png: str, alt: str) -> str:
-    return f'<img src="data:image/png;base64,{png}" alt="{html.escape(alt)}">'
 
 
 # Into one of them
@@ -96,7 +95,11 @@ def along(looks: Sequence[Look]) -> HTML:
 def _along(look: Look) -> str:
     settings, waveform = look.run.settings.imaging, look.run.waveform(look.path)
     decibels = imaging.log_mel(waveform, settings)
-    with _figure(3, figsize=(4.2, 3.9), sharex=True, height_ratios=[2, 1, 1]) as (figure, axes):
+    told = (
+        f"Log-mel spectrogram of the {look.name}, with the patches at {_times(look)} framed; below it the score of "
+        "every patch and its distance to the nearest training patch, over the band of the normal test patches"
+    )
+    with drawing(3, figsize=(4.2, 3.9), sharex=True, height_ratios=[2, 1, 1]) as (figure, axes):
         picture, *below = axes[:, 0]
         _draw_spectrogram(picture, decibels, settings)
         picture.set(ylabel="mel scale (kHz)")
@@ -113,18 +116,14 @@ def _along(look: Look) -> str:
         below[1].yaxis.set_major_formatter("{x:,.0f}")
         below[1].yaxis.set_minor_locator(NullLocator())
         figure.align_ylabels(axes[:, 0])
-        png = _png(figure)
-    alt = (
-        f"Log-mel spectrogram of the {look.name}, with the patches at {_times(look)} framed; below it the score of "
-        "every patch and its distance to the nearest training patch, over the band of the normal test patches"
-    )
+        drawn = svg(figure, told)
     player = _player(waveform, settings.sample_rate, look.name)
-    return f'<figure class="clip"><figcaption>{look.name.capitalize()}</figcaption>{_image(png, alt)}{player}</figure>'
+    return f'<figure class="clip"><figcaption>{look.name.capitalize()}</figcaption>{drawn}{player}</figure>'
 
 
 def _frame(axis: Axes, time: tuple[float, float], height: int, rank: int) -> None:
     low, style = 0.6 + 1.5 * rank, ("-", "--")[rank % 2]
-    for colour, width in (("black", 3.0), ("white", 1.5)):  # seen on dark and on light
+    for colour, width in ((DARK, 3.0), ("white", 1.5)):  # seen on dark and on light
         corner, size = (time[0], low), (time[1] - time[0], height - 2 * low)
         axis.add_patch(Rectangle(corner, *size, fill=False, color=colour, ls=style if width < 2 else "-", lw=width))
     axis.text(time[0] + 0.08, height - 9 - 8 * rank, f"{rank + 1}", color="white", weight="bold", size=8)
@@ -158,7 +157,7 @@ def _beside(look: Look, rank: int) -> str:
         alt = f"{look.name}, as the network sees it: {title}, {time}"
         cells.append(
             f'<figure class="patch"><figcaption>{html.escape(title)}<span>{time}, {said}</span></figcaption>'
-            f"{_image(_picture(entries, look), alt)}</figure>"
+            f'<img src="data:image/png;base64,{_picture(entries, look)}" alt="{html.escape(alt)}"></figure>'
         )
         start, end = (round(second * settings.sample_rate) for second in look.time(at))
         heard += [look.run.waveform(path)[start:end], np.zeros(int(PAUSE * settings.sample_rate), np.float32)]
@@ -199,7 +198,7 @@ def _upright(picture: NDArray[Any], look: Look) -> NDArray[Any]:
 
 def _framed(look: Look) -> str:
     """Return the patch, with those blocks outlined that make up half of what the distance falls by."""
-    with _figure(figsize=(2.1, 2.1)) as (figure, axes):
+    with drawing(figsize=(2.1, 2.1)) as (figure, axes):
         picture = _upright(look.patches[0, 0], look)
         _draw_spectrogram(axes[0, 0], picture, look.run.settings.imaging).set_clim(0, 255)
         chosen = _upright(decisions.half_of(np.where(shares(look)[1] > FLAT[1], look.falls[1], 0)), look)
@@ -208,18 +207,21 @@ def _framed(look: Look) -> str:
         for row, column in np.argwhere(chosen):
             corner = (column * width / decisions.GRID, row * height / decisions.GRID)
             size = (width / decisions.GRID, height / decisions.GRID)
-            axis.add_patch(Rectangle(corner, *size, fill=False, color="black", lw=2.4))
+            axis.add_patch(Rectangle(corner, *size, fill=False, color=DARK, lw=2.4))
             axis.add_patch(Rectangle(corner, *size, fill=False, color="white", lw=1.0))
         axis.set(xlabel="time (s)", title="patch (kHz)")
-        png = _png(figure)
-    alt = f"The worst patch of the {look.name}; {int(chosen.sum())} blocks of it are outlined"
-    return f'<figure class="clip">{_image(png, alt)}</figure>'
+        drawn = svg(figure, f"The worst patch of the {look.name}; {int(chosen.sum())} blocks of it are outlined")
+    return f'<figure class="clip">{drawn}</figure>'
 
 
 def _map(look: Look, measure: int) -> str:
     settings = look.run.settings.imaging
     falls, scale, flat = shares(look)[measure], (1, 100)[measure], FLAT[measure]
-    with _figure(figsize=(2.1, 2.1)) as (figure, axes):
+    told = (
+        f"Map of the worst patch of the {look.name}: {UNITS[measure]}, with a block hidden; at most "
+        f"{falls.max() * scale:.2g}, and it rises clearly for {int((falls < -flat).sum())} of {falls.size} blocks"
+    )
+    with drawing(figsize=(2.1, 2.1)) as (figure, axes):
         axis = axes[0, 0]
         extent = (0.0, imaging.seconds(look.patches.shape[-1], settings), 0.0, float(decisions.GRID))
         drawn = _upright(falls, look)
@@ -232,12 +234,8 @@ def _map(look: Look, measure: int) -> str:
             axis.text(middle, row + 0.5, "+", color="#707070", ha="center", va="center", size=7)
         figure.colorbar(picture, ax=axis, shrink=0.9)
         axis.set(xlabel="time (s)", title=UNITS[measure], yticks=[])
-        png = _png(figure)
-    alt = (
-        f"Map of the worst patch of the {look.name}: {UNITS[measure]}, with a block hidden; at most "
-        f"{falls.max() * scale:.2g}, and it rises clearly for {int((falls < -flat).sum())} of {falls.size} blocks"
-    )
-    return f'<figure class="clip">{_image(png, alt)}</figure>'
+        shown = svg(figure, told)
+    return f'<figure class="clip">{shown}</figure>'
 
 
 # What is read off

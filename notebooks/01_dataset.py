@@ -136,10 +136,9 @@ figures.clips(run, figures.examples(run, machine_id))
 tables.split_sizes(run)
 
 # %% [markdown]
-# The seeds redraw the same pool, so their test sets overlap. Each row of the next figure is a seed,
-# each box a normal clip of one ID.
+# The seeds redraw the same pool, so their test sets overlap.
 
-# %% mystnb={"image": {"alt": "Grid of normal clips by seed: which clips test and which train"}}
+# %% mystnb={"figure": {"caption": "Which normal clips test (high, blue) and which train (low, grey), seed by seed. Follow one clip from top to bottom: it changes sides."}, "image": {"alt": "One line for each seed, one bar for each normal clip: high bars test, low bars train, and every seed draws others"}}
 figures.split_map(run, machine_id)
 
 # %% tags=["remove-cell"]

@@ -108,7 +108,7 @@ table(settings)
 patches = imaging.patches(decibels, settings)
 patches.shape
 
-# %% mystnb={"image": {"alt": "Log-mel spectrogram with the first three overlapping patches framed"}}
+# %% mystnb={"figure": {"caption": "The clip's log-mel spectrogram with its first three patches framed: each overlaps half of the one before it."}, "image": {"alt": "Log-mel spectrogram of the clip; three frames of equal width, numbered 0 to 2, each starting in the middle of the one before"}}
 figures.spectrogram(decibels, settings, patches=[0, 1, 2])
 
 # %% tags=["remove-cell"]
@@ -123,8 +123,7 @@ glue(
 )
 
 # %% [markdown]
-# That gives {glue:text}`n_patches` patches. The figure frames the first three: each overlaps half of
-# the one before it.
+# That gives {glue:text}`n_patches` patches.
 #
 # :::{admonition} Left open
 # :class: open
@@ -155,7 +154,7 @@ glue(
 # Each value picks one of the 256 colours of viridis, so that a patch is fully told by 64 × 64 numbers from 0 to 255. The picture
 # is then stretched to the size that ImageNet networks are used to.
 
-# %% mystnb={"image": {"alt": "One patch three times: as grey values, coloured with viridis, and enlarged to 224 pixels"}}
+# %% mystnb={"figure": {"caption": "One patch on its way to the network: as values, in colour, and stretched to the size that the network expects. All three hold the same picture."}, "image": {"alt": "The same patch three times: in grey, in the colours of viridis, and enlarged, with smoother edges"}}
 figures.patch_steps(patches[0], settings)
 
 # %% [markdown]

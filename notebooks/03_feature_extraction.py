@@ -152,9 +152,9 @@ glue("abnormal_spread", spread["test, abnormal"], display=False)
 # ## A look at the feature space
 #
 # {glue:text}`dimension` dimensions do not fit on a page. The next figure lays the clips on the two directions in which
-# the training features vary most; each mark is a clip, the mean of its patches.
+# the training features vary most.
 
-# %% mystnb={"image": {"alt": "Scatter plots per machine ID: training, normal test and abnormal test clips on two principal axes"}}
+# %% mystnb={"figure": {"caption": "The clips in the plane in which the training features vary most; a mark is the mean of a clip's patches. Do the crosses leave the cloud?"}, "image": {"alt": "A scatter plot for each machine ID: training clips as grey dots, normal test clips as blue dots, abnormal ones as orange crosses"}}
 figures.feature_map(run, extractor, seed)
 
 # %% [markdown]

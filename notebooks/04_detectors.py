@@ -124,7 +124,7 @@ glue("machine_id", machine_id, display=False)
 # The detectors' scores have different units. To see them side by side we line up the test clips by
 # rank: the most normal one at the left, the most anomalous at the right.
 
-# %% mystnb={"image": {"alt": "Test clips of one machine ID ranked by each detector's score, normal as dots and abnormal as crosses"}}
+# %% mystnb={"figure": {"caption": "The test clips in the order of their scores, a line for each detector. A perfect line has every cross to the right of every dot."}, "image": {"alt": "A line for each detector: normal test clips as blue dots and abnormal ones as orange crosses, placed by the rank of their scores"}}
 figures.score_strips(run, machine_id, rows, seed)
 
 # %% [markdown]

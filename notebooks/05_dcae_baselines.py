@@ -106,7 +106,7 @@ glue(
 # The paper trains for {glue:text}`paper_epochs` epochs and five seeds in batches of {glue:text}`paper_batch_size`. Read what
 # follows with that in mind.
 
-# %% mystnb={"image": {"alt": "Training loss by epoch of each auto-encoder"}}
+# %% mystnb={"figure": {"caption": "The training loss, epoch by epoch. A curve that still falls at its end was stopped early."}, "image": {"alt": "The mean squared error of each auto-encoder against the epoch"}}
 figures.loss_curves(fits)
 
 # %% [markdown]
@@ -124,7 +124,7 @@ figures.clips(
 # %% [markdown]
 # and two patches of each. Below each patch stands what the networks make of it.
 
-# %% mystnb={"image": {"alt": "Patches in the first row, their reconstructions by each auto-encoder below"}}
+# %% mystnb={"figure": {"caption": "Above, what the networks were shown; below, what they draw. Look for lines of the abnormal patches that are missing below."}, "image": {"alt": "Two normal and two abnormal patches in the first row, and each auto-encoder's drawing of them in a row below"}}
 shown = {
     f"{clip.label}, patch {patch}": run.patches(machine_id)[clip.Index, patch]
     for clip in firsts.itertuples()

@@ -95,9 +95,9 @@ glue("n_seeds", f"{n_seeds} seed{'s' * (n_seeds > 1)}", display=False)
 #
 # ## How sure is that?
 #
-# Each dot is a seed, each bar the mean.
+# Every seed drew another split. How far do they agree?
 
-# %% mystnb={"image": {"alt": "AUC of every row, one dot a seed and a bar for the mean, in a panel per machine ID"}}
+# %% mystnb={"figure": {"caption": "The AUC of every row: a dot is a seed, a bar their mean, the dotted line guessing. Where the dots of two rows mix, their order is not settled."}, "image": {"alt": "A panel for each machine ID, a line for each row of the table: the AUCs of the seeds as dots and their mean as a bar"}}
 figures.auc_dots(run, areas)
 
 # %% [markdown]

@@ -70,7 +70,8 @@ of_the_paper = done.index.intersection(table_1().index)
 glue("rows_run", len(of_the_paper), display=False)
 glue("rows_beyond", len(done) - len(of_the_paper), display=False)
 glue("rows", len(table_1()), display=False)
-glue("ids_run", len(areas[["machine", "id"]].drop_duplicates()), display=False)
+ids_run = len(areas[["machine", "id"]].drop_duplicates())
+glue("ids_run", f"{ids_run} machine ID{'s' * (ids_run != 1)}", display=False)
 glue("lowest", float(done.min(axis=None)), display=False)
 glue("highest", float(done.max(axis=None)), display=False)
 glue(
@@ -80,6 +81,7 @@ glue(
 )
 glue("verdict", tables.verdict(runs[0]), display=False)
 glue("pipeline", figures.pipeline(runs[0]), display=False)
+glue("figure_2", figures.gallery(*runs), display=False)
 by_row = done.mean(axis=1)
 glue("lowest_row", float(by_row.min()), display=False)
 glue("lowest_name", " ".join(by_row.idxmin()).replace("– ", ""), display=False)
@@ -135,7 +137,7 @@ tables.left_out(runs)
 
 # %% [markdown]
 # {glue:text}`rows_run` of the paper's {glue:text}`rows` rows, and {glue:text}`rows_beyond` beyond them, were run on
-# {glue:text}`ids_run` machine IDs. The AUCs go from {glue:text}`lowest:.1f` to {glue:text}`highest:.1f`, with a median of {glue:text}`median:.1f`; below 50, a row
+# {glue:text}`ids_run`. The AUCs go from {glue:text}`lowest:.1f` to {glue:text}`highest:.1f`, with a median of {glue:text}`median:.1f`; below 50, a row
 # takes the abnormal clips for the more ordinary ones. {glue:text}`version`
 #
 # ## The paper's

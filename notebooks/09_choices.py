@@ -94,7 +94,7 @@ glue("network", tables.extractor_name(runs[0].extractors[0]), display=False)
 # %% [markdown]
 # ## All alternatives
 
-# %% mystnb={"image": {"alt": "Difference of the mean AUC of each alternative to the default, with its 95 % interval"}}
+# %% mystnb={"figure": {"caption": "How far each alternative moves the mean AUC, with its 95 % interval. Orange diamonds: the interval leaves out 0. Blue dots: these clips cannot tell the alternative from the default."}, "image": {"alt": "A line for each alternative: its difference to the default as a mark on its interval, and 0 as a line down the figure"}}
 figures.effects(found)
 
 # %% tags=["hide-input"]

@@ -44,6 +44,7 @@ glue("smallest", f"{sizes.train.min():,}", display=False)
 glue("largest", f"{sizes.train.max():,}", display=False)
 glue("total", float(work.sum()), display=False)
 glue("lenet", float(work["LeNet-DCAE"]), display=False)
+glue("epochs", paper.settings.autoencoders.epochs, display=False)
 glue("lenet_share", f"{work['LeNet-DCAE'] / work.sum():.0%}", display=False)
 
 # %% tags=["hide-input"]
@@ -53,8 +54,8 @@ scale.operations(paper).div(1e15).round(2).rename("PFLOP").to_frame()
 # At one signal-to-noise ratio that is {glue:text}`clips` clips and {glue:text}`patches` patches; a detector trains on
 # {glue:text}`smallest` to {glue:text}`largest` of them. A PFLOP is 10¹⁵ operations, a multiplication and an addition counted as
 # two; the mixtures are counted with all the iterations that the paper allows. Of {glue:text}`total:.0f` PFLOP, the
-# LeNet-DCAE takes {glue:text}`lenet:.0f`: **{glue:text}`lenet_share` of the work is one of the two baselines**, trained for 80
-# epochs on each machine ID and each seed. And that is the cheaper way: its decoder enlarges a picture by repeating pixels before it
+# LeNet-DCAE takes {glue:text}`lenet:.0f`: **{glue:text}`lenet_share` of the work is one of the two baselines**, trained for
+# {glue:text}`epochs` epochs on each machine ID and each seed. And that is the cheaper way: its decoder enlarges a picture by repeating pixels before it
 # convolves, and we add up the repeated products beforehand (`autoencoders._upsampled`).
 #
 # ## A rehearsal

@@ -11,9 +11,15 @@ from urllib.parse import unquote, urldefrag, urlparse
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+try:
+    import axe_playwright_python.sync_playwright as axe
+except ImportError:
+    axe = None
+
 HTML = Path(__file__).parent.parent / "_build" / "html"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PAGES = sorted(path for folder in ("book", "executed") for path in (HTML / folder).rglob("*.html"))
+ONE_OF_A_KIND = [path for path in PAGES if path.parent.name not in ("pump", "slider", "valve")]
 
 pytestmark = [
     pytest.mark.skipif(not PAGES, reason="needs the rendered book: make book"),
@@ -96,6 +102,79 @@ def test_a_page_is_whole_without_a_network(page, path):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def measured(page: Page, path: Path, width: int, scheme: str) -> list[tuple[str, str, str]]:
+    """Return what axe-core finds serious or critical on a page, everything unfolded: rule, place, what is wrong."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    settled(page, path)
+    page.add_style_tag(content="* { animation: none !important; transition: none !important; }")
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    grave = [each for each in found if each["impact"] in ("serious", "critical")]
+    return [(each["id"], str(node["target"]), node["failureSummary"]) for each in grave for node in each["nodes"]]
+
+
+@pytest.mark.skipif(axe is None, reason="needs axe-playwright-python")
+@pytest.mark.parametrize("path", ONE_OF_A_KIND, ids=name)
+def test_nothing_stands_in_the_way_of_those_who_see_or_point_otherwise(page, path):
+    """axe-core finds nothing serious: in the light on a wide screen, nor in the dark on a phone."""
+    assert measured(page, path, 1280, "light") == []
+    assert measured(page, path, 390, "dark") == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_a_page_is_light_and_its_pictures_are_told_in_words(page, path):
+    """With its sounds a page is under 3 MB; a drawing has words for it: its own, or those beside it in a link."""
+    settled(page, path)
+    sounds = page.evaluate("[...document.querySelectorAll('audio')].map(each => each.currentSrc || each.src)")
+    files = [Path(unquote(urlparse(sound).path)) for sound in sounds if sound.startswith("file:")]
+    assert path.stat().st_size + sum(file.stat().st_size for file in files) < 3e6
+    untold = """[...document.querySelectorAll('article svg.drawing')].filter(each =>
+        !each.getAttribute('aria-label') && !(each.ariaHidden === 'true' && each.closest('a')?.innerText.trim()))"""
+    assert page.evaluate(f"{untold}.length") == 0
+    captions = (
+        "[...document.querySelectorAll('article figure')].map(each => each.querySelector('figcaption')?.innerText)"
+    )
+    assert all(page.evaluate(captions))
+
+
+def test_the_map_leads_through_the_book_by_keyboard(page):
+    """Each box of the first page's map is one stop of the Tab key; Enter opens its page; on a phone none is cut off."""
+    page.goto((HTML / "book" / "index.html").as_uri())
+    boxes = page.locator("ol.pipeline a")
+    boxes.first.focus()
+    reached = []
+    for _ in range(boxes.count()):
+        reached.append(page.evaluate("document.activeElement.href"))
+        page.keyboard.press("Tab")
+    assert reached == [box.evaluate("box => box.href") for box in boxes.all()]
+    sections = {"01_dataset", "02_spectrogram_imaging", "03_feature_extraction", "04_detectors"}
+    assert sections | {"05_dcae_baselines", "06_results"} == {Path(urlparse(href).path).stem for href in reached}
+    page.set_viewport_size({"width": 390, "height": 844})
+    places = [box.bounding_box() for box in boxes.all()]
+    assert all(place["x"] >= 0 and place["x"] + place["width"] <= 390 for place in places)
+    boxes.nth(3).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/03_feature_extraction.html")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paper_is_white(page, scheme):
+    """Printed from a dark screen or a light one, a page is dark on white, without side bars and players, unfolded."""
+    page.emulate_media(media="print", color_scheme=scheme)
+    settled(page, HTML / "executed" / "fan" / "02_spectrogram_imaging.html")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    shades = page.evaluate("""[...document.querySelectorAll('body, article :is(p, td, pre)')].map(each => {
+        const style = getComputedStyle(each);
+        return [style.color, style.backgroundColor].map(said => said.match(/[\\d.]+/g).map(Number));
+    })""")
+    assert all(max(ink[:3]) < 160 for ink, _ in shades)
+    assert all(min(ground[:3]) > 230 or ground[3:] == [0] for _, ground in shades)
+    for hidden in (".bd-sidebar-primary", "audio", ".tag_hide-input details", "aside.elsewhere"):
+        assert not page.locator(hidden).first.is_visible(), hidden
+    assert page.get_by_text("dB at most").last.is_visible()  # a solution, which the screen folds away
+
+
 def test_links_lead_somewhere(page):
     """Every link inside the book leads to a page that is there, and to a place on it that is there."""
     anchors: dict[Path, set[str]] = {}
@@ -115,12 +194,38 @@ def test_links_lead_somewhere(page):
     assert dead == []
 
 
-def test_search_finds_what_is_there(page):
-    """The search works from disk: a word of one chapter leads to its pages."""
-    page.goto((HTML / "search.html").as_uri() + "?q=bottleneck")
-    page.wait_for_selector("#search-results li a")
-    found = page.locator("#search-results li a").all_inner_texts()
-    assert any("Auto-encoder" in title for title in found)
+@pytest.mark.parametrize(
+    ("word", "page_of"),
+    [
+        ("bottleneck", "Auto-encoder baselines: fan"),
+        ("OC-SVM", "Detectors: fan"),
+        ("Hanley", "Results: fan"),
+        ("weights", "Feature extraction: fan"),
+        ("seed", "Dataset: fan"),
+    ],
+)
+def test_search_finds_what_is_there(page, word, page_of):
+    """The search works from disk: a word leads to the page that one would look for it on."""
+    assert page_of in found_by_search(page, word)
+
+
+def test_search_puts_titles_first(page):
+    """The name of a machine type leads to its own pages before all that mention it."""
+    sections = (
+        "Dataset",
+        "Spectrogram imaging",
+        "Feature extraction",
+        "Detectors",
+        "Auto-encoder baselines",
+        "Results",
+    )
+    assert set(found_by_search(page, "pump")[:6]) == {f"{section}: pump" for section in sections}
+
+
+def found_by_search(page: Page, word: str) -> list[str]:
+    page.goto((HTML / "search.html").as_uri() + f"?q={word}")
+    page.wait_for_function("document.querySelector('.search-summary')?.innerText.includes('found')")
+    return page.locator("#search-results li > a").all_inner_texts()
 
 
 def test_a_clip_can_be_played(page):
