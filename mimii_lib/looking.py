@@ -209,9 +209,9 @@ def _framed(look: Look) -> str:
             size = (width / decisions.GRID, height / decisions.GRID)
             axis.add_patch(Rectangle(corner, *size, fill=False, color=DARK, lw=2.4))
             axis.add_patch(Rectangle(corner, *size, fill=False, color="white", lw=1.0))
-        axis.set(xlabel="time (s)", title="patch (kHz)")
+        axis.set(xlabel="time (s)")
         drawn = svg(figure, f"The worst patch of the {look.name}; {int(chosen.sum())} blocks of it are outlined")
-    return f'<figure class="clip">{drawn}</figure>'
+    return f'<figure class="clip"><figcaption>Patch (kHz)</figcaption>{drawn}</figure>'
 
 
 def _map(look: Look, measure: int) -> str:
@@ -233,9 +233,9 @@ def _map(look: Look, measure: int) -> str:
             middle = (column + 0.5) * extent[1] / decisions.GRID
             axis.text(middle, row + 0.5, "+", color="#707070", ha="center", va="center", size=7)
         figure.colorbar(picture, ax=axis, shrink=0.9)
-        axis.set(xlabel="time (s)", title=UNITS[measure], yticks=[])
+        axis.set(xlabel="time (s)", yticks=[])
         shown = svg(figure, told)
-    return f'<figure class="clip">{shown}</figure>'
+    return f'<figure class="clip"><figcaption>{UNITS[measure].capitalize()}</figcaption>{shown}</figure>'
 
 
 # What is read off
