@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import norm
 
-from mimii_lib.evaluation import Tested, auc
-from mimii_lib.uncertainty import Z, resampled
+from mimii_lib.evaluation import Tested
+from mimii_lib.uncertainty import Z, resampled, weighted_areas
 
 NORMAL, TESTED, SEEDS = 1000, 150, 5
 ROW = (None, "simulated")
@@ -40,7 +40,7 @@ def covered(area: float, abnormal: int, simulations: int, draws: int, seed: int 
     for number in range(simulations):
         tested = simulated(area, abnormal, random)
         found = resampled(tested, draws=draws, seed=number)
-        areas = [auc(each.anomalous, each.scores) for each in tested]
+        areas = [weighted_areas(each.anomalous, each.scores, np.ones((len(each.scores), 1))) for each in tested]
         naive = Z * np.std(areas, ddof=1) / np.sqrt(SEEDS)
         yield area in found.interval(ROW), bool(abs(np.mean(areas) - area) <= naive)
 

@@ -33,6 +33,14 @@ settings:
 """
 
 
+LONGEST = ("test_notebooks.py", "test_workflow.py", "test_proof.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first: workers that share the files then end at about the same time."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of reference files beside the checkout."""

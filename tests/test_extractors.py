@@ -35,17 +35,24 @@ def patches(recordings):
 
 
 def random_weights(name, folder):
-    """Return random weights of a network: enough to see where features are taken."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        torch.save(extractors.get(name).network().state_dict(), folder / f"{name}.pt")
+    """Return random weights of a network, drawn once in a folder: enough to see where features are taken."""
+    if not (file := folder / f"{name}.pt").is_file():
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            torch.save(extractors.get(name).network().state_dict(), file)
     return find_weights(name, folder, ["folder"])
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Return a folder for random weights."""
+    return tmp_path_factory.mktemp("random")
+
+
 @pytest.fixture(scope="module", params=DIMENSIONS)
-def untrained(request, tmp_path_factory):
+def untrained(request, drawn):
     """Return a network's random weights."""
-    return random_weights(request.param, tmp_path_factory.mktemp("random"))
+    return random_weights(request.param, drawn)
 
 
 @pytest.fixture(scope="module")

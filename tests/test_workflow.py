@@ -1,5 +1,6 @@
 """The workflow: what runs again, and what does not. The heavy commands are replaced by ones that leave files."""
 
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -11,6 +12,9 @@ import soundfile
 from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
+# What takes a new process seconds to import is imported once; a fork of that process starts at once.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["mimii_lib.run", "scipy.signal", "snakemake.cli"])
 
 LEAVES_FILES = """#!{python}
 import sys
@@ -56,23 +60,30 @@ class Project:
 
     def profile(self, more: str) -> None:
         """Write the profile, with `more` than the data and the machines."""
-        said = f"data: {self.data}\nmachines: [fan, valve]\nids: [id_00, id_02]\nseeds: [0]\n{more}"
-        (self.folder / "tiny.yaml").write_text(said)
+        said = f"data: {self.data}\nmachines: [fan, valve]\nids: [id_00, id_02]\nseeds: [0]\n"
+        (self.folder / "tiny.yaml").write_text(f"{said}weight_sources: [package]\n{more}")
 
-    def start(self, *words: str, config: str | None = None) -> subprocess.Popen:
-        """Start the workflow."""
+    def _asked(self, words: tuple[str, ...], config: str | None) -> tuple[list[str], dict[str, str]]:
+        """Return the arguments of Snakemake and the environment that has the project's commands."""
         path = os.pathsep.join([str(self.folder / "commands"), str(Path(sys.executable).parent), os.environ["PATH"]])
         settings = config.split() if config else ["profile=tiny.yaml"]
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--nolock", *words, "--config", *settings]
         env = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder)}
+        return ["--cores", "2", "--nolock", *words, "--config", *settings], env
+
+    def start(self, *words: str) -> subprocess.Popen:
+        """Start the workflow as a user does."""
+        arguments, env = self._asked(words, None)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=self.folder, env=env, **pipes)
+        return subprocess.Popen([sys.executable, "-m", "snakemake", *arguments], cwd=self.folder, env=env, **pipes)
 
     def snakemake(self, *words: str, config: str | None = None) -> subprocess.CompletedProcess:
-        """Run the workflow."""
-        process = self.start(*words, config=config)
-        said = process.communicate()
-        return subprocess.CompletedProcess(process.args, process.returncode, *said)
+        """Run the workflow in a fork."""
+        arguments, env = self._asked(words, config)
+        said = [self.folder / name for name in ("stdout", "stderr")]
+        process = FORKS.Process(target=forked, args=(arguments, self.folder, env, said))
+        process.start()
+        process.join()
+        return subprocess.CompletedProcess(arguments, process.exitcode, *(file.read_text() for file in said))
 
     def to_do(self) -> set[str]:
         """Return the files that the workflow would make anew."""
@@ -84,14 +95,27 @@ class Project:
         return {file for file, step in plan.items() if step != "no update"}
 
 
+def forked(arguments: list[str], folder: Path, env: dict[str, str], said: list[Path]) -> None:
+    """Be Snakemake, in the process that calls this."""
+    from snakemake import cli  # there already, where this runs
+
+    os.chdir(folder)
+    os.environ.update(env)
+    for number, file in enumerate(said, start=1):
+        with file.open("w") as stream:
+            os.dup2(stream.fileno(), number)
+    cli.main(arguments)
+
+
 @pytest.fixture(scope="module")
 def project(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     data = folder / "recordings"
     shutil.copytree(tiny, data)
     made = Project(folder, data)
-    done = made.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
+    first = made.start()
+    said = first.communicate()
+    assert first.returncode == 0, said
     return made
 
 
