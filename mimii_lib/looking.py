@@ -157,7 +157,7 @@ def _beside(look: Look, rank: int) -> str:
         alt = f"{look.name}, as the network sees it: {title}, {time}"
         cells.append(
             f'<figure class="patch"><figcaption>{html.escape(title)}<span>{time}, {said}</span></figcaption>'
-            f'<img src="data:image/png;base64,{_picture(entries, look)}" alt="{html.escape(alt)}"></figure>'
+            f'<img class="dark-light" src="data:image/png;base64,{_picture(entries, look)}" alt="{html.escape(alt)}"></figure>'
         )
         start, end = (round(second * settings.sample_rate) for second in look.time(at))
         heard += [look.run.waveform(path)[start:end], np.zeros(int(PAUSE * settings.sample_rate), np.float32)]

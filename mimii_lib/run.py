@@ -609,7 +609,9 @@ class Run:
             .astype(int),
             snr=self.profile.snr,
             weights_source=table.extractor.map({name: found.source for name, found in self.weights_used.items()}),
-            weights_sha256=table.extractor.map({name: found.sha256 for name, found in self.weights_used.items()}),
+            weights_sha256=table.extractor.map(
+                {name: found.sha256 or None for name, found in self.weights_used.items()}
+            ),
             engine=[self._engine_of(name) for name in table.detector],
             profile=self.profile.name,
             settings=as_json(self.settings),

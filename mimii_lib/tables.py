@@ -365,7 +365,7 @@ def reasons(runs: Sequence[Run]) -> dict[tuple[str, str], str]:
     return why
 
 
-OURS = "<br><small>not in the paper</small>"
+OURS = '<span class="ours">not in the paper</span>'
 """Marks the rows that are ours."""
 
 

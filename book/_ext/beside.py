@@ -17,7 +17,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 FOLDER = "_static/embedded"
-EMBEDDED = re.compile(r'(?<=")data:((?:audio|image)/[\w.+-]+);base64,([A-Za-z0-9+/=]+)(?=")')
+EMBEDDED = re.compile(r'(?<=")data:((?:audio|image)/[\w.+-]+);base64,([A-Za-z0-9+/=\s]+)(?=")')
 
 
 def moved(body: str, root: Path, link: Callable[[str], str]) -> str:
