@@ -155,9 +155,10 @@ def _beside(look: Look, rank: int) -> str:
     for entries, (path, at, title, said) in zip(look.patches[rank], shown, strict=True):
         time = "{:.1f}–{:.1f} s".format(*look.time(at))
         alt = f"{look.name}, as the network sees it: {title}, {time}"
+        source = f"data:image/png;base64,{_picture(entries, look)}"
         cells.append(
             f'<figure class="patch"><figcaption>{html.escape(title)}<span>{time}, {said}</span></figcaption>'
-            f'<img class="dark-light" src="data:image/png;base64,{_picture(entries, look)}" alt="{html.escape(alt)}"></figure>'
+            f'<img class="dark-light" src="{source}" alt="{html.escape(alt)}"></figure>'
         )
         start, end = (round(second * settings.sample_rate) for second in look.time(at))
         heard += [look.run.waveform(path)[start:end], np.zeros(int(PAUSE * settings.sample_rate), np.float32)]

@@ -132,11 +132,7 @@ tables.at_equal_dimension(runs)
 # MIMII at hand, ours answer too: at the right SNR our cells should lie closest to the paper's.
 
 # %%
-if all(run.kind == "MIMII" for run in runs):
-    at_each_snr = tables.at_each_snr(runs)
-else:
-    at_each_snr = tables.may_be_compared(runs[0])
-at_each_snr
+tables.at_each_snr(runs)
 
 # %% [markdown]
 # ## Measure more

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mimii_lib import Run, choices, paper
+from mimii_lib import Run, choices, paper, tables
 from mimii_lib.choices import POINTS, Alternative, Point
 from mimii_lib.cli import main
 from mimii_lib.errors import MimiiError
@@ -202,3 +202,12 @@ def test_our_rows_at_each_snr(run):
     assert found.loc[-6, "the paper"] == pytest.approx(np.mean(published))
     assert found.loc[-6, "distance"] == pytest.approx(np.mean(np.abs(np.subtract(ours, published))))
     assert "no recordings of the fan at 6 dB" in found.loc[6, "not run"]
+
+
+def test_the_page_holds_our_rows_against_the_papers_on_mimii_alone(run, monkeypatch):
+    """Where the recordings are not MIMII's there is no table of distances."""
+    assert "the recordings are not MIMII" in tables.at_each_snr([run]).data
+    monkeypatch.setattr(Run, "kind", "MIMII")
+    shown = tables.at_each_snr([run]).data
+    assert "not MIMII" not in shown
+    assert "−6 dB" in shown and "no recordings of the fan at 6 dB" in shown
