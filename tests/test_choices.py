@@ -207,7 +207,7 @@ def test_our_rows_at_each_snr(run):
 def test_the_page_holds_our_rows_against_the_papers_on_mimii_alone(run, monkeypatch):
     """Where the recordings are not MIMII's there is no table of distances."""
     assert "the recordings are not MIMII" in tables.at_each_snr([run]).data
-    monkeypatch.setattr(Run, "kind", "MIMII")
+    monkeypatch.setattr(run, "kind", "MIMII")
     shown = tables.at_each_snr([run]).data
     assert "not MIMII" not in shown
     assert "−6 dB" in shown and "no recordings of the fan at 6 dB" in shown

@@ -124,10 +124,13 @@ def test_nothing_stands_in_the_way_of_those_who_see_or_point_otherwise(page, pat
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_a_page_is_light_and_its_pictures_are_told_in_words(page, path):
-    """With its sounds a page is under 3 MB; a drawing has words for it: its own, or those beside it in a link."""
+    """With its pictures a page is under 3 MB; its sounds are files that are not read before they are played; a drawing
+    has words for it: its own, or those beside it in a link."""
     settled(page, path)
-    sounds = page.evaluate("[...document.querySelectorAll('audio')].map(each => each.currentSrc || each.src)")
-    files = [Path(unquote(urlparse(sound).path)) for sound in sounds if sound.startswith("file:")]
+    sounds = "[...document.querySelectorAll('audio')].map(each => [each.preload, new URL(each.src).protocol])"
+    assert all(sound == ["none", "file:"] for sound in page.evaluate(sounds))
+    pictures = set(page.evaluate("[...document.querySelectorAll('article img')].map(each => each.currentSrc)"))
+    files = [Path(unquote(urlparse(picture).path)) for picture in pictures if picture.startswith("file:")]
     assert path.stat().st_size + sum(file.stat().st_size for file in files) < 3e6
     untold = """[...document.querySelectorAll('article svg.drawing')].filter(each =>
         !each.getAttribute('aria-label') && !(each.ariaHidden === 'true' && each.closest('a')?.innerText.trim()))"""
