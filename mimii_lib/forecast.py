@@ -426,7 +426,7 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
                 other = pieces.setdefault(key, Piece(part, "prepared", title, unit, there, n_train + n_test, **rest))
                 pieces[key] = replace(other, there=there and other.there, took=max(took, other.took))
         needed = missing or (imaging_.scaling == "training" and detector not in CONTROLS)
-        size = 4 * n_clips * imaging_.n_mels * (1 + imaging_.samples // imaging_.hop)
+        size = 4 * n_clips * imaging_.n_mels * imaging_.frames
         made = {"train": int(first("spectrograms", spectrograms)), "test": n_clips}
         note(spectrograms, needed, size, "log-mel spectrograms", "spectrograms", **made)
 
@@ -524,8 +524,7 @@ def _memory(plan: _Plan, threads: int) -> float:
             n_patches * len(plan.members(machine_id, plan.profile.seeds[0], role)) for role in ("train", "test")
         )
         pictures = n_clips * n_patches * settings.imaging.n_mels * settings.imaging.patch_frames
-        frames = 1 + settings.imaging.samples // settings.imaging.hop
-        held = [2 * 4 * n_clips * settings.imaging.n_mels * frames + 2 * pictures]
+        held = [2 * 4 * n_clips * settings.imaging.n_mels * settings.imaging.frames + 2 * pictures]
         for name in plan._reachable:
             d = extractors.get(name).dimension
             features = 4 * d * n_clips * n_patches

@@ -105,10 +105,14 @@ class Imaging:
         return self.sample_rate * self.seconds
 
     @property
+    def frames(self) -> int:
+        """Frames of a clip's spectrogram, centred: 626 at the paper's settings."""
+        return 1 + self.samples // self.hop
+
+    @property
     def patches(self) -> int:
         """Patches of a clip: 18 at the paper's settings."""
-        frames = 1 + self.samples // self.hop
-        return max(0, (frames - self.patch_frames) // self.patch_offset + 1)
+        return max(0, (self.frames - self.patch_frames) // self.patch_offset + 1)
 
 
 @dataclass(frozen=True)

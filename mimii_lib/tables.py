@@ -3,7 +3,7 @@
 import html
 import json
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import groupby
 from typing import Any
 
@@ -15,8 +15,9 @@ from mimii_lib.choices import Effect, Point
 from mimii_lib.claims import Finding, Gain
 from mimii_lib.evaluation import row_names
 from mimii_lib.extractors import EXTRACTORS, get
+from mimii_lib.imaging import seconds as seconds_of
 from mimii_lib.run import KINDS, Run, facts_box
-from mimii_lib.settings import CONTROLS, ROOT, Settings, table
+from mimii_lib.settings import CONTROLS, ROOT, Imaging, Settings, table
 from mimii_lib.told import duration, gigabytes
 from mimii_lib.uncertainty import Areas, Interval, symmetric
 
@@ -86,6 +87,39 @@ def extractor_table(run: Run) -> pd.DataFrame:
         .set_index("name")
         .rename_axis(None)
     )
+
+
+def way_through(imaging: Imaging) -> HTML:
+    """Return the shapes that a clip takes from its waveform to its score, and the settings that fix them."""
+    n, bands, wide, side = imaging.patches, imaging.n_mels, imaging.patch_frames, imaging.image_size
+    x, f, score = "<i>x</i><sub>i</sub>", "<i>f</i>", "<i>𝓕</i>"
+    rows = (
+        ("waveform", "", f"({imaging.samples},)", ("imaging.sample_rate", ".seconds", ".channel")),
+        ("log-mel spectrogram", "<i>X</i>", f"({bands}, {imaging.frames})", ("imaging.n_mels", ".window", ".hop")),
+        ("patches", x, f"({n}, {bands}, {wide})", ("imaging.patch_frames", ".patch_offset")),
+        ("RGB pictures", "", f"({n}, 3, {side}, {side})", ("imaging.colormap", ".image_size")),
+        ("features", f"{f}({x})", f"({n}, <i>d</i>)", ("extractors", "features.engine", ".precision")),
+        ("patch scores", f"{score}({f}({x}))", f"({n},)", ("detectors", "detectors.n_components")),
+        ("clip score", f"{score}(<i>X</i>)", "one number", ("evaluation.pooling",)),
+    )
+    told = [(*row, ", ".join(f"<code>{name}</code>" for name in names)) for *row, names in rows]
+    return _of_words("One clip’s way, by the shapes", ("stage", "symbol", "shape", "settings"), told)
+
+
+def of_a_clip(imaging: Imaging) -> dict[str, Any]:
+    """Return what the page on the approach says of a clip, by name: its counts, and its way through."""
+    last = (imaging.patches - 1) * imaging.patch_offset + imaging.patch_frames
+    sizes = {name: get(name).dimension for name in paper.EXTRACTORS}
+    alike = {size: [extractor_name(name) for name in sizes if sizes[name] == size] for size in sizes.values()}
+    names = ("samples", "hop", "frames", "n_mels", "patch_frames", "patch_offset", "patches")
+    return {name: getattr(imaging, name) for name in names} | {
+        "pixels": f"{imaging.n_mels * imaging.patch_frames:,}",
+        "last_frame": last,
+        "unseen": seconds_of(imaging.frames - last, imaging),
+        "other_patches": replace(imaging, hop=512).patches,
+        "dimensions": ", ".join(f"{size:,} for {' and '.join(names)}" for size, names in alike.items()),
+        "way_through": way_through(imaging),
+    }
 
 
 def auc_table(areas: pd.DataFrame) -> pd.DataFrame:

@@ -45,6 +45,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 from myst_nb import glue
 
 from mimii_lib import Run, figures, tables
+from mimii_lib.paper import MIMII
+from mimii_lib.settings import Split
 
 run = Run(
     machine,
@@ -88,6 +90,13 @@ counts
 glue("normal", int(counts["here", "normal"].sum()), display=False)
 glue("abnormal", int(counts["here", "abnormal"].sum()), display=False)
 glue("normal_mimii", int(counts["MIMII", "normal"].sum()), display=False)
+wanted = Split().test_clips
+enough = [
+    count.abnormal >= wanted for ids in MIMII.values() for count in ids.values()
+]
+glue("n_ids", len(enough), display=False)
+glue("n_enough", sum(enough), display=False)
+glue("n_few", len(enough) - sum(enough), display=False)
 
 # %% [markdown]
 # Here are {glue:text}`normal` normal and {glue:text}`abnormal` abnormal clips; MIMII holds
@@ -122,8 +131,8 @@ figures.clips(run, figures.examples(run, machine_id))
 #
 # :::{admonition} Left open
 # :class: open
-# 150 anomalous clips are to be had for only seven of MIMII's sixteen machine IDs. The paper does not say
-# what happens to the other nine.
+# That many anomalous clips are to be had for only {glue:text}`n_enough` of MIMII's {glue:text}`n_ids` machine IDs. The paper does not
+# say what happens to the other {glue:text}`n_few`.
 # :::
 #
 # :::{admonition} We decided
@@ -166,8 +175,8 @@ assert both == 1, "a clip both trains and tests"
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Nine of MIMII's sixteen machine IDs have fewer than 150 abnormal clips. With `split.balanced` the test set keeps only as many
-# normal clips as there are abnormal ones. Which numbers of the split change, and which do not?
+# **1.** {glue:text}`n_few` of MIMII's {glue:text}`n_ids` machine IDs have fewer abnormal clips than the paper tests. With
+# `split.balanced` the test set keeps only as many normal clips as there are abnormal ones. Which numbers of the split change, and which do not?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 balanced = run.instead(settings={"split.balanced": True})

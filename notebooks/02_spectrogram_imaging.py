@@ -61,7 +61,7 @@ run
 # %% [markdown]
 # ## From sound to a log-mel spectrogram
 #
-# We take one abnormal clip and compute its log-mel spectrogram: the power in 64 frequency bands, spaced as the ear
+# We take one abnormal clip and compute its log-mel spectrogram: the power in each frequency band, spaced as the ear
 # spaces pitch, in decibels below the loudest point of the clip.
 
 # %%
@@ -76,11 +76,14 @@ decibels = imaging.log_mel(waveform, settings)
 waveform.shape, decibels.shape
 
 # %% [markdown]
-# The {glue:text}`samples` numbers of the waveform have become 64 bands by {glue:text}`frames` frames.
+# The {glue:text}`samples` numbers of the waveform have become {glue:text}`bands` bands by {glue:text}`frames` frames.
 
 # %% tags=["remove-cell"]
 glue("samples", f"{len(waveform):,}", display=False)
+glue("bands", decibels.shape[0], display=False)
 glue("frames", decibels.shape[1], display=False)
+glue("wide", settings.patch_frames, display=False)
+glue("offset", settings.patch_offset, display=False)
 
 # %%
 figures.clips(run, {caption: path})
@@ -102,7 +105,7 @@ table(settings)
 #
 # ## From a spectrogram to patches
 #
-# A window of 64 frames slides over the spectrogram, 32 frames at a time.
+# A window of {glue:text}`wide` frames slides over the spectrogram, {glue:text}`offset` frames at a time.
 
 # %%
 patches = imaging.patches(decibels, settings)
@@ -127,9 +130,9 @@ glue(
 #
 # :::{admonition} Left open
 # :class: open
-# The paper gives a patch as "2s" long and the offset as "1s". With a hop of 256 samples at 16 kHz, 64 frames last
-# {glue:text}`patch_seconds:.2f` s and 32 frames {glue:text}`offset_seconds:.2f` s. Both cannot be right: either the
-# numbers of frames hold or the seconds do.
+# The paper gives a patch as "2s" long and the offset as "1s". With this hop and rate, {glue:text}`wide` frames last
+# {glue:text}`patch_seconds:.2f` s and {glue:text}`offset` frames {glue:text}`offset_seconds:.2f` s. At the paper's values both cannot be right:
+# either the numbers of frames hold or the seconds do.
 # :::
 #
 # :::{admonition} We decided
@@ -151,7 +154,7 @@ glue(
 # [The open points](../open_points.ipynb) have the alternatives, and [the page after](../choices.ipynb) what they change.
 # :::
 #
-# Each value picks one of the 256 colours of viridis, so that a patch is fully told by 64 × 64 numbers from 0 to 255. The picture
+# Each value picks one of the 256 colours of viridis, so that a patch is fully told by {glue:text}`bands` × {glue:text}`wide` numbers from 0 to 255. The picture
 # is then stretched to the size that ImageNet networks are used to.
 
 # %% mystnb={"figure": {"caption": "One patch on its way to the network: as values, in colour, and stretched to the size that the network expects. All three hold the same picture."}, "image": {"alt": "The same patch three times: in grey, in the colours of viridis, and enlarged, with smoother edges"}}

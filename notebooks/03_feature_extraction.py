@@ -173,7 +173,7 @@ f"{samples:,} samples, {described:,.0f} features a second"
 
 # %% [markdown]
 # **2.** Neighbouring patches overlap by half. Are they nearer to each other, in features, than patches of different clips? What does
-# that say about how much a detector learns from 18 patches of one clip?
+# that say about how much a detector learns from the {glue:text}`n_patches` patches of one clip?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 import numpy as np

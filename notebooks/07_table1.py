@@ -37,7 +37,12 @@ from IPython.display import HTML
 from myst_nb import glue
 
 from mimii_lib import claims, figures, tables
-from mimii_lib.evaluation import auc, partial_auc, table_1_shape
+from mimii_lib.evaluation import (
+    auc,
+    partial_auc,
+    standard_error,
+    table_1_shape,
+)
 from mimii_lib.paper import table_1
 from mimii_lib.run import facts, seeds_of, several_runs, training_of
 from mimii_lib.settings import CONTROLS
@@ -81,6 +86,9 @@ glue(
 )
 glue("verdict", tables.verdict(runs[0]), display=False)
 glue("pipeline", figures.pipeline(runs[0]), display=False)
+for name, value in tables.of_a_clip(runs[0].settings.imaging).items():
+    glue(name, value, display=False)
+glue("error", 100 * standard_error(0.5, 150, 150), display=False)
 glue("figure_2", figures.gallery(*runs), display=False)
 by_row = done.mean(axis=1)
 glue("lowest_row", float(by_row.min()), display=False)
@@ -260,8 +268,6 @@ tables.provenance_table(areas)
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 import numpy as np
-
-from mimii_lib.evaluation import standard_error
 
 
 def clips_needed(column):

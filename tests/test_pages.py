@@ -124,8 +124,10 @@ def test_nothing_stands_in_the_way_of_those_who_see_or_point_otherwise(page, pat
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_a_page_is_light_and_its_pictures_are_told_in_words(page, path):
-    """With its pictures a page is under 3 MB; its sounds are files that are not read before they are played; a drawing
-    has words for it: its own, or those beside it in a link."""
+    """With its pictures a page is under 3 MB; a drawing has words for it: its own, or those beside it in a link.
+
+    Its sounds are files that are not read before they are played.
+    """
     settled(page, path)
     sounds = "[...document.querySelectorAll('audio')].map(each => [each.preload, new URL(each.src).protocol])"
     assert all(sound == ["none", "file:"] for sound in page.evaluate(sounds))
