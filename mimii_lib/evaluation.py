@@ -63,12 +63,16 @@ def auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
     MimiiError
         If a class is missing or a score is not finite.
     """
+    return float(roc_auc_score(*_checked(anomalous, scores)))
+
+
+def _checked(anomalous: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     truth, found = np.asarray(anomalous, bool), np.asarray(scores, np.float64)
     if truth.all() or not truth.any():
         raise MimiiError(f"AUC: needs normal and anomalous clips; found {truth.sum()} anomalous of {len(truth)}")
     if not np.isfinite(found).all():
         raise MimiiError(f"AUC: {np.sum(~np.isfinite(found))} of {len(found)} scores are not finite numbers")
-    return float(roc_auc_score(truth, found))
+    return truth, found
 
 
 def partial_auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
@@ -77,8 +81,7 @@ def partial_auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
     Up to a false-positive rate of `MAX_FPR`, and standardised so that 0.5 is chance and 1 perfect (McClish, 1989), as
     the DCASE challenges report it. Takes and raises what :func:`auc` does.
     """
-    auc(anomalous, scores)  # raises what is wrong with them
-    return float(roc_auc_score(np.asarray(anomalous, bool), np.asarray(scores, np.float64), max_fpr=MAX_FPR))
+    return float(roc_auc_score(*_checked(anomalous, scores), max_fpr=MAX_FPR))
 
 
 def standard_error(area: float, n_normal: int, n_abnormal: int) -> float:

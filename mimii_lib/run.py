@@ -130,6 +130,9 @@ class Run:
         # Standardised features are as large as all others together: two seeds' are kept for the detectors to share.
         self._prepared = lru_cache(maxsize=2)(self._prepare)
         self._limits = lru_cache(self._training_limits)
+        self._members = lru_cache(maxsize=None)(self._find_members)
+        self._truth = lru_cache(maxsize=None)(self._find_truth)
+        self._scored = lru_cache(maxsize=None)(self._score)
         self._identity = lru_cache(self._list_digest)
         self._names = lru_cache(maxsize=None)(self._names_digest)
         self._lock = Lock()
@@ -243,6 +246,9 @@ class Run:
         """Return the training or test clips of one machine ID: rows of :meth:`of`."""
         if (seed, role) not in self._paths_of:
             raise one_of("seed", seed, self.profile.seeds)
+        return self._members(machine_id, seed, role)
+
+    def _find_members(self, machine_id: str, seed: int, role: str) -> pd.DataFrame:
         table = self.of(machine_id)
         return table[table.path.isin(self._paths_of[seed, role])]
 
@@ -430,6 +436,9 @@ class Run:
 
         A control has one score for each clip: (clips, 1).
         """
+        return self._scored(machine_id, extractor, detector, seed)
+
+    def _score(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
         clips = self.members(machine_id, seed, "test")
 
         def compute() -> NDArray[np.float64]:
@@ -445,19 +454,25 @@ class Run:
                 fitted = self._fitted(machine_id, detector, train, seed)
             return evaluation.anomaly_scores(fitted.score_samples(test)).reshape(len(clips), -1)
 
-        return self.store.get(self._scores_place(machine_id, extractor, detector, seed), compute)
+        scores: NDArray[np.float64] = self.store.get(
+            self._scores_place(machine_id, extractor, detector, seed), compute
+        )
+        return scores
+
+    def _find_truth(self, machine_id: str, seed: int) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+        """Return a name for each test clip, and whether it is abnormal."""
+        clips = self.members(machine_id, seed, "test")
+        return clips.path.str.split("/").str[-2:].str.join("/").to_numpy(str), (clips.label == "abnormal").to_numpy()
 
     def clip_scores(
         self, machine_id: str, extractor: str | None, detector: str, seed: int, pooling: str | None = None
     ) -> evaluation.Tested:
         """Return the test clips with one anomaly score each; `pooling`: another one than the settings name."""
         how = self.settings.evaluation
-        clips = self.members(machine_id, seed, "test")
         return evaluation.Tested(
             f"{self.machine} {machine_id}",
             (extractor, detector),
-            clips.path.str.split("/").str[-2:].str.join("/").to_numpy(str),
-            (clips.label == "abnormal").to_numpy(),
+            *self._truth(machine_id, seed),
             evaluation.pool(
                 self.scores(machine_id, extractor, detector, seed), replace(how, pooling=pooling or how.pooling)
             ),
@@ -468,6 +483,7 @@ class Run:
 
         Features come first: an extractor takes all cores for itself, and so does an auto-encoder.
         """
+        cells = [cell for cell in cells if not self.store.has(self._scores_place(*cell))]
         features = {(machine_id, name, seed): None for machine_id, name, _, seed in cells if name is not None}
         for machine_id, name, seed in features:
             self.features(machine_id, name, seed)
