@@ -454,9 +454,7 @@ class Run:
                 fitted = self._fitted(machine_id, detector, train, seed)
             return evaluation.anomaly_scores(fitted.score_samples(test)).reshape(len(clips), -1)
 
-        scores: NDArray[np.float64] = self.store.get(
-            self._scores_place(machine_id, extractor, detector, seed), compute
-        )
+        scores: NDArray[np.float64] = self.store.get(self._scores_place(machine_id, extractor, detector, seed), compute)
         return scores
 
     def _find_truth(self, machine_id: str, seed: int) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:

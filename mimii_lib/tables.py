@@ -157,7 +157,7 @@ def all_settings(settings: Settings) -> HTML:
     rows = [
         (f"<code>{group.name}.{name}</code>", *(html.escape(str(row[head])) for head in heads[1:]))
         for group in fields(settings)
-        for name, row in table(getattr(settings, group.name)).iterrows()
+        for name, row in table(getattr(settings, group.name)).to_dict("index").items()
     ]
     return _of_words("All settings", heads, rows)
 
@@ -569,7 +569,7 @@ def report_facts(found: Mapping[str, Any]) -> HTML:
             f"{name}: {each['source']}" + (f", sha256 {each['sha256']}" if each["sha256"] else "")
             for name, each in found["weights"].items()
         ),
-        "Sum of all AUCs": f"sha256 {found['auc_sha256']}",
+        "Checksum of all AUCs": f"sha256 {found['auc_sha256']}",
     }
     cells = "".join(f'<tr><th scope="row">{name}</th><td>{html.escape(said)}</td></tr>' for name, said in rows.items())
     return HTML(f'<table class="facts"><tbody>{cells}</tbody></table>')

@@ -1,6 +1,6 @@
 """The points that the paper leaves open: that there are 25, that each alternative is one, and what is measured."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
@@ -53,6 +53,14 @@ def test_every_choice_among_values_is_an_alternative_of_a_point():
             assert points, f"{group}.{name}"
             said = [dict(other.change["settings"]) for other in points[0].alternatives]
             assert others <= {str(each.get(f"{group}.{name}")) for each in said}, f"{group}.{name}"
+
+
+def test_the_page_shows_every_setting_as_it_is():
+    """Every setting has a row with its value."""
+    shown = tables.all_settings(Settings()).data
+    for group in fields(Settings):
+        for name, value in asdict(getattr(Settings(), group.name)).items():
+            assert f'{group.name}.{name}</code></th><td data-head="value">{value}</td>' in shown
 
 
 @pytest.mark.parametrize("said", SETTINGS)
