@@ -77,7 +77,7 @@ class Warm(NBClientEngine):
         if cls.kernel.has_kernel:
             client = cls.kernel.blocking_client()
             client.start_channels()
-            client.execute_interactive("%reset -f")
+            client.execute_interactive("%reset -f\nget_ipython().execution_count = 1")
             client.stop_channels()
         return super().execute_managed_notebook(*args, km=cls.kernel, **how)
 
@@ -91,7 +91,7 @@ def warm() -> Iterator[None]:
     run_sync(Warm.kernel.shutdown_kernel)(now=True)
 
 
-def test_the_same_notebook_is_the_same_page(tmp_path, tiny_profile):
+def test_the_same_notebook_is_the_same_page(warm, tmp_path, tiny_profile):
     """Executed twice with the same parameters, a notebook is the same file: nothing in it is drawn or dated."""
     for name in ("once.ipynb", "again.ipynb"):
         execute("01_dataset", tmp_path / name, tiny_profile)

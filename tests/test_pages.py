@@ -44,7 +44,9 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def opened(browser: Browser) -> Iterator[Page]:
     """Open a page that may read files and nothing else; what it asks for in vain and complains of is kept."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, color_scheme="light", reduced_motion="reduce"
+    )
     page = context.new_page()
     page.wrong = []
     page.route(lambda url: not url.startswith(("file:", "data:", "blob:")), lambda route: route.abort())
@@ -98,7 +100,7 @@ def test_nothing_of_this_machine_is_published():
 
 @dataclass(frozen=True)
 class Seen:
-    """What a browser makes of a page, wide and then narrow."""
+    """What a browser makes of a page, wide and light, then narrow and dark; and what axe-core makes of both."""
 
     wrong: list[str]
     text: str
@@ -111,6 +113,7 @@ class Seen:
     ids: set[str]
     links: list[str]
     width: int
+    grave: list[tuple[str, str, str]]
 
 
 FOUND = """() => {
@@ -131,6 +134,23 @@ FOUND = """() => {
 }"""
 
 
+UNFOLD = """() => {
+    document.querySelectorAll('details').forEach(each => { each.open = true; });
+    // The rows of a long table are alike.
+    document.querySelectorAll('table.sortable tbody tr:nth-child(n+20)').forEach(each => { each.hidden = true; });
+}"""
+
+
+def serious(page: Page, path: Path) -> list[tuple[str, str, str]]:
+    """Return what axe-core finds serious or critical on a page that is one of its kind: rule, place, what is wrong."""
+    if axe is None or path not in ONE_OF_A_KIND:
+        return []
+    page.wait_for_timeout(400)  # the theme looks 300 ms after a change what is to be scrolled
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    grave = [each for each in found if each["impact"] in ("serious", "critical")]
+    return [(each["id"], str(node["target"]), node["failureSummary"]) for each in grave for node in each["nodes"]]
+
+
 @pytest.fixture(scope="module")
 def see(browser: Browser) -> Callable[[Path], Seen]:
     """Return what looks at a page, once for all tests."""
@@ -140,10 +160,15 @@ def see(browser: Browser) -> Callable[[Path], Seen]:
         with opened(browser) as page:
             settled(page, path)
             found = page.evaluate(FOUND)
-            text = page.locator("article").inner_text()
+            text, wrong = page.locator("article").inner_text(), list(page.wrong)
+            page.evaluate(UNFOLD)
+            grave = serious(page, path)
             page.set_viewport_size({"width": 390, "height": 844})
+            page.emulate_media(color_scheme="dark")
+            page.wait_for_selector("html[data-theme=dark]")
             width = page.evaluate("document.documentElement.scrollWidth")
-            return Seen(**found | {"ids": set(found["ids"])}, wrong=page.wrong, text=text, width=width)
+            grave += serious(page, path)
+            return Seen(**found | {"ids": set(found["ids"])}, wrong=wrong, text=text, width=width, grave=grave)
 
     return look
 
@@ -177,27 +202,9 @@ def test_a_page_is_light_and_its_pictures_and_sounds_are_told_in_words(see, path
 
 @pytest.mark.skipif(axe is None, reason="needs axe-playwright-python")
 @pytest.mark.parametrize("path", ONE_OF_A_KIND, ids=name)
-def test_nothing_stands_in_the_way_of_those_who_see_or_point_otherwise(page, path):
+def test_nothing_stands_in_the_way_of_those_who_see_or_point_otherwise(see, path):
     """axe-core finds nothing serious, all unfolded: in the light on a wide screen, nor in the dark on a phone."""
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    settled(page, path)
-    page.add_style_tag(content="* { animation: none !important; transition: none !important; }")
-    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
-    alike = "table.sortable tbody tr:nth-child(n+20)"
-    page.evaluate(f"document.querySelectorAll('{alike}').forEach(each => {{ each.hidden = true; }})")
-    assert grave(page) == []
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.emulate_media(color_scheme="dark")
-    page.wait_for_selector("html[data-theme=dark]")
-    page.wait_for_timeout(400)  # the theme looks 300 ms after a resize what is to be scrolled
-    assert grave(page) == []
-
-
-def grave(page: Page) -> list[tuple[str, str, str]]:
-    """Return what axe-core finds serious or critical on a page: rule, place, what is wrong."""
-    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    serious = [each for each in found if each["impact"] in ("serious", "critical")]
-    return [(each["id"], str(node["target"]), node["failureSummary"]) for each in serious for node in each["nodes"]]
+    assert see(path).grave == []
 
 
 def test_the_map_leads_through_the_book_by_keyboard(page):
