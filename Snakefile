@@ -24,6 +24,7 @@ from mimii_lib.store import replacing, wait_for
 from mimii_lib.weights import OFFLINE
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
+BASELINES = next(name for name in NOTEBOOKS if name.endswith("_baselines"))
 PAGES = {path.stem[3:]: path.stem for path in Path("notebooks").glob("*.ipynb") if path.stem not in NOTEBOOKS}
 WITHOUT_DATA = ("open_points", "conformance", "faults", "scale")  # pages about the library alone
 LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
@@ -302,27 +303,27 @@ rule scores:
 
 def left_out_of(wildcards):
     """Return the words that leave a page out: where no auto-encoder was asked for, none is trained to be shown."""
-    if wildcards.notebook.endswith("_baselines") and not PLAN["baselines"][wildcards.machine]:
-        return " --not-run 'No auto-encoder was asked for.'"
-    return ""
+    if PLAN["baselines"][wildcards.machine]:
+        return ""
+    return f" --leave-out {BASELINES} --not-run 'No auto-encoder was asked for.'"
 
 
 rule notebook:
     input:
         LIBRARY,
         "results/auc/{machine}.json",
-        notebook="notebooks/{notebook}.ipynb",
+        notebooks=expand("notebooks/{notebook}.ipynb", notebook=NOTEBOOKS),
     output:
-        "executed/{machine}/{notebook}.ipynb",
+        expand("executed/{{machine}}/{notebook}.ipynb", notebook=NOTEBOOKS),
     params:
         identity=identity_of,
         left_out=left_out_of,
     wildcard_constraints:
         machine="|".join(MACHINES),
     message:
-        "Notebook {wildcards.notebook} for the {wildcards.machine}"
+        "Notebooks of the {wildcards.machine}"
     shell:
-        "mimii run {input.notebook} {output} -p machine {wildcards.machine} {PARAMETERS}{params.left_out}"
+        "mimii run {input.notebooks} executed/{wildcards.machine} -p machine {wildcards.machine} {PARAMETERS}{params.left_out}"
 
 
 rule not_run:

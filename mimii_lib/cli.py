@@ -109,11 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     effects.epilog = "The profile's 'sensitivity' says how much of the run is repeated."
     _add_run(effects)
 
-    run = command("run", _run, "execute a notebook as the book does: checked parameters, no half-written page")
-    run.add_argument("notebook", type=Path, metavar="NOTEBOOK", help="a notebook with a cell tagged 'parameters'")
-    run.add_argument("output", type=Path, metavar="OUTPUT", help="the executed copy")
+    run = command("run", _run, "execute notebooks as the book does: checked parameters, no half-written page")
+    run.add_argument(
+        "notebooks", type=Path, nargs="+", metavar="NOTEBOOK", help="with a cell tagged 'parameters' where it takes any"
+    )
+    run.add_argument("output", type=Path, metavar="OUTPUT", help="the executed copy; of several, the folder for them")
     run.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     run.add_argument("--not-run", metavar="REASON", help="write a page that says so instead of executing")
+    run.add_argument("--leave-out", metavar="NAME", help="the one of several that --not-run is meant for")
     return parser
 
 
@@ -337,10 +340,16 @@ def _save(runs: list["Run"], tables: list[pd.DataFrame], folder: Path) -> None:
 def _run(said: argparse.Namespace) -> int:
     from mimii_lib import notebooks
 
-    if said.not_run:
-        notebooks.not_run(said.notebook, said.output, dict(said.parameters), said.not_run)
-    else:
-        notebooks.execute(said.notebook, said.output, dict(said.parameters))
+    names = [notebook.stem for notebook in said.notebooks]
+    if said.leave_out not in (None, *names):
+        raise one_of("--leave-out", said.leave_out, names)
+    with notebooks.one_kernel():
+        for notebook in said.notebooks:
+            output = said.output if len(said.notebooks) == 1 else said.output / notebook.name
+            if said.not_run and said.leave_out in (None, notebook.stem):
+                notebooks.not_run(notebook, output, dict(said.parameters), said.not_run)
+            else:
+                notebooks.execute(notebook, output, dict(said.parameters))
     return 0
 
 

@@ -6,12 +6,17 @@ does not reach (prose, labels, captions), and a notebook that raises never becom
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import papermill
 import yaml
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
+from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from mimii_lib.errors import MimiiError, one_of
@@ -53,6 +58,33 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
         page = nbformat.read(made, as_version=4)
         _tidy(page)
         nbformat.write(page, made)
+
+
+@contextmanager
+def one_kernel() -> Iterator[None]:
+    """Execute all notebooks within this context in one kernel, emptied before each.
+
+    To import the libraries takes a kernel longer than most pages take.
+    """
+    kernel = AsyncKernelManager(kernel_name="python3")
+
+    class OneKernel(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, *args: Any, **how: Any) -> Any:
+            if kernel.has_kernel:
+                client = kernel.blocking_client()
+                client.start_channels()
+                client.execute_interactive("%reset -f\nget_ipython().execution_count = 1")
+                client.stop_channels()
+            return super().execute_managed_notebook(*args, km=kernel, **how)
+
+    papermill_engines.register(None, OneKernel)
+    try:
+        yield
+    finally:
+        papermill_engines.register(None, NBClientEngine)
+        if kernel.has_kernel:
+            run_sync(kernel.shutdown_kernel)(now=True)
 
 
 def not_run(notebook: Path, output: Path, parameters: dict[str, Any], reason: str) -> None:

@@ -9,9 +9,6 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-from jupyter_client import AsyncKernelManager
-from jupyter_core.utils import run_sync
-from papermill.engines import NBClientEngine, papermill_engines
 
 from mimii_lib import notebooks, scale
 from mimii_lib.cli import main
@@ -66,29 +63,11 @@ def execute(stem: str, made: Path, profile: Path) -> None:
     notebooks.execute(FOLDER / f"{stem}.ipynb", made, {name: said[name] for name in said if name in parameters(stem)})
 
 
-class Warm(NBClientEngine):
-    """papermill's engine with one kernel for all notebooks, emptied before each: libraries are imported once."""
-
-    kernel = AsyncKernelManager(kernel_name="python3")
-
-    @classmethod
-    def execute_managed_notebook(cls, *args, **how):
-        """Execute a notebook in the kernel, without what an earlier one named there."""
-        if cls.kernel.has_kernel:
-            client = cls.kernel.blocking_client()
-            client.start_channels()
-            client.execute_interactive("%reset -f\nget_ipython().execution_count = 1")
-            client.stop_channels()
-        return super().execute_managed_notebook(*args, km=cls.kernel, **how)
-
-
 @pytest.fixture(scope="module")
 def warm() -> Iterator[None]:
-    """Let papermill keep its kernel. The book's own notebooks have a new one each."""
-    papermill_engines.register(None, Warm)
-    yield
-    papermill_engines.register(None, NBClientEngine)
-    run_sync(Warm.kernel.shutdown_kernel)(now=True)
+    """Keep one kernel, as the book does for the notebooks of a machine type."""
+    with notebooks.one_kernel():
+        yield
 
 
 def test_the_same_notebook_is_the_same_page(warm, tmp_path, tiny_profile):
@@ -168,6 +147,18 @@ def test_the_marker_is_filled_in_prose_and_metadata_but_not_in_code(tmp_path):
     assert code[-1].metadata["mystnb"]["image"]["alt"] == "A picture of the pump"
     assert code[-1].source == 'f"{machine}!"'
     assert code[-1].outputs[0].data["text/plain"] == "'pump!'"
+
+
+def test_several_notebooks_share_a_kernel_and_nothing_else(tmp_path):
+    """What one imports the next has at hand, what one names the next does not know; one may be left out."""
+    first = written(tmp_path / "first.ipynb", "machine = None", "import sys\nsys.mark = mine = True")
+    second = written(tmp_path / "second.ipynb", "machine = None", 'import sys\nhasattr(sys, "mark"), "mine" in dir()')
+    third = written(tmp_path / "third.ipynb", "machine = None", "1 / 0")
+    words = ["run", str(first), str(second), str(third), str(tmp_path / "made"), "-p", "machine", "pump"]
+    assert main([*words, "--not-run", "It was left out.", "--leave-out", "third"]) == 0
+    assert outputs(tmp_path / "made" / "second.ipynb")[0].data["text/plain"] == "(True, False)"
+    assert "It was left out." in nbformat.read(tmp_path / "made" / "third.ipynb", as_version=4).cells[0].source
+    assert main([*words, "--not-run", "It was left out.", "--leave-out", "fourth"]) == 2
 
 
 def test_a_page_that_was_not_run_says_why(tmp_path):

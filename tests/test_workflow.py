@@ -29,7 +29,9 @@ elif "auc" in words[:1]:
 elif "choices" in words[:1]:
     made = []  # what it prints is what it leaves
 elif "run" in words[:1]:
-    made = [Path(words[2])]
+    ends = [number for number, word in enumerate(words) if word.startswith("-")] or [len(words)]
+    *notebooks, output = map(Path, words[1 : ends[0]])
+    made = [output] if len(notebooks) == 1 else [output / notebook.name for notebook in notebooks]
 elif "build" in words[:1]:
     made = [Path(words[words.index("--path-output") + 1]) / "_build" / "html" / ".buildinfo"]
 for path in made:
