@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 
 from mimii_lib import miniature
 
@@ -59,9 +60,14 @@ def real(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a small miniature: two machine types, four IDs, 12 normal and 3 abnormal clips each."""
-    folder = tmp_path_factory.mktemp("miniature") / "data"
-    miniature.make(folder, snr=-6, normal=12, abnormal=3, machines=("fan", "valve"))
+    """Return a small miniature: two machine types, four IDs, 12 normal and 3 abnormal clips each.
+
+    It is made once for all workers of a session.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "miniature"
+    with FileLock(f"{folder}.lock"):
+        miniature.make(folder, snr=-6, normal=12, abnormal=3, machines=("fan", "valve"))
     return folder
 
 

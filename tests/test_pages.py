@@ -110,6 +110,7 @@ class Seen:
     captions: list[str]
     players: list[list[str]]
     sources: list[str]
+    kinds: list[str]
     ids: set[str]
     links: list[str]
     width: int
@@ -128,6 +129,7 @@ FOUND = """() => {
         captions: all('article figure').map(each => each.querySelector('figcaption')?.textContent.trim() ?? ''),
         players: all('audio').map(each => [each.preload, each.getAttribute('aria-label') ?? '']),
         sources: all('article :is(audio, img)').map(each => each.src),
+        kinds: all('article .admonition').map(each => [...each.classList].filter(kind => kind !== 'admonition').join()),
         ids: all('[id]').map(each => each.id),
         links: all('a[href]').map(each => each.href),
     };
@@ -242,6 +244,11 @@ def test_paper_is_white(page, scheme):
     for hidden in (".bd-sidebar-primary", "audio", ".tag_hide-input details", "aside.elsewhere"):
         assert not page.locator(hidden).first.is_visible(), hidden
     assert page.get_by_text("dB at most").last.is_visible()  # a solution, which the screen folds away
+
+
+def test_four_kinds_of_boxes_tell_who_is_speaking(see):
+    """A box is the paper's word, what it leaves open, our decision or our finding, on every page."""
+    assert {kind for path in PAGES for kind in see(path).kinds} == {"paper", "open", "decision", "finding"}
 
 
 def test_links_lead_somewhere(see):
