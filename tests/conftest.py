@@ -19,7 +19,8 @@ from filelock import FileLock
 
 from mimii_lib import miniature
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
 QUICK = """\
 detectors: [kde]
 seeds: [0]
@@ -40,6 +41,22 @@ LONGEST = ("test_notebooks.py", "test_workflow.py", "test_proof.py")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first: workers that share the files then end at about the same time."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(scope="session")
+def of_the_book() -> Callable[..., Path | None]:
+    """Return a function that returns a file which `make book` made from the library and the sources as they are.
+
+    It returns None where there is none: what the book has not shown is then done for the tests.
+    """
+    library = list(ROOT.glob("mimii_lib/*"))
+
+    def look(name: str, *sources: Path) -> Path | None:
+        file = ROOT / name
+        changed = max(each.stat().st_mtime for each in [*library, *sources])
+        return file if file.is_file() and file.stat().st_mtime > changed else None
+
+    return look
 
 
 @pytest.fixture(scope="session")

@@ -78,12 +78,16 @@ def test_the_same_notebook_is_the_same_page(warm, tmp_path, tiny_profile):
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_papermill_runs_the_notebook(stem, warm, tiny_profile, tmp_path):
-    """Each notebook runs from nothing, shows something, and prints no warning on its page."""
+def test_papermill_runs_the_notebook(stem, request, of_the_book, tmp_path):
+    """Each notebook runs, shows something, and prints no warning on its page."""
     if stem == "13_scale" and not any(record for folder in scale.FOLDERS for record in folder.glob("rehearsal_*.json")):
         pytest.skip("needs the record of a rehearsal")
-    made = tmp_path / f"{stem}.ipynb"
-    execute(stem, made, tiny_profile)
+    name = f"valve/{stem}" if stem in PER_MACHINE else stem[3:]
+    made = of_the_book(f"executed/{name}.ipynb", FOLDER / f"{stem}.ipynb")
+    if not made or not outputs(made):  # the book may be one of other machines, whose pages were not run
+        request.getfixturevalue("warm")
+        made = tmp_path / f"{stem}.ipynb"
+        execute(stem, made, request.getfixturevalue("tiny_profile"))
     shown = outputs(made)
     assert any(output.output_type in ("execute_result", "display_data") for output in shown)
     assert not [output for output in shown if output.output_type in ("stream", "error")]
