@@ -108,7 +108,7 @@ def test_bare_papermill_is_a_front_door(tiny_profile, tmp_path):
     """The papermill command takes one seed as a plain number, and computes what it needs."""
     made = tmp_path / "out.ipynb"
     words = ["-p", "machine", "fan", "-p", "profile", str(tiny_profile), "-p", "seeds", "0"]
-    command = [sys.executable, "-m", "papermill", str(FOLDER / "04_detectors.ipynb"), str(made), *words]
+    command = [sys.executable, "-m", "papermill", str(FOLDER / "01_dataset.ipynb"), str(made), *words]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert any("text/html" in output.get("data", {}) for output in outputs(made))

@@ -24,6 +24,8 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 PAGES = sorted(path for folder in ("book", "executed") for path in (HTML / folder).rglob("*.html"))
 ONE_OF_A_KIND = [path for path in PAGES if path.parent.name not in ("pump", "slider", "valve")]
 
+WIDE = {"width": 1280, "height": 900}
+
 pytestmark = [
     pytest.mark.skipif(not PAGES, reason="needs the rendered book: make book"),
     pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome"),
@@ -43,13 +45,10 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser) -> Iterator[Page]:
-    """Open a page that may read files and nothing else; what it asks for in vain and complains of is kept."""
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, color_scheme="light", reduced_motion="reduce"
-    )
+    """Open a page without a network; what it asks for in vain and complains of is kept."""
+    context = browser.new_context(viewport=WIDE, color_scheme="light", reduced_motion="reduce", offline=True)
     page = context.new_page()
     page.wrong = []
-    page.route(lambda url: not url.startswith(("file:", "data:", "blob:")), lambda route: route.abort())
     page.on("requestfailed", lambda request: page.wrong.append(f"not loaded: {request.url[:120]}"))
     page.on("console", lambda said: page.wrong.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: page.wrong.append(str(error)))
@@ -154,12 +153,15 @@ def serious(page: Page, path: Path) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture(scope="module")
-def see(browser: Browser) -> Callable[[Path], Seen]:
-    """Return what looks at a page, once for all tests."""
+def see(browser: Browser) -> Iterator[Callable[[Path], Seen]]:
+    """Return what looks at a page, once for all tests, and always in one window: a new one costs as much again."""
+    with opened(browser) as page:
 
-    @cache
-    def look(path: Path) -> Seen:
-        with opened(browser) as page:
+        @cache
+        def look(path: Path) -> Seen:
+            page.wrong.clear()
+            page.set_viewport_size(WIDE)
+            page.emulate_media(color_scheme="light")
             settled(page, path)
             found = page.evaluate(FOUND)
             text, wrong = page.locator("article").inner_text(), list(page.wrong)
@@ -172,7 +174,7 @@ def see(browser: Browser) -> Callable[[Path], Seen]:
             grave += serious(page, path)
             return Seen(**found | {"ids": set(found["ids"])}, wrong=wrong, text=text, width=width, grave=grave)
 
-    return look
+        yield look
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
