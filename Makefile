@@ -64,7 +64,7 @@ rehearsal: .venv/ready  ## rehearse at MIMII's full size (an hour, 14 GB), which
 	$(BIN)/python benchmarks/rehearsal.py
 
 test: .venv/ready  ## run the tests
-	$(BIN)/pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder  # one waits, for a browser or a server
 
 check: .venv/ready  ## format, lint, types, and notebook pairs in step
 	$(BIN)/ruff format --check .

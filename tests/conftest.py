@@ -35,7 +35,14 @@ settings:
 """
 
 
-LONGEST = ("test_notebooks.py", "test_workflow.py", "test_proof.py")
+LONGEST = (
+    "test_pages.py",
+    "test_notebooks.py",
+    "test_workflow.py",
+    "test_faults.py",
+    "test_proof.py",
+    "test_extractors.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

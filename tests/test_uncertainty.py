@@ -33,7 +33,7 @@ def test_a_weighted_area_is_scikit_learns(max_fpr, ties):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(("area", "abnormal"), [(0.55, 150), (0.75, 100), (0.95, 89)])
+@pytest.mark.parametrize(("area", "abnormal"), [(0.55, 150), (0.95, 89)])
 def test_the_interval_covers_what_it_promises(area, abnormal):
     """Over new clips and seeds about 95 of 100 intervals hold the known AUC; `make intervals` tries many more."""
     ours, naive = np.mean(list(covered(area, abnormal, simulations=250, draws=100)), axis=0)
