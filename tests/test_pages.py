@@ -128,7 +128,7 @@ FOUND = """() => {
         captions: all('article figure').map(each => each.querySelector('figcaption')?.textContent.trim() ?? ''),
         players: all('audio').map(each => [each.preload, each.getAttribute('aria-label') ?? '']),
         sources: all('article :is(audio, img)').map(each => each.src),
-        kinds: all('article div.admonition').map(each => [...each.classList].filter(kind => kind !== 'admonition').join()),
+        kinds: all('article div.admonition').map(each => each.className.replace('admonition', '').trim()),
         ids: all('[id]').map(each => each.id),
         links: all('a[href]').map(each => each.href),
     };
