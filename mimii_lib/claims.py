@@ -339,7 +339,8 @@ def _resnets_lead(results: Results) -> Finding:
     table = _run(results)
     these, network = _features(table, *RESNETS), _is_network(table)
     firsts = _firsts(table, 0)
-    counted = "first places: " + ", ".join(f"{name} {n}" for name, n in firsts.items())
+    named = firsts.rename({paper.NO_FEATURES: "auto-encoders"})
+    counted = "first places: " + ", ".join(f"{name} {n}" for name, n in named.items())
     won = firsts[firsts.index.isin(RESNETS)].sum() > firsts[~firsts.index.isin(RESNETS)].sum()
     return _above(results, these, network & ~these, counted, bool(won))
 

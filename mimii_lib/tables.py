@@ -92,7 +92,7 @@ def extractor_table(run: Run) -> pd.DataFrame:
 def way_through(imaging: Imaging) -> HTML:
     """Return the shapes that a clip takes from its waveform to its score, and the settings that fix them."""
     n, bands, wide, side = imaging.patches, imaging.n_mels, imaging.patch_frames, imaging.image_size
-    x, f, score = "<i>x</i><sub>i</sub>", "<i>f</i>", "<i>𝓕</i>"
+    x, f, score = "<i>x</i><sub>i</sub>", "<i>f</i>", "𝓕"
     rows = (
         ("waveform", "", f"({imaging.samples},)", ("imaging.sample_rate", ".seconds", ".channel")),
         ("log-mel spectrogram", "<i>X</i>", f"({bands}, {imaging.frames})", ("imaging.n_mels", ".window", ".hop")),
