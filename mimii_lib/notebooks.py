@@ -78,11 +78,12 @@ def one_kernel() -> Iterator[None]:
                 client.stop_channels()
             return super().execute_managed_notebook(*args, km=kernel, **how)
 
+    before = papermill_engines.get_engine()
     papermill_engines.register(None, OneKernel)
     try:
         yield
     finally:
-        papermill_engines.register(None, NBClientEngine)
+        papermill_engines.register(None, before)
         if kernel.has_kernel:
             run_sync(kernel.shutdown_kernel)(now=True)
 
