@@ -393,7 +393,7 @@ def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[t
         text: str = known.once.setdefault((part, run.machine, what), place.text)
         return text == place.text
 
-    for cell in [(name, *row, seed) for name in run.evaluable for row in rows for seed in run.seeds(row[1])]:
+    for cell in run.cells(rows):
         machine_id, extractor, detector, seed = cell
         spectrograms, *way, scores = run.places(*cell)
         n_clips = len(run.of(machine_id))

@@ -476,12 +476,27 @@ class Run:
             ),
         )
 
+    def cells(
+        self, rows: Sequence[tuple[str | None, str]] | None = None, seeds: Sequence[int] | None = None
+    ) -> list[tuple[str, str | None, str, int]]:
+        """Return what can be evaluated, or some rows or seeds of it: machine ID, extractor, detector and seed."""
+        return [
+            (machine_id, extractor, detector, seed)
+            for machine_id in self.evaluable
+            for extractor, detector in (self.rows() if rows is None else rows)
+            for seed in (self.seeds(detector) if seeds is None else seeds)
+        ]
+
+    def _missing(self, cells: Sequence[tuple[str, str | None, str, int]]) -> list[tuple[str, str | None, str, int]]:
+        """Return the cells whose scores are not kept yet."""
+        return [cell for cell in cells if not self.store.has(self._scores_place(*cell))]
+
     def compute(self, cells: Sequence[tuple[str, str | None, str, int]]) -> None:
         """Compute and keep the scores of machine ID, extractor, detector and seed, as many at once as there are cores.
 
         Features come first: an extractor takes all cores for itself, and so does an auto-encoder.
         """
-        cells = [cell for cell in cells if not self.store.has(self._scores_place(*cell))]
+        cells = self._missing(cells)
         features = {(machine_id, name, seed): None for machine_id, name, _, seed in cells if name is not None}
         for machine_id, name, seed in features:
             self.features(machine_id, name, seed)
@@ -560,24 +575,14 @@ class Run:
             n_train, n_normal, n_abnormal: the clips it rests on.
         """
         columns = ["machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"]
-        cells = [
-            (machine_id, extractor, detector, seed)
-            for machine_id in self.evaluable
-            for extractor, detector in (self.rows() if rows is None else rows)
-            for seed in (self.seeds(detector) if seeds is None else seeds)
-        ]
+        cells = self.cells(rows, seeds)
         self.compute(cells)
         return pd.DataFrame(list(self._auc_rows(cells)), columns=columns)
 
     @property
     def complete(self) -> bool:
         """Whether the scores of every machine ID, row and seed are kept already."""
-        return all(
-            self.store.has(self._scores_place(machine_id, *row, seed))
-            for machine_id in self.ids
-            for row in self.rows()
-            for seed in self.seeds(row[1])
-        )
+        return not self._missing(self.cells())
 
     def areas(self, machine_id: str) -> Areas:
         """Return the AUC of every row on a machine ID, the mean of its seeds, and how sure they are.
