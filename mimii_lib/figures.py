@@ -35,7 +35,8 @@ MANY = 200
 # Spectrograms and sounds
 
 
-def _draw_spectrogram(axes: Axes, decibels: NDArray[np.float32], settings: Imaging) -> Any:
+def draw_spectrogram(axes: Axes, decibels: NDArray[np.float32], settings: Imaging) -> Any:
+    """Draw a spectrogram of shape (n_mels, frames), time to the right and its frequencies upwards; return its image."""
     duration = imaging.seconds(decibels.shape[1], settings)
     extent = (0.0, duration, 0.0, float(len(decibels)))
     picture = axes.imshow(decibels, origin="lower", aspect="auto", cmap=settings.colormap, extent=extent)
@@ -62,7 +63,7 @@ def spectrogram(decibels: NDArray[np.float32], settings: Imaging, patches: Seque
     """Draw a log-mel spectrogram (n_mels, frames), and frame some of its patches by their numbers."""
     with drawing(figsize=(WIDTH, 2.3)) as (figure, axes):
         axis = axes[0, 0]
-        picture = _draw_spectrogram(axis, decibels, settings)
+        picture = draw_spectrogram(axis, decibels, settings)
         figure.colorbar(picture, ax=axis, label="dB to the maximum")
         axis.set(xlabel="time (s)", ylabel="mel scale (kHz)")
         starts = imaging.patch_starts(decibels.shape[1], settings)
@@ -77,7 +78,7 @@ def spectrogram(decibels: NDArray[np.float32], settings: Imaging, patches: Seque
     return figure
 
 
-def _player(waveform: NDArray[np.float32], rate: int, label: str) -> str:
+def player(waveform: NDArray[np.float32], rate: int, label: str) -> str:
     """Return a player whose sound is part of the page: MP3 at about 80 kbit/s, which every browser plays."""
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform, rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.5)
@@ -120,7 +121,7 @@ def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None 
     size = (2.0, 1.6) if narrow else (3.6, 2.1 if scores is None else 2.8)
     with drawing(rows, figsize=size, sharex=True, height_ratios=ratios) as (figure, axes):
         axis = axes[-1, 0]
-        _draw_spectrogram(axis, decibels, settings)
+        draw_spectrogram(axis, decibels, settings)
         axis.set(xlabel="time (s)", ylabel="" if narrow else "mel scale (kHz)")
         if scores is not None:
             _draw_scores(axes[0, 0], scores, decibels.shape[1], settings)
@@ -129,7 +130,7 @@ def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None 
     text = html.escape(caption)
     return (
         f'<figure class="clip"><figcaption>{text}</figcaption>{picture}'
-        f"{_player(waveform, settings.sample_rate, text)}</figure>"
+        f"{player(waveform, settings.sample_rate, text)}</figure>"
     )
 
 
@@ -424,7 +425,7 @@ def pipeline(run: Run) -> HTML:
     normal = test.path[~anomalous].iloc[0]
     listen = "".join(
         f'<figure class="clip listen"><figcaption>{run.machine} {machine_id}, {label}</figcaption>'
-        f"{_player(sound, settings.sample_rate, f'{run.machine} {machine_id}, {label}')}</figure>"
+        f"{player(sound, settings.sample_rate, f'{run.machine} {machine_id}, {label}')}</figure>"
         for label, sound in (("normal", run.waveform(normal)), ("abnormal, the clip above", waveform))
     )
     return HTML(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mimii_lib import decisions, imaging, tables
 from mimii_lib.decisions import TIE, Look
 from mimii_lib.drawing import ABNORMAL, QUIET, drawing, svg
-from mimii_lib.figures import _draw_spectrogram, _player
+from mimii_lib.figures import draw_spectrogram, player
 from mimii_lib.run import Run
 
 FLAT = np.array([0.1, 0.05])
@@ -74,13 +74,13 @@ def _thumbnail(run: Run, clip: Any) -> str:
     settings, waveform = run.settings.imaging, run.waveform(clip.path)
     name = f"{run.machine} {clip.id}, clip {Path(clip.path).stem}"
     with drawing(figsize=(2.1, 1.6)) as (figure, axes):
-        _draw_spectrogram(axes[0, 0], imaging.log_mel(waveform, settings), settings)
+        draw_spectrogram(axes[0, 0], imaging.log_mel(waveform, settings), settings)
         axes[0, 0].set(xlabel="time (s)", ylabel="")
         picture = svg(figure, f"Log-mel spectrogram of the {name}, {clip.kind}")
     return (
         f'<figure class="clip"><figcaption>{clip.kind.capitalize()}<span>{clip.id}, clip {Path(clip.path).stem}: '
         f"{place(clip)}</span></figcaption>{picture}"
-        f"{_player(waveform, settings.sample_rate, f'{name}, {clip.kind}')}</figure>"
+        f"{player(waveform, settings.sample_rate, f'{name}, {clip.kind}')}</figure>"
     )
 
 
@@ -101,7 +101,7 @@ def _along(look: Look) -> str:
     )
     with drawing(3, figsize=(4.2, 3.9), sharex=True, height_ratios=[2, 1, 1]) as (figure, axes):
         picture, *below = axes[:, 0]
-        _draw_spectrogram(picture, decibels, settings)
+        draw_spectrogram(picture, decibels, settings)
         picture.set(ylabel="mel scale (kHz)")
         for rank, number in enumerate(look.worst):
             _frame(picture, look.time(number), len(decibels), rank)
@@ -117,8 +117,8 @@ def _along(look: Look) -> str:
         below[1].yaxis.set_minor_locator(NullLocator())
         figure.align_ylabels(axes[:, 0])
         drawn = svg(figure, told)
-    player = _player(waveform, settings.sample_rate, look.name)
-    return f'<figure class="clip"><figcaption>{look.name.capitalize()}</figcaption>{drawn}{player}</figure>'
+    sound = player(waveform, settings.sample_rate, look.name)
+    return f'<figure class="clip"><figcaption>{look.name.capitalize()}</figcaption>{drawn}{sound}</figure>'
 
 
 def _frame(axis: Axes, time: tuple[float, float], height: int, rank: int) -> None:
@@ -163,8 +163,8 @@ def _beside(look: Look, rank: int) -> str:
         start, end = (round(second * settings.sample_rate) for second in look.time(at))
         heard += [look.run.waveform(path)[start:end], np.zeros(int(PAUSE * settings.sample_rate), np.float32)]
     label = f"{look.name}: patch {rank + 1}, then the training patches nearest to it"
-    player = _player(np.concatenate(heard[:-1]), settings.sample_rate, label)
-    return f'<div class="patches">{"".join(cells)}{player}</div>'
+    sound = player(np.concatenate(heard[:-1]), settings.sample_rate, label)
+    return f'<div class="patches">{"".join(cells)}{sound}</div>'
 
 
 def _picture(entries: NDArray[np.uint8], look: Look) -> str:
@@ -200,10 +200,9 @@ def _upright(picture: NDArray[Any], look: Look) -> NDArray[Any]:
 def _framed(look: Look) -> str:
     """Return the patch, with those blocks outlined that make up half of what the distance falls by."""
     with drawing(figsize=(2.1, 2.1)) as (figure, axes):
-        picture = _upright(look.patches[0, 0], look)
-        _draw_spectrogram(axes[0, 0], picture, look.run.settings.imaging).set_clim(0, 255)
+        picture, axis = _upright(look.patches[0, 0], look), axes[0, 0]
+        draw_spectrogram(axis, picture, look.run.settings.imaging).set_clim(0, 255)
         chosen = _upright(decisions.half_of(np.where(shares(look)[1] > FLAT[1], look.falls[1], 0)), look)
-        axis = axes[0, 0]
         height, width = look.patches.shape[-2], imaging.seconds(look.patches.shape[-1], look.run.settings.imaging)
         for row, column in np.argwhere(chosen):
             corner = (column * width / decisions.GRID, row * height / decisions.GRID)
