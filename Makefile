@@ -38,7 +38,7 @@ setup: .venv/ready  ## make the environment in .venv (about 2 minutes, 6 GB)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --progress-bar off -c constraints.txt -e '.[book,test]'
 	@echo "Warming up librosa's compiled parts (once)"
-	$(BIN)/python -m mimii_lib.warm
+	$(BIN)/python -m mimii_lib.run.precompile
 	touch $@
 
 book: .venv/ready  ## run the experiment and render the book to _build/html/index.html
@@ -70,7 +70,7 @@ check: .venv/ready  ## format, lint, types, and notebook pairs in step
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q tests/test_pairs.py
+	$(BIN)/pytest -q tests/run/test_pairs.py
 
 clean:  ## remove everything that the other targets made, but the environment
 	rm -rf _build executed results data/miniature_* .cache .snakemake

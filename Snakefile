@@ -3,7 +3,7 @@
 Called by `make book`. Configuration (`--config name=value`): the parameters of the notebooks; `choices=no`, which
 leaves the page on the open choices out; and `jobs=piece`, which makes a job of every machine ID and network, and of
 every auto-encoder, where one process would compute them all: for a cluster (`profiles/slurm`). Whatever is killed, the
-same command goes on: results are kept by `mimii_lib.store`, files are moved into place when they are whole.
+same command goes on: results are kept by `mimii_lib.run.cache`, files are moved into place when they are whole.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ from pathlib import Path
 from filelock import FileLock
 
 from mimii_lib import dataset, paper
-from mimii_lib.errors import MimiiError, one_of
+from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.extractors import EXTRACTORS
-from mimii_lib.settings import Miniature, as_json, load_profile, several, with_parameters
-from mimii_lib.store import replacing, wait_for
-from mimii_lib.weights import OFFLINE
+from mimii_lib.settings import Miniature, as_json, load_profile, as_tuple, with_parameters
+from mimii_lib.data.files import atomic_write, wait_for
+from mimii_lib.data.weights import OFFLINE
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
 BASELINES = next(name for name in NOTEBOOKS if name.endswith("_baselines"))
 PAGES = {path.stem[3:]: path.stem for path in Path("notebooks").glob("*.ipynb") if path.stem not in NOTEBOOKS}
 WITHOUT_DATA = ("open_points", "conformance", "faults", "scale")  # pages about the library alone
-LIBRARY = sorted(map(str, Path("mimii_lib").glob("*.py")))
+LIBRARY = sorted(map(str, Path("mimii_lib").rglob("*.py")))
 KNOWN = ("machine", "profile", "data", "snr", "ids", "extractors", "detectors", "seeds", "weights", "settings")
 KNOWN += ("choices", "jobs")  # of the workflow alone
 RECORDS = [str(file) for folder in ("benchmarks", "results") for file in sorted(Path(folder).glob("rehearsal_*.json"))]
@@ -51,17 +51,17 @@ def prepared():
     """Return the asked machine types and profile, and the parameters for the jobs, or raise."""
     for name in config:
         if name not in KNOWN:
-            raise one_of("--config", name, KNOWN)
+            raise unknown_value("--config", name, KNOWN)
     said = {"profile": "miniature"} | config
     # YAML reads a bare no as False.
     if (choices := {False: "no", True: "yes"}.get(said.get("choices"), said.pop("choices", "yes"))) not in ("yes", "no"):
-        raise one_of("choices", choices, ("yes", "no"))
+        raise unknown_value("choices", choices, ("yes", "no"))
     if (jobs := said.pop("jobs", "machine")) not in ("machine", "piece"):
-        raise one_of("jobs", jobs, ("machine", "piece"))
-    machines = several(said.pop("machine", None), parameter="machine")
+        raise unknown_value("jobs", jobs, ("machine", "piece"))
+    machines = as_tuple(said.pop("machine", None), parameter="machine")
     for machine in machines or ():
         if machine not in paper.MACHINES:
-            raise one_of("machine", machine, paper.MACHINES)
+            raise unknown_value("machine", machine, paper.MACHINES)
     for folder in ("data", "weights"):
         if folder in said:
             named = said[folder][0] if isinstance(said[folder], list) else said[folder]
@@ -76,7 +76,7 @@ def planned():
 
     Weights are downloaded now if need be, once; the jobs download nothing.
     """
-    from mimii_lib import miniature
+    from mimii_lib.data import miniature
     from mimii_lib.run import Run
 
     if PROFILE.miniature is not None:
@@ -87,26 +87,26 @@ def planned():
     runs, not_run = [], {machine: "not part of this run" for machine in paper.MACHINES if machine not in ASKED}
     for machine in ASKED:
         run = Run(machine, **SAID)
-        for reason in run.left_out.values():
+        for reason in run.recordings.left_out.values():
             print(f"left out: {reason}", file=sys.stderr)
         runs.append(run)
-    for reason in dict.fromkeys(reason for run in runs for reason in run.not_run.values()):
+    for reason in dict.fromkeys(reason for run in runs for reason in run.stages.unavailable_extractors.values()):
         print(f"not run: {reason}", file=sys.stderr)
     for run in runs:
-        if not run.evaluable:
-            not_run[run.machine] = run.why_none
-            print(run.why_none, file=sys.stderr)
-    runs = [run for run in runs if run.evaluable]
+        if not run.recordings.evaluable:
+            not_run[run.machine] = run.recordings.no_ids_reason
+            print(run.recordings.no_ids_reason, file=sys.stderr)
+    runs = [run for run in runs if run.recordings.evaluable]
     if not runs:
         raise MimiiError("nothing can be run; the reasons stand above")
     return {
         # A digest of the clips, the profile, the options and the weights: a job runs again if it changes. Every job
         # carries it: if a run stops after scores that came out the same on other clips, those scores alone would not
         # tell the pages, which show the clips, to run.
-        "identities": {run.machine: run.identity for run in runs},
+        "identities": {run.machine: run.results.identity for run in runs},
         "not_run": not_run,
         "detectors": {run.machine: classical_of(run) for run in runs},
-        "baselines": {run.machine: run.baselines for run in runs},
+        "baselines": {run.machine: run.results.autoencoders for run in runs},
         "pieces": {run.machine: pieces_of(run) if PIECES else {} for run in runs},
     }
 
@@ -124,25 +124,25 @@ def pieces_of(run):
     """
     # Pictures scaled by training clips have keys that are known when there are spectrograms; these clips say the same.
     scaled = run.settings.imaging.scaling == "training"
-    keys = run.instead(settings={"imaging.scaling": "clip"}) if scaled else run
+    keys = run.with_overrides(settings={"imaging.scaling": "clip"}) if scaled else run
 
     def identity(machine_id, network, asked, kept=-1):
         said = [as_json(run.settings.imaging)]
         for name, seed in asked:
             said.append(keys.places(machine_id, network, name, seed)[kept].text)
-            said += run.members(machine_id, seed, "train").path if scaled else []
+            said += run.recordings.split_clips(machine_id, seed, "train").path if scaled else []
         return hashlib.sha256(" ".join(said).encode()).hexdigest()
 
     made, classical, seeds = {}, classical_of(run), run.profile.seeds
-    for machine_id in run.evaluable:
+    for machine_id in run.recordings.evaluable:
         here = {"machine": run.machine, "id": machine_id}
-        for network in dict.fromkeys(network for network, _ in run.rows() if network):
+        for network in dict.fromkeys(network for network, _ in run.results.systems() if network):
             described = [(classical[0], seed) for seed in (seeds if scaled else seeds[:1])]
             fitted = [(name, seed) for name in classical for seed in seeds]
             made[FEATURES.format(**here, network=network)] = identity(machine_id, network, described, kept=1)
             made[DETECTORS.format(**here, network=network)] = identity(machine_id, network, fitted)
-        for name in run.baselines:
-            for seed in run.seeds(name):
+        for name in run.results.autoencoders:
+            for seed in run.results.seeds(name):
                 trained = TRAINED.format(**here, baseline=name, seed=seed)
                 made[trained] = identity(machine_id, None, [(name, seed)])
     return made
@@ -155,7 +155,7 @@ try:
     if workflow.is_main_process or not PLAN_FILE.is_file():
         PLAN = planned()
         if not DRY_RUN:
-            with replacing(PLAN_FILE) as file:
+            with atomic_write(PLAN_FILE) as file:
                 file.write_text(json.dumps(PLAN))
     else:
         PLAN = json.loads(PLAN_FILE.read_text())

@@ -31,9 +31,10 @@ from bad_server import BadServer, Fault
 from copied import Copy
 from tqdm import tqdm
 
-from mimii_lib import cli, download, miniature
+from mimii_lib import cli
 from mimii_lib.autoencoders import DCAE
-from mimii_lib.store import replacing
+from mimii_lib.data import download, miniature
+from mimii_lib.data.files import atomic_write
 
 ROOT = Path(__file__).resolve().parent.parent
 FEW, MANY = 5, 20
@@ -166,7 +167,7 @@ class NotTried(Exception):
 # Recordings
 
 
-def _sound(path: Path) -> np.ndarray:
+def _is_readable(path: Path) -> np.ndarray:
     return soundfile.read(path, dtype="float32")[0]
 
 
@@ -175,9 +176,9 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "that is cut off in its header": lambda path: path.write_bytes(path.read_bytes()[:20]),
     "that is empty": lambda path: path.write_bytes(b""),
     "that is a text and no sound": lambda path: path.write_text("404: not found\n"),
-    "that has 44.1 kHz": lambda path: soundfile.write(path, _sound(path), 44_100),
+    "that has 44.1 kHz": lambda path: soundfile.write(path, _is_readable(path), 44_100),
     "that has NaN among its samples": lambda path: soundfile.write(
-        path, np.where(np.arange(160_000) == 7, np.nan, _sound(path)), 16_000, subtype="FLOAT"
+        path, np.where(np.arange(160_000) == 7, np.nan, _is_readable(path)), 16_000, subtype="FLOAT"
     ),
     "that is a link to nowhere": lambda path: (path.unlink(), path.symlink_to("nowhere")),
 }
@@ -650,7 +651,7 @@ def main() -> int:
             found.append(outcome)
             mark = {True: "holds", False: "DOES NOT HOLD", None: "–"}[outcome.held]
             print(f"{mark}: {outcome.kind}: {outcome.fault}\n    {outcome.result}", flush=True)
-    with replacing(said.json) as file:
+    with atomic_write(said.json) as file:
         file.write_text(json.dumps([asdict(outcome) for outcome in found], indent=1, ensure_ascii=False) + "\n")
     return int(any(outcome.held is False for outcome in found))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import norm
 
-from mimii_lib.evaluation import Tested
+from mimii_lib.evaluation import ClipScores
 from mimii_lib.uncertainty import Z, resampled, weighted_areas
 
 NORMAL, TESTED, SEEDS = 1000, 150, 5
@@ -21,7 +21,7 @@ OWN = 0.8
 """Share of a score's variance that is the clip's own."""
 
 
-def simulated(area: float, abnormal: int, random: np.random.Generator, seeds: int = SEEDS) -> list[Tested]:
+def simulated(area: float, abnormal: int, random: np.random.Generator, seeds: int = SEEDS) -> list[ClipScores]:
     """Return the tested clips of one machine ID, whose expected AUC is `area`."""
     truth = np.arange(NORMAL + abnormal) >= NORMAL
     own = np.sqrt(OWN) * random.standard_normal(len(truth)) + np.sqrt(2) * norm.ppf(area) * truth
@@ -30,7 +30,7 @@ def simulated(area: float, abnormal: int, random: np.random.Generator, seeds: in
     for _ in range(seeds):
         kept = np.concatenate([random.choice(NORMAL, TESTED, replace=False), np.arange(NORMAL, len(truth))])
         scores = own[kept] + np.sqrt(1 - OWN) * random.standard_normal(len(kept))
-        found.append(Tested("simulated", ROW, names[kept], truth[kept], scores))
+        found.append(ClipScores("simulated", ROW, names[kept], truth[kept], scores))
     return found
 
 

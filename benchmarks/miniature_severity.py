@@ -19,7 +19,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from mimii_lib import miniature, paper
+from mimii_lib import paper
+from mimii_lib.data import miniature
 
 SPLITS = 5
 

@@ -26,9 +26,10 @@ from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from mimii_lib import detectors, engines, evaluation, imaging, miniature, paper
+from mimii_lib import detectors, evaluation, imaging, paper
 from mimii_lib.autoencoders import DCAE
-from mimii_lib.run import Run
+from mimii_lib.data import miniature
+from mimii_lib.run import Run, engines
 from mimii_lib.settings import ROOT, Detectors, Imaging
 
 ENGINES = ("openvino", "torch")
@@ -67,12 +68,12 @@ def pixels_off(path: Path | str) -> int:
 
 def files(run: Run, machine_id: str) -> list[Path]:
     """Return the recordings of a machine ID in the order of the library's arrays."""
-    return [run.data / path for path in run.of(machine_id).path]
+    return [run.data / path for path in run.recordings.clips_of(machine_id).path]
 
 
 def expected_features(run: Run, machine_id: str, extractor: str) -> Features:
     """Return the plain implementation's features of a machine ID, from its recordings on: (clips, 18, d)."""
-    net = reference.network(extractor, run.weights(extractor).state())
+    net = reference.network(extractor, run.stages.weights(extractor).state())
     return reference.features(files(run, machine_id), net)
 
 
@@ -91,7 +92,7 @@ def errors_from_pictures(run: Run, machine_id: str, extractor: str, expected: Fe
         Of :func:`expected_features`. The run says engine and precision.
     """
     entries = np.concatenate([entries_of(path) for path in files(run, machine_id)])
-    found = engines.extract(entries, run.weights(extractor), run.settings.imaging, run.settings.features)
+    found = engines.extract(entries, run.stages.weights(extractor), run.settings.imaging, run.settings.features)
     return relative_errors(found, expected.reshape(len(found), -1))
 
 
@@ -105,7 +106,7 @@ def errors_from_recordings(run: Run, machine_id: str, extractor: str, expected: 
 
 def divided(run: Run, machine_id: str, features: Features, seed: int) -> tuple[Features, Features]:
     """Return the features of the training and of the test patches, both (patches, d), in the library's order."""
-    train, test = (features[run.members(machine_id, seed, role).index] for role in ("train", "test"))
+    train, test = (features[run.recordings.split_clips(machine_id, seed, role).index] for role in ("train", "test"))
     return train.reshape(-1, features.shape[-1]), test.reshape(-1, features.shape[-1])
 
 
@@ -181,7 +182,7 @@ def expected_area(run: Run, machine_id: str, features: Features, detector: str, 
         Of the detector.
     """
     scores = expected_scores(*divided(run, machine_id, features, seed), detector, start)
-    anomalous = (run.members(machine_id, seed, "test").label == "abnormal").to_numpy()
+    anomalous = (run.recordings.split_clips(machine_id, seed, "test").label == "abnormal").to_numpy()
     return reference.auc(anomalous, reference.clip_scores(scores.reshape(len(anomalous), -1)))
 
 
@@ -199,7 +200,7 @@ def areas(run: Run, machine_id: str, extractor: str, seed: int) -> dict[str, flo
 
 def allowance(run: Run, machine_id: str, seed: int, precision: str) -> float:
     """Return by how much an AUC in [0, 1] may differ: so many points, or a pair or two of clips changing places."""
-    anomalous = run.members(machine_id, seed, "test").label == "abnormal"
+    anomalous = run.recordings.split_clips(machine_id, seed, "test").label == "abnormal"
     least, pairs = AREA[precision]
     return max(least, pairs / (anomalous.sum() * (~anomalous).sum()))
 
@@ -264,7 +265,7 @@ def proven(run: Run, machine_id: str, seed: int = 0) -> Iterator[Row]:
     paths = files(run, machine_id)
     off = sum(map(pixels_off, paths))
     yield "the same colours", f"{len(paths)} clips", "0 pixels off", f"{off}", off == 0
-    for extractor in run.extractors:
+    for extractor in run.stages.extractors:
         expected = expected_features(run, machine_id, extractor)
         yield from proven_features(run, machine_id, extractor, expected)
         train, test = divided(run, machine_id, expected, seed)
@@ -279,8 +280,8 @@ def proven(run: Run, machine_id: str, seed: int = 0) -> Iterator[Row]:
 def proven_features(run: Run, machine_id: str, extractor: str, expected: Features) -> Iterator[Row]:
     """Yield the claims on features, for both engines in float32."""
     for engine in ENGINES:
-        other = run.instead(settings={"features.engine": engine, "features.precision": "float32"})
-        what = f"{extractor}, {other.engine}"
+        other = run.with_overrides(settings={"features.engine": engine, "features.precision": "float32"})
+        what = f"{extractor}, {other.stages.engine}"
         largest = errors_from_pictures(other, machine_id, extractor, expected).max()
         limit = f"every patch ≤ {PICTURES:.0e}"
         yield "features of the same pictures", what, limit, f"{largest:.1e}", bool(largest <= PICTURES)
@@ -305,7 +306,7 @@ def proven_scores(extractor: str, train: Features, test: Features, seed: int) ->
 
 def proven_areas(run: Run, machine_id: str, extractor: str, expected: Features, seed: int) -> Iterator[Row]:
     """Yield the claims on AUC, from wav: in float32 against the plain one, in bfloat16 against both."""
-    runs = {precision: run.instead(settings={"features.precision": precision}) for precision in PRECISIONS}
+    runs = {precision: run.with_overrides(settings={"features.precision": precision}) for precision in PRECISIONS}
     exact, reduced = (areas(runs[precision], machine_id, extractor, seed) for precision in PRECISIONS)
     for detector, title in paper.DETECTORS.items():
         plain = expected_areas(run, machine_id, expected, detector, seed)
@@ -337,7 +338,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the split, the detectors and the training")
     given = parser.parse_args()
     weights = given.weights if given.weights.is_dir() else None
-    if unknown := set(given.extractors) - set(paper.EXTRACTORS):
+    if unknown := set(given.stages.extractors) - set(paper.EXTRACTORS):
         parser.error(f"--extractors: {', '.join(unknown)} found, expected some of {', '.join(paper.EXTRACTORS)}")
     count, failed = 0, []
     with tempfile.TemporaryDirectory() as folder:
@@ -355,12 +356,12 @@ def main() -> int:
                 profile=profile,
                 data=data,
                 ids="id_00",
-                extractors=given.extractors,
+                extractors=given.stages.extractors,
                 seeds=given.seed,
                 weights=weights,
                 cache=Path(folder) / "cache",
             )
-            for extractor in run.not_run:
+            for extractor in run.stages.unavailable_extractors:
                 print(f"Not tried, its weights are not reachable: {extractor}.")
             print("\n| claim | tried with | limit | found | holds |\n|---|---|---|---|---|", flush=True)
             for *said, holds in proven(run, "id_00", given.seed):

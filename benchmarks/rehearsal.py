@@ -29,9 +29,10 @@ import psutil
 import torch
 from copied import Copy
 
-from mimii_lib import extractors, provenance
+from mimii_lib import extractors
+from mimii_lib.data.files import atomic_write
+from mimii_lib.run import provenance
 from mimii_lib.settings import ROOT, load_profile
-from mimii_lib.store import replacing
 
 NEEDED = 14e9
 """Bytes of disk at full size: the tree, the kept results, random weights, the book."""
@@ -53,7 +54,7 @@ class Memory(threading.Thread):
         self.process, self.peak = psutil.Process(pid), 0
 
     def run(self) -> None:
-        """Look twice a second until the process has ended."""
+        """Explanation twice a second until the process has ended."""
         with suppress(psutil.NoSuchProcess):
             while self.process.status() != psutil.STATUS_ZOMBIE:
                 self.peak = max(self.peak, self.held())
@@ -219,7 +220,7 @@ def main() -> None:
         ratio = each["forecast"] / each["took"] if each["took"] else float("nan")
         print(f"{each['what']:32} {each['forecast']:8.1f} s forecast {each['took']:8.1f} s took {ratio:6.2f}")
     file = said.json or ROOT / "results" / f"rehearsal_{100 * said.share:g}.json"
-    with replacing(file) as part:
+    with atomic_write(file) as part:
         part.write_text(json.dumps(found, indent=1) + "\n")
     print(f"{file}: written")
 

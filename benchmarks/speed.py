@@ -37,13 +37,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import KernelDensity
 from torch import nn
 
-from mimii_lib import dataset, detectors, engines, extractors, imaging, miniature, paper, provenance, scale
+from mimii_lib import dataset, detectors, extractors, imaging, paper
 from mimii_lib.autoencoders import DCAE
+from mimii_lib.data import miniature
+from mimii_lib.data.files import file_digest
+from mimii_lib.data.weights import Weights, find_weights
 from mimii_lib.errors import MimiiError
-from mimii_lib.run import Run
+from mimii_lib.pages import scale
+from mimii_lib.run import Run, engines, provenance
+from mimii_lib.run.cache import ResultCache
 from mimii_lib.settings import ROOT, Detectors, Features, Imaging
-from mimii_lib.store import Store, file_digest
-from mimii_lib.weights import Weights, find_weights
 
 PATCHES = Imaging().patches
 AIMS = {
@@ -163,12 +166,12 @@ def _openvino_peak(channels: int, side: int, batch: int, precision: str) -> floa
         }
         queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", options), streams + 1)
 
-        def several(queue: Any = queue, requests: int = streams) -> None:
+        def passes(queue: Any = queue, requests: int = streams) -> None:
             for _ in range(requests):
                 queue.start_async([pictures.numpy()])
             queue.wait_all()
 
-        seconds = min(timed(several)[0] for _ in range(5))
+        seconds = min(timed(passes)[0] for _ in range(5))
         best = max(best, streams * _work(channels, side, batch) / seconds)
     return best
 
@@ -253,7 +256,7 @@ def kde_rows(n_train: int, n_test: int, repeats: int) -> None:
         compared(f"KDE, {d} dimensions", plain, ours, "20 ×", note)
 
 
-class Holding(Store):
+class Holding(ResultCache):
     """A store that has features already, so that only what comes after them is computed."""
 
     def __init__(self, folder: Path, features: NDArray[np.float32]):
@@ -330,7 +333,7 @@ def detector_rows(folder: Path, n_train: int, repeats: int, seeds: Sequence[int]
 
     def ours() -> Run:
         run = slider(folder, data, seeds, features, **how)
-        run.compute(cells(run))
+        run.results.compute(cells(run))
         return run
 
     seen = in_turn({"plain": plain, "ours": ours}, repeats)
@@ -384,7 +387,7 @@ def _with_features(folder: Path, shrink: int, names: Sequence[str], seeds: Seque
     features = clusters(folder / "features.npy", int(clips.sum()), WIDEST)
     # How often a mixture iterates changes nothing in its memory.
     run = slider(folder, data, seeds, features, **{"detectors.max_iter": 3, "split.test_clips": 150 // shrink})
-    run.compute(cells(run, names))
+    run.results.compute(cells(run, names))
 
 
 def _nothing(folder: Path, shrink: int) -> None:

@@ -5,7 +5,6 @@ A :class:`DCAE` keeps scikit-learn's contract, like the detectors: ``fit`` on pi
 """
 
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from itertools import pairwise
 from typing import Self
 
@@ -19,8 +18,7 @@ from torch import nn
 from torch.nn.functional import conv2d, elu, max_pool2d, mse_loss, one_hot, pixel_shuffle
 from tqdm import trange
 
-from mimii_lib.engines import Engine
-from mimii_lib.errors import MimiiError, one_of
+from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.imaging import pictures
 from mimii_lib.settings import DETECTORS, Autoencoders, Imaging
 
@@ -166,7 +164,7 @@ class DCAE(BaseEstimator):
         """Train on pictures of normal sound, X of shape (n, d)."""
         entries = self._entries(X, reset=True)
         if self.network not in NETWORKS:
-            raise one_of("network", self.network, NETWORKS)
+            raise unknown_value("network", self.network, NETWORKS)
         device = self._device()
         # The global generator makes the initial weights; it is left as it was found.
         with torch.random.fork_rng():
@@ -241,8 +239,7 @@ class DCAE(BaseEstimator):
         return shades.contiguous(memory_format=torch.channels_last)
 
     def _device(self) -> torch.device:
-        named = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(named)
+        return torch_device(self.device)
 
     def _reduced(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
@@ -254,16 +251,17 @@ class DCAE(BaseEstimator):
         return tags
 
 
-def engine(settings: Autoencoders) -> Engine:
-    """Return what the auto-encoders train on, as it is recorded with every result."""
-    device = DCAE(device=settings.device)._device()
-    return Engine(f"torch {version('torch')}", device.type, settings.precision)
+def torch_device(name: str) -> torch.device:
+    """Return the device called cpu or cuda; auto: cuda where there is a GPU."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
 
 
 def make(name: str, settings: Autoencoders, imaging: Imaging, seed: int) -> DCAE:
     """Return the auto-encoder called `name` (lenet-dcae or small-dcae), not yet trained."""
     if name not in NETWORKS:
-        raise one_of("detectors", name, DETECTORS)
+        raise unknown_value("detectors", name, DETECTORS)
     return DCAE(
         network=name,
         epochs=settings.epochs,

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pandas as pd
 
 from mimii_lib import dataset, paper
-from mimii_lib.errors import MimiiError, one_of
+from mimii_lib.data.files import atomic_write
+from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.extractors import EXTRACTORS
-from mimii_lib.settings import DETECTORS, Miniature, Profile, load_profile, several
-from mimii_lib.store import alone_for, replacing
+from mimii_lib.run.cache import exclusive_write
+from mimii_lib.settings import DETECTORS, Miniature, Profile, as_tuple, load_profile
 
 if TYPE_CHECKING:
     from mimii_lib.run import Run
@@ -140,7 +141,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _miniature(said: argparse.Namespace) -> int:
-    from mimii_lib import miniature
+    from mimii_lib.data import miniature
 
     if said.share is not None:
         for name, default in {
@@ -159,7 +160,7 @@ def _miniature(said: argparse.Namespace) -> int:
         snr=said.snr,
         normal=said.normal,
         abnormal=said.abnormal,
-        machines=several(said.machines, parameter="--machines") or (),
+        machines=as_tuple(said.machines, parameter="--machines") or (),
         seed=said.seed,
         channels=said.channels,
     )
@@ -168,13 +169,13 @@ def _miniature(said: argparse.Namespace) -> int:
 
 
 def _download(said: argparse.Namespace) -> int:
-    from mimii_lib import download
+    from mimii_lib.data import download
 
-    machines, dest = list(several(_flat(said.machines), parameter="--machines") or ()), said.dest
+    machines, dest = list(as_tuple(_flat(said.machines), parameter="--machines") or ()), said.dest
     if dest is None and said.machines[-1] not in paper.MACHINES:  # --machines fan pump DEST
-        machines, dest = list(several(_flat(said.machines[:-1]), parameter="--machines") or ()), said.machines[-1]
+        machines, dest = list(as_tuple(_flat(said.machines[:-1]), parameter="--machines") or ()), said.machines[-1]
         if get_close_matches(dest, paper.MACHINES):
-            raise one_of("--machines", dest, paper.MACHINES)
+            raise unknown_value("--machines", dest, paper.MACHINES)
     if dest is None or not machines:
         raise MimiiError("DEST: found no folder; name the one to hold the recordings, after the machine types")
     download.fetch(
@@ -191,9 +192,9 @@ def _download(said: argparse.Namespace) -> int:
 
 
 def _check(said: argparse.Namespace) -> int:
-    from mimii_lib import inspection
+    from mimii_lib.data import checks
 
-    report = inspection.check(said.data)
+    report = checks.check(said.data)
     print(report.table.to_string(index=False))
     total = report.table[[*dataset.LABELS]].to_numpy().sum()
     print(f"\n{total} clips; {len(report.problems)} cannot be used as they are.")
@@ -220,7 +221,7 @@ def _features(said: argparse.Namespace) -> int:
     for run in _runs(said):
         # Features are the same for every seed, but where pictures are scaled by the training clips.
         seeds: Sequence[int | None] = run.profile.seeds if run.settings.imaging.scaling == "training" else [None]
-        networks = dict.fromkeys(name for name, _ in run.rows() if name)
+        networks = dict.fromkeys(name for name, _ in run.results.systems() if name)
         for machine_id, name, seed in product(run.ids, networks, seeds):
             clips, patches, dimension = run.features(machine_id, name, seed).shape
             of_seed = "" if seed is None else f" seed {seed}"
@@ -233,48 +234,48 @@ def _features(said: argparse.Namespace) -> int:
 
 
 def _forecast(said: argparse.Namespace) -> int:
-    from mimii_lib.forecast import forecast
+    from mimii_lib.run.forecast import forecast
 
     found = forecast(_runs(said), choices=not said.no_choices, measure=not said.count)
     print(found)
     if said.json:
-        with replacing(said.json) as file:
+        with atomic_write(said.json) as file:
             file.write_text(json.dumps(found.as_dict(), indent=1) + "\n")
     return 2 if found.problems else 0
 
 
 def _choices(said: argparse.Namespace) -> int:
-    from mimii_lib import choices
+    from mimii_lib.pages import open_points
 
     runs = _runs(said)
-    for effect in choices.effects(runs):
+    for effect in open_points.effects(runs):
         found = effect.not_run and f"not run: {effect.not_run}"
         found = found or f"{effect.difference:+.1f} points (95 %: {effect.low:+.1f} to {effect.high:+.1f})"
         print(f"{effect.point.number:2d} {effect.point.title}, {effect.alternative.name}: {found}", flush=True)
     print("\nMean AUC in percent by number of dimensions (0: all)")
-    for each in choices.at_equal_dimension(runs):
+    for each in open_points.at_equal_dimension(runs):
         numbers = f"{each.auc:.1f}, {each.difference:+.1f} against the first network"
         print(f"{each.extractor} {each.dimensions}: {f'not run: {each.not_run}' if each.not_run else numbers}")
     return 0
 
 
 def _auc(said: argparse.Namespace) -> int:
-    with alone_for(said.json) if said.json else nullcontext():
+    with exclusive_write(said.json) if said.json else nullcontext():
         return _areas(said)
 
 
 def _areas(said: argparse.Namespace) -> int:
     runs = _runs(said)
     for run in runs:
-        for reason in run.left_out.values():
+        for reason in run.recordings.left_out.values():
             print(f"left out: {reason}", file=sys.stderr)
-        for name, reason in (run.skipped | run.not_run).items():
+        for name, reason in (run.recordings.skipped | run.stages.unavailable_extractors).items():
             print(f"{run.machine} {name}: skipped, {reason}", file=sys.stderr)
     tables = [run.auc() for run in runs]
     table = pd.concat(tables, ignore_index=True)
     if said.json:
         rows = json.loads(table.to_json(orient="records", double_precision=15))
-        with replacing(said.json) as file:
+        with atomic_write(said.json) as file:
             file.write_text(json.dumps(rows, indent=1) + "\n")
     if said.save:
         _save(runs, tables, said.save)
@@ -287,7 +288,7 @@ def _areas(said: argparse.Namespace) -> int:
 def _machines(said: argparse.Namespace) -> tuple[str, ...]:
     """Return the machine types that were named, else the profile's that the data folder holds."""
     if said.machine:
-        return several(_flat(said.machine), parameter="--machine") or ()
+        return as_tuple(_flat(said.machine), parameter="--machine") or ()
     profile = load_profile(said.profile)
     if said.data is None:
         return profile.machines
@@ -323,26 +324,26 @@ def _as_text(table: pd.DataFrame) -> str:
 
 def _save(runs: list["Run"], tables: list[pd.DataFrame], folder: Path) -> None:
     """Write the AUCs with their provenance, the splits and the report, as files that others can use."""
-    from mimii_lib.report import report
+    from mimii_lib.pages.report import report
 
-    known = [run.with_provenance(table) for run, table in zip(runs, tables, strict=True)]
+    known = [run.results.with_provenance(table) for run, table in zip(runs, tables, strict=True)]
     table = pd.concat(known, ignore_index=True)
-    with replacing(folder / "auc.parquet") as file:
+    with atomic_write(folder / "auc.parquet") as file:
         table.to_parquet(file, index=False)
-    with replacing(folder / "auc.csv") as file:
+    with atomic_write(folder / "auc.csv") as file:
         table.to_csv(file, index=False)
-    with replacing(folder / "splits.csv") as file:
-        pd.concat([run.splits for run in runs]).to_csv(file, index=False)
-    with replacing(folder / "report.json") as file:
+    with atomic_write(folder / "splits.csv") as file:
+        pd.concat([run.recordings.splits for run in runs]).to_csv(file, index=False)
+    with atomic_write(folder / "report.json") as file:
         file.write_text(json.dumps(report(runs), indent=1, ensure_ascii=False) + "\n")
 
 
 def _run(said: argparse.Namespace) -> int:
-    from mimii_lib import notebooks
+    from mimii_lib.run import notebooks
 
     names = [notebook.stem for notebook in said.notebooks]
     if said.leave_out not in (None, *names):
-        raise one_of("--leave-out", said.leave_out, names)
+        raise unknown_value("--leave-out", said.leave_out, names)
     with notebooks.one_kernel():
         for notebook in said.notebooks:
             output = said.output if len(said.notebooks) == 1 else said.output / notebook.name

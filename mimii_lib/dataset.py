@@ -18,7 +18,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from mimii_lib import paper
-from mimii_lib.errors import MimiiError, one_of
+from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.settings import Imaging, Settings, Split
 
 LABELS = ("normal", "abnormal")
@@ -113,7 +113,7 @@ def clips(data: Path, machine: str, snr: int, ids: Iterable[str] | None = None) 
         If the folder, the machine type, the SNR or an ID is not there.
     """
     if machine not in paper.MACHINES:
-        raise one_of("machine", machine, paper.MACHINES)
+        raise unknown_value("machine", machine, paper.MACHINES)
     data = data_folder(data)
     found = trees(data)
     folder = found.get((snr, machine)) or found.get((None, machine))
@@ -126,7 +126,7 @@ def clips(data: Path, machine: str, snr: int, ids: Iterable[str] | None = None) 
     there_are = recordings(folder)
     for machine_id in ids or ():
         if machine_id not in there_are:
-            raise one_of(f"{folder.relative_to(data).as_posix()}: machine ID", machine_id, there_are)
+            raise unknown_value(f"{folder.relative_to(data).as_posix()}: machine ID", machine_id, there_are)
     return clip_table(data, {name: there_are[name] for name in (there_are if ids is None else ids)})
 
 

@@ -18,7 +18,7 @@ from sklearn.svm import OneClassSVM
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mimii_lib.errors import one_of
+from mimii_lib.errors import unknown_value
 from mimii_lib.settings import DETECTORS, Detectors
 
 
@@ -133,7 +133,7 @@ def make(name: str, settings: Detectors, seed: int) -> BaseEstimator:
         return KDE(bandwidth=settings.bandwidth, memory=settings.memory)
     if name == "oc-svm":
         return OneClassSVM(kernel=settings.kernel, nu=settings.nu, gamma=settings.gamma)
-    raise one_of("detectors", name, DETECTORS)
+    raise unknown_value("detectors", name, DETECTORS)
 
 
 def prepared(settings: Detectors, seed: int) -> Pipeline:

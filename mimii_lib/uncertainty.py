@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import false_discovery_control, norm
 
-from mimii_lib.evaluation import MAX_FPR, Tested, auc, standard_error
+from mimii_lib.evaluation import MAX_FPR, ClipScores, auc, standard_error
 
 Row = Hashable
 Measure = Callable[[ArrayLike, ArrayLike], float]
@@ -42,7 +42,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Areas:
+class AucEstimates:
     """AUCs of the rows of one machine ID, each the mean of its seeds, and how they vary together.
 
     Attributes
@@ -99,7 +99,7 @@ def p_value(estimate: float, error: float) -> float:
     return 1.0 if estimate == 0 else 0.0
 
 
-def _weighted(weights: Mapping[Row, float], areas: Areas) -> tuple[float, float]:
+def _weighted(weights: Mapping[Row, float], areas: AucEstimates) -> tuple[float, float]:
     """Return a weighted sum of the AUCs and its standard error."""
     at = areas.values.index.get_indexer(pd.Index(list(weights), tupleize_cols=False))
     w = np.array(list(weights.values()))
@@ -108,7 +108,7 @@ def _weighted(weights: Mapping[Row, float], areas: Areas) -> tuple[float, float]
     return value, float(np.sqrt(max(0.0, variance)))
 
 
-def resampled(tested: Sequence[Tested], measure: Measure = auc, draws: int = DRAWS, seed: int = 0) -> Areas:
+def resampled(tested: Sequence[ClipScores], measure: Measure = auc, draws: int = DRAWS, seed: int = 0) -> AucEstimates:
     """Return the AUCs of the rows of one machine ID and their covariance, from clips drawn again.
 
     Parameters
@@ -129,7 +129,7 @@ def resampled(tested: Sequence[Tested], measure: Measure = auc, draws: int = DRA
     together = np.stack([each.mean(axis=0) for each in again])
     together = together[:, np.isfinite(together).all(axis=0)]  # of a handful of clips, a class may not be drawn at all
     covariance = np.atleast_2d(np.cov(together)) + _between_seeds(found, again)
-    return Areas(
+    return AucEstimates(
         pd.Series([each.mean() for each in found], index=index),
         pd.DataFrame(covariance, index=index, columns=index),
         min(int((~each.anomalous).sum()) for each in tested),
@@ -137,7 +137,7 @@ def resampled(tested: Sequence[Tested], measure: Measure = auc, draws: int = DRA
     )
 
 
-def mean_difference(before: Sequence[Tested], after: Sequence[Tested], draws: int = DRAWS) -> Interval:
+def mean_difference(before: Sequence[ClipScores], after: Sequence[ClipScores], draws: int = DRAWS) -> Interval:
     """Return how much the mean AUC changes from `before` to `after`, with its interval.
 
     The mean is over machine IDs, rows and seeds. The interval is for other clips of the same machine IDs; of other
@@ -183,7 +183,7 @@ def _between_seeds(found: Sequence[NDArray[np.float64]], again: Sequence[NDArray
 class _Draws:
     """How often each clip of a machine ID is drawn, the same for every row and seed."""
 
-    def __init__(self, tested: Sequence[Tested], draws: int, seed: int):
+    def __init__(self, tested: Sequence[ClipScores], draws: int, seed: int):
         random = np.random.default_rng(seed)
         self.counts = {}
         for label in (False, True):
@@ -191,7 +191,7 @@ class _Draws:
             drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
             self.counts[label] = (names, drawn.T)
 
-    def areas(self, tested: Tested, max_fpr: float | None) -> NDArray[np.float64]:
+    def areas(self, tested: ClipScores, max_fpr: float | None) -> NDArray[np.float64]:
         """Return the AUC (or pAUC) of a seed with each clip counted as often as it was drawn: (draws,)."""
         counts = np.empty((len(tested.clips), next(iter(self.counts.values()))[1].shape[1]))
         for label, (names, drawn) in self.counts.items():

@@ -44,7 +44,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures, tables
+from mimii_lib.run import Run
+from mimii_lib.pages import figures, tables
 from mimii_lib.paper import MIMII
 from mimii_lib.settings import Split
 
@@ -111,7 +112,7 @@ tables.unusable_clips(run)
 # clip cannot, nor can one that leaves fewer than five clips to train on.
 
 # %%
-run.skipped or "Every machine ID can be evaluated."
+run.recordings.skipped or "Every machine ID can be evaluated."
 
 # %% [markdown]
 # ## What it sounds like
@@ -152,7 +153,11 @@ figures.split_map(run, machine_id)
 
 # %% tags=["remove-cell"]
 tests = [
-    set(run.members(machine_id, seed, "test").query("label == 'normal'").path)
+    set(
+        run.recordings.split_clips(machine_id, seed, "test")
+        .query("label == 'normal'")
+        .path
+    )
     for seed in run.profile.seeds
 ]
 first, last = tests[0], tests[-1]
@@ -165,7 +170,7 @@ glue("overlap", len(first & last) / len(first), display=False)
 # No clip is on both sides of a split. That is easy to check, and worth checking:
 
 # %%
-both = run.splits.groupby(["seed", "path"]).role.nunique().max()
+both = run.recordings.splits.groupby(["seed", "path"]).role.nunique().max()
 assert both == 1, "a clip both trains and tests"
 
 # %% [markdown]
@@ -179,7 +184,7 @@ assert both == 1, "a clip both trains and tests"
 # `split.balanced` the test set keeps only as many normal clips as there are abnormal ones. Which numbers of the split change, and which do not?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-balanced = run.instead(settings={"split.balanced": True})
+balanced = run.with_overrides(settings={"split.balanced": True})
 tables.split_sizes(balanced)
 
 # %% [markdown]
@@ -194,7 +199,7 @@ import numpy as np
 
 from mimii_lib.evaluation import auc
 
-test = run.members(machine_id, run.profile.seeds[0], "test")
+test = run.recordings.split_clips(machine_id, run.profile.seeds[0], "test")
 loudness = [np.sqrt(np.mean(run.waveform(path) ** 2)) for path in test.path]
 f"AUC of the loudness alone: {auc(test.label == 'abnormal', loudness):.0%}"
 

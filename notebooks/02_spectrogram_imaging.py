@@ -42,7 +42,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures
+from mimii_lib.run import Run
+from mimii_lib.pages import figures
 
 run = Run(
     machine,
@@ -170,7 +171,7 @@ figures.patch_steps(patches[0], settings)
 # %%
 import torch
 
-from mimii_lib.packaged import IMAGENET_MEAN, IMAGENET_STD
+from mimii_lib.data.bundled_weights import IMAGENET_MEAN, IMAGENET_STD
 
 colours = imaging.standardised_colours(IMAGENET_MEAN, IMAGENET_STD, settings)
 larger = imaging.upscaling(settings.n_mels, settings)
@@ -201,7 +202,7 @@ figures.gallery(run)
 # long are they?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-longer = run.instead(settings={"imaging.hop": 512}).settings.imaging
+longer = run.with_overrides(settings={"imaging.hop": 512}).settings.imaging
 longer.patches, f"{imaging.seconds(longer.patch_frames, longer):.2f} s"
 
 # %% [markdown]

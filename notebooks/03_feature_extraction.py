@@ -44,7 +44,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures, tables
+from mimii_lib.run import Run
+from mimii_lib.pages import figures, tables
 
 run = Run(
     machine,
@@ -90,7 +91,7 @@ tables.extractor_table(run)
 # each seed can read them.
 
 # %%
-extractor = run.extractors[0]
+extractor = run.stages.extractors[0]
 machine_id = run.ids[0]
 
 features = run.features(machine_id, extractor)
@@ -125,14 +126,15 @@ glue("dead", int((features == 0).all((0, 1)).sum()), display=False)
 from mimii_lib.detectors import Standardiser
 
 seed = run.profile.seeds[0]
-test = run.members(machine_id, seed, "test")
+test = run.recordings.split_clips(machine_id, seed, "test")
 groups = {
-    "train": run.members(machine_id, seed, "train"),
+    "train": run.recordings.split_clips(machine_id, seed, "train"),
     "test, normal": test[test.label == "normal"],
     "test, abnormal": test[test.label == "abnormal"],
 }
 patches = {
-    name: run.inputs(machine_id, extractor, group) for name, group in groups.items()
+    name: run.stages.detector_inputs(machine_id, extractor, group)
+    for name, group in groups.items()
 }
 scaler = Standardiser().fit(patches["train"])
 spread = {

@@ -36,7 +36,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures, tables
+from mimii_lib.run import Run
+from mimii_lib.pages import figures, tables
 
 run = Run(
     machine,
@@ -86,11 +87,11 @@ table(run.settings.detectors)
 # We fit a detector on the normal clips of one machine ID and look at a clip that it has never heard.
 
 # %%
-rows = run.rows(run.extractors[0])
+rows = run.results.systems(run.stages.extractors[0])
 extractor, detector = rows[0]
 machine_id, seed = run.ids[0], run.profile.seeds[0]
 
-test = run.members(machine_id, seed, "test").reset_index(drop=True)
+test = run.recordings.split_clips(machine_id, seed, "test").reset_index(drop=True)
 scores = run.scores(machine_id, extractor, detector, seed)
 scores.shape
 
@@ -161,7 +162,7 @@ glue("dimension", run.features(machine_id, extractor).shape[-1], display=False)
 # %% [markdown]
 # :::{admonition} We found
 # :class: finding
-# In {glue:text}`dimension` dimensions that cannot be done literally. The largest *logarithm* of a test
+# In {glue:text}`dimension` dimensions that cannot be done as_worded. The largest *logarithm* of a test
 # patch's density is {glue:text}`largest_log`; the density itself, in double precision, is {glue:text}`largest_density`. Every
 # patch would score the same.
 # :::
@@ -184,10 +185,14 @@ from sklearn.neighbors import NearestNeighbors
 
 from mimii_lib.detectors import Standardiser
 
-train = run.inputs(machine_id, extractor, run.members(machine_id, seed, "train"))
+train = run.stages.detector_inputs(
+    machine_id, extractor, run.recordings.split_clips(machine_id, seed, "train")
+)
 scaler = Standardiser().fit(train)
 nearest = NearestNeighbors(n_neighbors=1).fit(scaler.transform(train))
-new = run.inputs(machine_id, extractor, run.members(machine_id, seed, "test"))
+new = run.stages.detector_inputs(
+    machine_id, extractor, run.recordings.split_clips(machine_id, seed, "test")
+)
 distance = nearest.kneighbors(scaler.transform(new))[0].reshape(len(test), -1)
 by_kde = run.scores(machine_id, extractor, "kde", seed)
 f"rank correlation of the patches: {spearmanr(distance.ravel(), by_kde.ravel())[0]:.4f}"

@@ -36,7 +36,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures, tables
+from mimii_lib.run import Run
+from mimii_lib.pages import figures, tables
 
 run = Run(
     machine,
@@ -78,8 +79,8 @@ run
 # :::
 
 # %%
-names = run.baselines or ["small-dcae"]
-machine_id, seed = run.ids[0], run.seeds(names[0])[0]
+names = run.results.autoencoders or ["small-dcae"]
+machine_id, seed = run.ids[0], run.results.seeds(names[0])[0]
 fits = {name: run.fit(machine_id, None, name, seed) for name in names}
 {name: fitted.n_parameters for name, fitted in fits.items()}
 
@@ -91,13 +92,17 @@ fits = {name: run.fit(machine_id, None, name, seed) for name in names}
 # %% tags=["remove-cell"]
 from mimii_lib.settings import Autoencoders
 
-glue("training", run.training, display=False)
+glue("training", run.results.training, display=False)
 glue("batch_size", run.settings.autoencoders.batch_size, display=False)
 glue("paper_epochs", Autoencoders().epochs, display=False)
 glue("paper_batch_size", Autoencoders().batch_size, display=False)
 glue(
     "n_patches",
-    len(run.inputs(machine_id, None, run.members(machine_id, seed, "train"))),
+    len(
+        run.stages.detector_inputs(
+            machine_id, None, run.recordings.split_clips(machine_id, seed, "train")
+        )
+    ),
     display=False,
 )
 
@@ -115,7 +120,7 @@ figures.loss_curves(fits)
 # We take a normal and an abnormal test clip,
 
 # %%
-table = run.members(machine_id, seed, "test")
+table = run.recordings.split_clips(machine_id, seed, "test")
 firsts = table.drop_duplicates("label")
 figures.clips(
     run, {f"{clip.label}, {machine_id}": clip.path for clip in firsts.itertuples()}
@@ -124,7 +129,7 @@ figures.clips(
 # %% [markdown]
 # and two patches of each. Below each patch stands what the networks make of it.
 
-# %% mystnb={"figure": {"caption": "Above, what the networks were shown; below, what they draw. Look for lines of the abnormal patches that are missing below."}, "image": {"alt": "Two normal and two abnormal patches in the first row, and each auto-encoder's drawing of them in a row below"}}
+# %% mystnb={"figure": {"caption": "Above, what the networks were shown; below, what they draw. Explanation for lines of the abnormal patches that are missing below."}, "image": {"alt": "Two normal and two abnormal patches in the first row, and each auto-encoder's drawing of them in a row below"}}
 shown = {
     f"{clip.label}, patch {patch}": run.patches(machine_id)[clip.Index, patch]
     for clip in firsts.itertuples()
@@ -157,7 +162,10 @@ import numpy as np
 from mimii_lib.evaluation import auc, pool
 
 train, new = (
-    run.inputs(machine_id, None, run.members(machine_id, seed, role)) / 255
+    run.stages.detector_inputs(
+        machine_id, None, run.recordings.split_clips(machine_id, seed, role)
+    )
+    / 255
     for role in ("train", "test")
 )
 distance = ((new - train.mean(axis=0)) ** 2).mean(axis=1).reshape(len(table), -1)

@@ -35,7 +35,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib import Run, figures, tables
+from mimii_lib.run import Run
+from mimii_lib.pages import figures, tables
 
 run = Run(
     machine,
@@ -85,8 +86,8 @@ glue("n_abnormal", int(smallest.n_abnormal), display=False)
 error = standard_error(areas.auc.median(), smallest.n_normal, smallest.n_abnormal)
 glue("error", 100 * error, display=False)
 glue("typical", float(100 * areas.auc.median()), display=False)
-glue("training", run.training, display=False)
-sure = [run.areas(machine_id) for machine_id in run.ids]
+glue("training", run.results.training, display=False)
+sure = [run.results.estimates(machine_id) for machine_id in run.ids]
 widths = [
     each.high - each.low
     for found in sure
@@ -141,7 +142,8 @@ from scipy.stats import rankdata
 
 machine_id, seed = run.ids[0], run.profile.seeds[0]
 each = [
-    run.clip_scores(machine_id, *row, run.seeds(row[1])[0]) for row in run.rows()
+    run.clip_scores(machine_id, *row, run.results.seeds(row[1])[0])
+    for row in run.results.systems()
 ]
 each = [one for one in each if len(one.scores) == len(each[0].scores)]
 ranks = np.stack([rankdata(one.scores) for one in each])

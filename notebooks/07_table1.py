@@ -36,7 +36,7 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 from IPython.display import HTML
 from myst_nb import glue
 
-from mimii_lib import claims, figures, tables
+from mimii_lib.pages import claims, figures, tables
 from mimii_lib.evaluation import (
     auc,
     partial_auc,
@@ -44,10 +44,10 @@ from mimii_lib.evaluation import (
     table_1_shape,
 )
 from mimii_lib.paper import table_1
-from mimii_lib.run import facts, seeds_of, several_runs, training_of
-from mimii_lib.settings import CONTROLS
+from mimii_lib.run import facts, seeds_of, runs_of, training_of
+from mimii_lib.settings import SIMPLE_BASELINES
 
-runs = several_runs(
+runs = runs_of(
     machine,
     profile=profile,
     data=data,
@@ -65,7 +65,7 @@ HTML(facts(runs))
 import pandas as pd
 
 areas = pd.concat(
-    [run.with_provenance(run.auc()) for run in runs], ignore_index=True
+    [run.results.with_provenance(run.auc()) for run in runs], ignore_index=True
 )
 ours = table_1_shape(areas)
 done = ours.dropna(how="all")
@@ -107,25 +107,29 @@ glue(
     f"SqueezeNet is version {' and '.join(squeezenets)}." if squeezenets else "",
     display=False,
 )
-units = [(run, machine_id) for run in runs for machine_id in run.evaluable]
-sure = {(run.machine, name): run.areas(name) for run, name in units}
+units = [
+    (run, machine_id) for run in runs for machine_id in run.recordings.evaluable
+]
+sure = {(run.machine, name): run.results.estimates(name) for run, name in units}
 measures = {
     "pAUC": (partial_auc, None),
     "max": (auc, "max"),
     "rank": (auc, "weighted_rank"),
 }
 others = {
-    measure: {(run.machine, name): run.means(name, *how) for run, name in units}
+    measure: {
+        (run.machine, name): run.results.means(name, *how) for run, name in units
+    }
     for measure, how in measures.items()
 }
-comparable = all(run.kind == "MIMII" for run in runs)
+comparable = all(run.recordings.kind == "MIMII" for run in runs)
 widths = [
     each.high - each.low
     for found in sure.values()
     for each in map(found.interval, found.values.index)
 ]
 glue("width", 100 * float(pd.Series(widths).median()) / 2, display=False)
-glue("kind", tables.KINDS[runs[0].kind], display=False)
+glue("kind", tables.KINDS[runs[0].recordings.kind], display=False)
 glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
 
 # %% [markdown]
@@ -181,7 +185,7 @@ cells = tables.cells(sure, others, comparable)
 tables.sortable(cells, "Table 1 by cells")
 
 # %% tags=["remove-cell"]
-patches = cells[~cells.features.isin([row[0] for row in CONTROLS.values()])]
+patches = cells[~cells.features.isin([row[0] for row in SIMPLE_BASELINES.values()])]
 for name in ("max", "rank"):
     gain = tables.signed((patches[name] - patches.ours).mean())
     glue(f"pooled_{name}", gain, display=False)

@@ -22,10 +22,10 @@
 # took and why, and what else can be taken.
 
 # %% tags=["hide-input"]
-from mimii_lib import tables
-from mimii_lib.choices import POINTS
+from mimii_lib.pages import tables
+from mimii_lib.pages.open_points import POINTS
 
-tables.open_points(POINTS)
+tables.open_points_table(POINTS)
 
 # %% tags=["remove-cell"]
 from myst_nb import glue

@@ -35,9 +35,9 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
-from mimii_lib.run import facts, several_runs
+from mimii_lib.run import facts, runs_of
 
-runs = several_runs(
+runs = runs_of(
     machine,
     profile=profile,
     data=data,
@@ -62,14 +62,14 @@ HTML(facts(runs))
 # every seed and both sides. Where the 95 % interval includes 0, these clips cannot tell the two apart.
 
 # %%
-from mimii_lib.choices import effects, repeated
+from mimii_lib.pages.open_points import effects, repeated
 
 found = effects(runs)
 
 # %% tags=["remove-cell"]
 from myst_nb import glue
 
-from mimii_lib import figures, tables
+from mimii_lib.pages import figures, tables
 
 part = runs[0].profile.sensitivity
 used = sum(len(run.ids[: part.ids]) for run in repeated(runs))
@@ -89,7 +89,7 @@ glue(
 )
 glue("largest_points", tables.signed(largest.difference), display=False)
 glue("verdict", tables.verdict(runs[0]), display=False)
-glue("network", tables.extractor_name(runs[0].extractors[0]), display=False)
+glue("network", tables.extractor_name(runs[0].stages.extractors[0]), display=False)
 
 # %% [markdown]
 # ## All alternatives
@@ -151,16 +151,18 @@ tables.at_each_snr(runs)
 # on is it a density? Widen it, and see when the AUC changes.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-small = runs[0].instead(
+small = runs[0].with_overrides(
     ids=runs[0].ids[:1],
-    extractors=runs[0].extractors[:1],
+    extractors=runs[0].stages.extractors[:1],
     detectors="kde",
     seeds=runs[0].profile.seeds[:1],
 )
 {
     width: round(
         100
-        * small.instead(settings={"detectors.bandwidth": width}).auc().auc.mean(),
+        * small.with_overrides(settings={"detectors.bandwidth": width})
+        .auc()
+        .auc.mean(),
         1,
     )
     for width in (0.1, 1.0, 5.0, 20.0, 100.0)

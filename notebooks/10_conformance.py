@@ -24,7 +24,7 @@
 # The table is made from the code. A setting with another value, or a function or a test that is gone, stops the making of this page.
 
 # %% tags=["hide-input"]
-from mimii_lib import conformance, tables
+from mimii_lib.pages import conformance, tables
 
 held = conformance.table()
 tables.conformance(held)

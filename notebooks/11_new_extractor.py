@@ -35,10 +35,10 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
-from mimii_lib import tables
-from mimii_lib.run import facts, several_runs
+from mimii_lib.pages import tables
+from mimii_lib.run import facts, runs_of
 
-runs = several_runs(
+runs = runs_of(
     machine,
     profile=profile,
     data=data,
@@ -62,12 +62,14 @@ HTML(facts(runs))
 from torch import nn
 
 from mimii_lib import extractors
+from mimii_lib.data.bundled_weights import BUNDLED
 
 
 def half_way(net):
     return nn.Sequential(net.features[:10], nn.AdaptiveAvgPool2d(2), nn.Flatten())
 
 
+BUNDLED["squeezenet1_1_half"] = BUNDLED["squeezenet1_1"]
 extractors.register(
     extractors.Extractor(
         name="squeezenet1_1_half",
@@ -75,7 +77,6 @@ extractors.register(
         dimension=192 * 2 * 2 * 2,
         network=extractors.from_torchvision("squeezenet1_1"),
         cut=half_way,
-        packaged=extractors.get("squeezenet1_1").packaged,
     )
 )
 
@@ -83,7 +84,7 @@ extractors.register(
 # It can now be named like any other. On one machine ID and one seed:
 
 # %%
-run = runs[0].instead(
+run = runs[0].with_overrides(
     extractors=["squeezenet1_1", "squeezenet1_1_half"],
     detectors=["gmm", "kde", "oc-svm"],
     ids=runs[0].ids[:1],
@@ -99,7 +100,7 @@ tables.auc_table(run.auc()).round(1)
 # For another network of torchvision, name the model and the layer to take out. Its weights are torchvision's own download.
 #
 # ```python
-# from mimii_lib.extractors import Extractor, from_torchvision, register, replaced
+# from mimii_lib.extractors import Extractor, from_torchvision, register, without_layer
 #
 # register(
 #     Extractor(
@@ -107,7 +108,7 @@ tables.auc_table(run.auc()).round(1)
 #         "DenseNet-121",
 #         1024,
 #         from_torchvision("densenet121"),
-#         replaced("classifier"),
+#         without_layer("classifier"),
 #         torchvision="densenet121",
 #     )
 # )
@@ -138,5 +139,5 @@ tables.auc_table(run.auc()).round(1)
 # A network without weights does not run. It is listed, with what was tried and what to do, and everything else goes on.
 
 # %%
-missing = runs[0].instead(extractors=["squeezenet1_1", "resnet34"])
+missing = runs[0].with_overrides(extractors=["squeezenet1_1", "resnet34"])
 tables.extractor_table(missing).loc[["squeezenet1_1", "resnet34"]]

@@ -25,7 +25,7 @@
 # another and looks at what comes of it. ✓ stands where that is right, ✗ where it is not, – where it was not tried.
 
 # %% tags=["hide-input"]
-from mimii_lib import tables
+from mimii_lib.pages import tables
 
 tried = tables.faults_tried()
 tables.faults(tried)

@@ -31,9 +31,9 @@
 import pandas as pd
 from myst_nb import glue
 
-from mimii_lib import scale, tables
+from mimii_lib.pages import scale, tables
 from mimii_lib.settings import load_profile
-from mimii_lib.told import duration, gigabytes
+from mimii_lib.data.formatting import duration, gigabytes
 
 paper = load_profile("mimii")
 sizes = scale.sizes()
@@ -165,7 +165,7 @@ glue("n_jobs", n_jobs, display=False)
 # {glue:text}`whole_memory` of memory. Two further SNRs are that much each.
 #
 # **One GPU** trains the auto-encoders where there is one (`autoencoders.device`, `auto` by default), and networks too. None was at
-# hand when this was written, so what follows is arithmetic: the operations above over a rate that a GPU keeps up. Look up the rate of
+# hand when this was written, so what follows is arithmetic: the operations above over a rate that a GPU keeps up. Explanation up the rate of
 # yours in float32 and expect a third to a half of what its maker states. The machine of the rehearsal keeps up
 # {glue:text}`rate:.2f` TFLOP/s.
 

@@ -39,10 +39,10 @@ from dataclasses import replace
 from IPython.display import HTML
 from myst_nb import glue
 
-from mimii_lib import choices, claims, tables
-from mimii_lib.run import facts, several_runs
+from mimii_lib.pages import open_points, claims, tables
+from mimii_lib.run import facts, runs_of
 
-runs = several_runs(
+runs = runs_of(
     machine,
     profile=profile,
     data=data,
@@ -93,14 +93,14 @@ verdicts = [each.verdict for each in found.values()]
 for name, verdict in (
     ("holds", claims.HOLDS),
     ("not", claims.DOES_NOT),
-    ("untold", claims.UNTOLD),
+    ("untold", claims.INCONCLUSIVE),
 ):
     glue(f"n_{name}", verdicts.count(verdict), display=False)
 glue("n_claims", len(verdicts), display=False)
 contrary = [
     number
     for number, each in found.items()
-    if each.verdict == claims.HOLDS and each.literally is False
+    if each.verdict == claims.HOLDS and each.as_worded is False
 ]
 glue("contrary", ", ".join(contrary), display=False)
 glue("transfer", found["1c"].test.contrast.value, display=False)
@@ -126,15 +126,15 @@ glue("verdict", tables.verdict(runs[0]), display=False)
 
 # %% tags=["hide-input"]
 ours, why_not = None, "not MIMII"
-if all(run.kind == "MIMII" for run in runs):
+if all(run.recordings.kind == "MIMII" for run in runs):
     results = claims.ours(
         {
-            (run.machine, machine_id): run.areas(machine_id)
+            (run.machine, machine_id): run.results.estimates(machine_id)
             for run in runs
-            for machine_id in run.evaluable
+            for machine_id in run.recordings.evaluable
         }
     )
-    reduced = tuple(claims.ours(each) for each in choices.reduced(runs))
+    reduced = tuple(claims.ours(each) for each in open_points.reduced(runs))
     ours = claims.judged(claims.CLAIMS, replace(results, reduced=reduced))
 tables.statements(list(found.values()), ours, why_not)
 
@@ -156,7 +156,9 @@ alone = {claim.number: claim.find(published) for claim in claims.CLAIMS}
 [
     number
     for number, each in alone.items()
-    if each.test and each.test.p < 0.05 and found[number].verdict == claims.UNTOLD
+    if each.test
+    and each.test.p < 0.05
+    and found[number].verdict == claims.INCONCLUSIVE
 ]
 
 # %% [markdown]

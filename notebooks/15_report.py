@@ -35,11 +35,11 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
-from mimii_lib import tables
-from mimii_lib.report import report
-from mimii_lib.run import facts, several_runs
+from mimii_lib.pages import tables
+from mimii_lib.pages.report import report
+from mimii_lib.run import facts, runs_of
 
-runs = several_runs(
+runs = runs_of(
     machine,
     profile=profile,
     data=data,

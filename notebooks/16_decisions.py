@@ -37,10 +37,10 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 from IPython.display import HTML
 from myst_nb import glue
 
-from mimii_lib import decisions, looking, tables
-from mimii_lib.run import facts, several_runs
+from mimii_lib.pages import explanations, explanation_figures, tables
+from mimii_lib.run import facts, runs_of
 
-runs = several_runs(
+runs = runs_of(
     machine,
     profile=profile,
     data=data,
@@ -66,9 +66,11 @@ HTML(facts(runs))
 # We ask the row with the highest mean AUC of those that rest on a trained network, for each machine type.
 
 # %%
-areas = {run: run.auc(decisions.networks(run)) for run in runs}
+areas = {run: run.auc(explanations.networks(run)) for run in runs}
 areas = {run: table for run, table in areas.items() if len(table)}
-looking.rows(areas) if areas else looking.why_none(runs)
+explanation_figures.rows(areas) if areas else explanation_figures.no_ids_reason(
+    runs
+)
 
 # %% [markdown]
 # ## Caught, missed, and a false alarm
@@ -77,20 +79,21 @@ looking.rows(areas) if areas else looking.why_none(runs)
 # abnormal ones stay below. Listen before you look.
 
 # %% tags=["full-width"]
-best = {run: decisions.best_row(table) for run, table in areas.items()}
+best = {run: explanations.best_row(table) for run, table in areas.items()}
 shown = {
-    run: decisions.gallery(decisions.judged(run, row)) for run, row in best.items()
+    run: explanations.gallery(explanations.judged(run, row))
+    for run, row in best.items()
 }
-looking.gallery(shown)
+explanation_figures.gallery(shown)
 
 # %% tags=["remove-cell"]
 looks = [
-    decisions.look(run, best[run], table.iloc[0]) for run, table in shown.items()
+    explanations.look(run, best[run], table.iloc[0]) for run, table in shown.items()
 ]
-for name, sentence in looking.readings(shown, looks).items():
+for name, sentence in explanation_figures.readings(shown, looks).items():
     glue(name, sentence, display=False)
 glue("verdict", tables.verdict(runs[0]), display=False)
-glue("side", decisions.GRID, display=False)
+glue("side", explanations.GRID, display=False)
 
 # %% [markdown]
 # {glue:text}`gallery`
@@ -106,7 +109,7 @@ glue("side", decisions.GRID, display=False)
 # features as the detector sees them.
 
 # %%
-looking.along(looks)
+explanation_figures.along(looks)
 
 # %% [markdown]
 # {glue:text}`along` A line that stays high says that something is wrong all the time; one that peaks, that something happened.
@@ -118,7 +121,7 @@ looking.along(looks)
 # nearest to it. Play them one after the other: what is in the first that is in neither of the others?
 
 # %%
-looking.nearest(looks)
+explanation_figures.nearest(looks)
 
 # %% [markdown]
 # {glue:text}`nearest` Where few features make the distance, the decision hangs on few. A feature that is nearly constant in training is
@@ -136,7 +139,7 @@ looking.nearest(looks)
 # :::
 
 # %% tags=["full-width"]
-looking.occlusions(looks)
+explanation_figures.occlusions(looks)
 
 # %% [markdown]
 # Where a map is dark, hiding the block makes the patch less anomalous: by its score, and by its distance to the nearest training patch.
@@ -150,14 +153,14 @@ looking.occlusions(looks)
 #
 # ## Exercises
 #
-# **1.** Look into another clip: the worst false alarm of the first machine type. Is there something to hear in it?
+# **1.** Explanation into another clip: the worst false alarm of the first machine type. Is there something to hear in it?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 alarms = [
-    decisions.look(run, best[run], table.iloc[-1])
+    explanations.look(run, best[run], table.iloc[-1])
     for run, table in list(shown.items())[:1]
 ]
-looking.nearest(alarms)
+explanation_figures.nearest(alarms)
 
 # %% [markdown]
 # :::{dropdown} What it says
@@ -174,10 +177,10 @@ import pandas as pd
 found = {}
 for look in looks[:1]:
     clip = shown[look.run].iloc[0]
-    floor = look.run.instead(settings={"detectors.variance_floor": 0.01})
+    floor = look.run.with_overrides(settings={"detectors.variance_floor": 0.01})
     ways = {
         "as the paper": look,
-        "with a floor": decisions.look(floor, look.row, clip),
+        "with a floor": explanations.look(floor, look.row, clip),
     }
     for name, each in ways.items():
         first = each.nearest.iloc[0]

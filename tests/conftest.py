@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from filelock import FileLock
 
-from mimii_lib import miniature
+from mimii_lib.data import miniature
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -56,7 +56,7 @@ def of_the_book() -> Callable[..., Path | None]:
 
     It returns None where there is none: what the book has not shown is then done for the tests.
     """
-    library = [each for each in ROOT.glob("mimii_lib/*") if each.is_file()]  # not what Python caches beside them
+    library = list(ROOT.glob("mimii_lib/**/*.py"))  # not what Python caches beside them
 
     def look(name: str, *sources: Path) -> Path | None:
         file = ROOT / name

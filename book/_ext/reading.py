@@ -10,7 +10,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-from mimii_lib import drawing
+from mimii_lib.pages import drawing
 
 # Words that hardly mend in the source: what makes it is docutils, pandas or a table of our own.
 MENDED = (

