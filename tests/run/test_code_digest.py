@@ -55,7 +55,7 @@ CHANGES = {
     "weights": ("data/bundled_weights.py", r"\.flip\(1\)", "", {"features"}),
     "the engine": ("run/engines.py", r'"openvino": 2', '"openvino": 4', {"features"}),
     "the cut of a network": ("extractors.py", r"AdaptiveAvgPool2d\(2\)", "AdaptiveAvgPool2d(1)", {"features"}),
-    "selecting patches": ("run/stages/rows.py", r"inputs\[clips\]", "inputs[clips][::-1]", {"detector scores"}),
+    "selecting patches": ("run/stages/patches.py", r"inputs\[clips\]", "inputs[clips][::-1]", {"detector scores"}),
     "a detector": ("detectors.py", r"np\.minimum\(", "np.maximum(", {"detector scores"}),
     "a fit": ("run/stages/detection.py", r"\.fit\(features\.train\)", ".fit(features.test)", {"detector scores"}),
     "the sign": ("evaluation.py", r"return -np\.asarray", "return np.asarray", {"detector scores", "baseline scores"}),
@@ -110,7 +110,7 @@ def test_versions_are_of_the_packages_that_compute():
     )
     assert {"librosa", "numpy", "scipy", "soundfile"} <= spectrogram
     assert {"scikit-learn", "scipy", "numpy"} <= detector
-    assert "librosa" not in detector
+    assert "soundfile" not in detector
     assert not {"tqdm", "filelock", "pytest"} & (spectrogram | detector)
 
 
