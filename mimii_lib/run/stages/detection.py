@@ -17,7 +17,7 @@ from mimii_lib.settings import Detectors
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """Features of a split after standardisation (and PCA), (patches, dimension), which all detectors of a seed share."""
+    """Standardised (and reduced) features of a split, (patches, dimension), which all detectors of a seed share."""
 
     preprocessor: Pipeline
     train: NDArray[np.float64]
