@@ -135,7 +135,7 @@ class Run:
     def _data_folder(self) -> Path:
         wanted, size = self.profile.recordings, self.profile.miniature
         if wanted is not None and size is not None:
-            miniature.make(wanted, snr=self.profile.snr, **asdict(size))
+            miniature.make_miniature(wanted, snr=self.profile.snr, **asdict(size))
         return dataset.data_folder(wanted)
 
     # What there is
