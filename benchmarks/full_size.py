@@ -1,15 +1,16 @@
 """A synthetic tree with MIMII's number of clips, or a share of it, for the rehearsal at full size."""
 
-from dataclasses import astuple
-from functools import lru_cache
+import json
+from itertools import product
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 
 from mimii_lib import paper
-from mimii_lib.data.miniature import PEAK, ClipKind, clip_parts, clip_seed, write_tree
-from mimii_lib.data.synthesis import SAMPLES, Sound
+from mimii_lib.data.miniature import PEAK, clip_parts, clip_seed, write_clip
+from mimii_lib.data.synthesis import SAMPLES
+from mimii_lib.dataset import LABELS, MARKER
 from mimii_lib.errors import MimiiError
 
 STOCK = 12
@@ -25,7 +26,7 @@ def make_full_size(dest: Path, share: float = 1.0, snr: int = -6, seed: int = 0,
     Parameters
     ----------
     dest
-        An empty or missing folder, or a tree of the same settings.
+        An empty or missing folder.
     share
         Share of MIMII's 18,019 clips, above 0 and at most 1, of every machine ID and condition.
     snr
@@ -38,26 +39,19 @@ def make_full_size(dest: Path, share: float = 1.0, snr: int = -6, seed: int = 0,
     Raises
     ------
     MimiiError
-        If `dest` holds other files, or the share is not above 0 and at most 1.
+        If `dest` holds files, or the share is not above 0 and at most 1.
     """
     if not 0 < share <= 1:
         raise MimiiError(f"share is {share}, expected a number above 0 and at most 1")
-    counts = {
-        (machine, machine_id): paper.ClipCount(*(ceil(share * count) for count in astuple(published)))
-        for machine, ids in paper.MIMII.items()
-        for machine_id, published in ids.items()
-    }
-
-    @lru_cache(maxsize=1)  # the clips of one kind are written one after another
-    def parts(kind: ClipKind) -> list[tuple[Sound, Sound]]:
-        count = getattr(counts[kind[:2]], kind[2])
-        return [clip_parts(*kind, index, snr=snr, seed=seed) for index in range(min(count, stock))]
-
-    def mix(kind: ClipKind, index: int) -> Sound:
-        rng = np.random.default_rng([seed, *clip_seed(*kind), index, 2])
-        machine, noise = parts(kind)[index % len(parts(kind))][0], parts(kind)[rng.integers(len(parts(kind)))][1]
-        mixed = np.roll(machine, rng.integers(SAMPLES)) + np.roll(noise, rng.integers(SAMPLES))
-        return mixed * min(1, PEAK / np.abs(mixed).max())
-
-    settings = {"snr": snr, "share": share, "stock": stock, "seed": seed, "machines": [*paper.MACHINES]}
-    write_tree(Path(dest), settings, counts, mix)
+    if dest.is_dir() and any(dest.iterdir()):
+        raise MimiiError(f"{dest}: holds files, expected an empty folder or none; name another folder")
+    for machine, machine_id, condition in product(paper.MACHINES, paper.IDS, LABELS):
+        kind = (machine, machine_id, condition)
+        count = ceil(share * getattr(paper.MIMII[machine][machine_id], condition))
+        parts = [clip_parts(*kind, index, snr=snr, seed=seed) for index in range(min(count, stock))]
+        for index in range(count):
+            rng = np.random.default_rng([seed, *clip_seed(*kind), index, 2])
+            sound, noise = parts[index % len(parts)][0], parts[rng.integers(len(parts))][1]
+            mixed = np.roll(sound, rng.integers(SAMPLES)) + np.roll(noise, rng.integers(SAMPLES))
+            write_clip(dest, snr, kind, index, mixed * min(1, PEAK / np.abs(mixed).max()))
+    (dest / MARKER).write_text(json.dumps({"kind": "miniature", "snr": snr, "share": share, "seed": seed}, indent=1))

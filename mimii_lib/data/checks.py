@@ -1,7 +1,7 @@
 """Checks of recordings before anything is computed: which clips can be used, and what is missing or surplus."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import log10, nan
@@ -84,8 +84,13 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
             f"{data}: no machine found{only}; expected folders like -6_dB_fan/fan/id_00/normal, "
             "or fan/train of DCASE 2020"
         )
+    miniature = (data / dataset.MARKER).is_file()
+    report = Report(pd.DataFrame())
+    for folder in sorted(path for path in data.glob("*_dB_*") if path.is_dir()):
+        if not {*folder.iterdir()} & {*trees.values()}:
+            tree = f"{folder.name}/{folder.name.split('_dB_')[1]}"
+            report.problems.append(f"{folder.name}: holds no recordings; expected {tree}/id_00/normal; {_REPLACE}")
     rows = []
-    report = Report(pd.DataFrame(), problems=_empty_folders(data, trees.values()))
     first_path: dict[str, str] = {}
     for (snr, machine), folder in trees.items():
         name, recordings = folder.relative_to(data).as_posix(), dataset.recordings(folder)
@@ -96,33 +101,26 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
             report.problems += _problems(clips, first_path)
             counts = {label: len(wavs[label]) for label in dataset.LABELS}
             channels = sorted({clip.channels for clip in clips if clip.channels})
-            remarks = _remarks(table, machine, machine_id)
-            if not (data / dataset.MARKER).is_file():
-                published = paper.MIMII.get(machine, {}).get(machine_id)
-                differences = _differences(name, machine, machine_id, counts) if published else []
-                remarks += [f"MIMII has {published.normal} + {published.abnormal}"] if published and differences else []
-                report.differences += differences + [
-                    f"{name}: {machine_id} has files of {number} channels, MIMII of 8, or of 1 as unpacked here; "
+            reasons = dataset.not_evaluable(table, dataset.split(table, [0])).values() if len(table) else []
+            remarks = [f"skipped: {reason}" for reason in reasons] if len(table) else ["no clips"]
+            published = paper.MIMII.get(machine, {}).get(machine_id)
+            if published is None:
+                remarks.append("not a machine ID of MIMII")
+            elif not miniature and (differences := [*_differences(machine, machine_id, counts)]):
+                remarks.append(f"MIMII has {published.normal} + {published.abnormal}")
+                report.differences += [f"{name}: {difference}" for difference in differences]
+            if not miniature and not {*channels} <= {1, 8}:
+                report.differences.append(
+                    f"{name}: {machine_id} has files of {channels[-1]} channels, MIMII of 8, or of 1 as unpacked here; "
                     "see that imaging.channel (from 0) names the right one"
-                    for number in channels
-                    if number not in (1, 8)
-                ]
+                )
             row = {"snr": "?" if snr is None else snr, "machine": machine, "id": machine_id} | counts
             rows.append(row | {"channels": " and ".join(map(str, channels)) or "–", "remarks": "; ".join(remarks)})
-        if not (data / dataset.MARKER).is_file():
+        if not miniature:
             missing = [machine_id for machine_id in paper.MIMII.get(machine, {}) if machine_id not in recordings]
             report.differences += [f"{name}: {one} is missing; {_REPLACE}, or run the others alone" for one in missing]
     report.table = pd.DataFrame(rows, columns=["snr", "machine", "id", *dataset.LABELS, "channels", "remarks"])
     return report
-
-
-def _empty_folders(data: Path, trees: Iterable[Path]) -> list[str]:
-    return [
-        f"{folder.name}: holds no recordings; expected {folder.name}/{folder.name.split('_dB_')[1]}/id_00/normal; "
-        + _REPLACE
-        for folder in sorted(data.glob("*_dB_*"))
-        if folder.is_dir() and not {*folder.iterdir()} & {*trees}
-    ]
 
 
 def _problems(clips: list[Clip], first_path: dict[str, str]) -> Iterator[str]:
@@ -147,27 +145,15 @@ def _unused_files(data: Path, folder: Path, recordings: dict[str, dict[str, list
             )
 
 
-def _remarks(table: pd.DataFrame, machine: str, machine_id: str) -> list[str]:
-    if table.empty:
-        return ["no clips"]
-    reasons = dataset.not_evaluable(table, dataset.split(table, [0])).values()
-    foreign = [] if machine_id in paper.MIMII.get(machine, {}) else ["not a machine ID of MIMII"]
-    return [f"skipped: {reason}" for reason in reasons] + foreign
-
-
-def _differences(folder: str, machine: str, machine_id: str, counts: dict[str, int]) -> list[str]:
-    """Return how the numbers of clips of a machine ID of MIMII differ from the published ones, and what to do."""
-    differences = []
+def _differences(machine: str, machine_id: str, counts: dict[str, int]) -> Iterator[str]:
+    """Yield how the numbers of clips of a machine ID of MIMII differ from the published ones, and what to do."""
     for label, count in counts.items():
         published = getattr(paper.MIMII[machine][machine_id], label)
-        difference = f"{folder}: {machine_id} has {count} {label} clips, MIMII {published}"
-        if label == "normal" and (machine, machine_id) in paper.UNCERTAIN and count != published:
+        advice = f"; {_REPLACE}, or take the numbers as those of a part of MIMII"
+        if count > published:
+            advice = "; take out what is not MIMII's"
+        if label == "normal" and (machine, machine_id) in paper.UNCERTAIN:
             total = sum(ids.normal for ids in paper.MIMII[machine].values())
-            differences.append(
-                f"{difference} (a number that is not certain: if the four have {total} together, all is well)"
-            )
-        elif count < published:
-            differences.append(f"{difference}; {_REPLACE}, or take the numbers as those of a part of MIMII")
-        elif count > published:
-            differences.append(f"{difference}; take out what is not MIMII's")
-    return differences
+            advice = f" (a number that is not certain: if the four have {total} together, all is well)"
+        if count != published:
+            yield f"{machine_id} has {count} {label} clips, MIMII {published}{advice}"

@@ -12,9 +12,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import requests
 import soundfile
@@ -28,34 +28,25 @@ from mimii_lib.errors import MimiiError
 
 URL = "https://zenodo.org/records/3384388/files/{name}?download=1"
 """Address of MIMII's archives."""
-
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection is closed."""
-
 WAITS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds to wait after the 1st, 2nd, … attempt in a row without progress; one more such attempt is an error."""
-
 EXPANSION = 1.6
-"""Upper estimate of the size of unpacked clips over that of their archive; MIMII's is at most 1.55."""
-
-Report = Callable[[str], None]
+"""Estimate of the size of all clips over that of their archive; MIMII's is at most 1.55."""
 
 _CHUNK = 1 << 14
 _COLUMNS = {"name": r"-?\d+_dB_\w+\.zip", "bytes": r"[1-9]\d{0,14}", "md5": r"[0-9a-fA-F]{32}"}
 
+Report = Callable[[str], None]
 
-@dataclass(frozen=True)
-class Archive:
+
+class Archive(NamedTuple):
     """A registered archive: file name, size in bytes, md5."""
 
     name: str
     bytes: int
     md5: str
-
-    @property
-    def stem(self) -> str:
-        """Name of the unpacked folder: ``<snr>_dB_<machine>``."""
-        return self.name.removesuffix(".zip")
 
 
 def read_registry(file: Path | None = None) -> dict[str, Archive]:
@@ -130,56 +121,51 @@ def fetch(
             f"{registry or 'MIMII'}: no archive {unknown[0]}; expected one of {', '.join(registered)}: "
             "change the SNR or the machine types"
         )
-    mirror_folder, url = _mirror(mirror)
+    remote = mirror is None or mirror.lower().startswith(("http://", "https://"))
+    folder = None if remote else Path(str(mirror)).expanduser()
+    if folder and not (mirror and folder.is_dir()):
+        raise MimiiError(f"mirror: {mirror}: no such folder; expected a folder of archives or an http(s) address")
+    url = f"{mirror.rstrip('/')}/{{name}}" if mirror else URL
     dest = Path(dest).expanduser()
-    targets = [ArchiveFiles(dest, registered[name], channel) for name in names]
-    if dest.is_dir() and all(target.is_there() and not target.leftovers() for target in targets):
-        for target in targets:  # nothing is written: the folder may be read-only
-            report(f"{target.archive.stem}: is there already")
-        return
-    with _locked(dest, report):
-        _fetch_missing(targets, mirror_folder, url, keep_archives, report)
+    missing = _missing([ArchiveFiles(dest, registered[name], channel) for name in names], report)
+    if missing:
+        with _locked(dest, report):
+            _fetch_missing(_missing(missing, report), folder, url, keep_archives, report)
 
 
-def _fetch_missing(
-    targets: Sequence["ArchiveFiles"], mirror: Path | None, url: str, keep_archives: bool, report: Report
-) -> None:
+def _missing(targets: Sequence["ArchiveFiles"], report: Report) -> list["ArchiveFiles"]:
+    """Return the archives without recordings; report the others and remove what earlier attempts left of them."""
     missing = [target for target in targets if not target.is_there()]
     for target in targets:
         if target not in missing:
-            report(f"{target.archive.stem}: is there already")
+            report(f"{target.folder.name}: is there already")
             target.remove_leftovers()
-        elif not mirror:
-            target.part.parent.mkdir(exist_ok=True)
-            if target.kept.is_file():
-                target.kept.replace(target.part)
-    downloads = [0 if mirror else max(target.archive.bytes - target.received(), 0) for target in missing]
-    needed = sum(downloads) if keep_archives else max(downloads, default=0)  # one archive at a time
-    needed += sum(target.bytes_to_unpack() for target in missing)
-    check_room(targets[0].folder.parent, needed, ", ".join(target.archive.stem for target in missing))
-    for target in missing:
-        name, channel = target.archive.name, target.channel
-        address = url.replace("{name}", name)  # an address may hold other braces
-        path = _from_folder(mirror, target.archive) if mirror else _from_server(target, address, report)
-        others = unpack(path, target.unpacked, name=name, channel=channel)
-        if keep_archives and not mirror:
+    return missing
+
+
+def _fetch_missing(
+    targets: Sequence["ArchiveFiles"], folder: Path | None, url: str, keep_archives: bool, report: Report
+) -> None:
+    """Fetch and unpack one archive after another, from a folder or else from an address."""
+    sizes = [0 if folder else max(target.archive.bytes - target.received(), 0) for target in targets]
+    needed = sum(sizes) if keep_archives else max(sizes, default=0)
+    needed += sum(target.bytes_to_unpack() for target in targets)
+    if targets:
+        check_room(targets[0].dest, needed, ", ".join(target.folder.name for target in targets))
+    for target in targets:
+        name = target.archive.name  # replaced in the address, which may hold other braces
+        path = (
+            _from_folder(folder, target.archive)
+            if folder
+            else _from_server(target, url.replace("{name}", name), report)
+        )
+        others = unpack(path, target.unpacked, name=name, channel=target.channel)
+        if keep_archives and not folder:
             path.replace(target.kept)
         target.unpacked.rename(target.folder)
         target.remove_leftovers()
-        channels = "all channels" if channel is None else f"channel {channel}"
-        report(f"{target.archive.stem}: unpacked, {channels}" + f"; {others} other files left out" * bool(others))
-
-
-def _mirror(mirror: str | None) -> tuple[Path | None, str]:
-    """Return the folder of a mirror, or None and the address of an archive with a {name} to replace."""
-    if mirror is None:
-        return None, URL
-    if mirror.lower().startswith(("http://", "https://")):
-        return None, f"{mirror.rstrip('/')}/{{name}}"
-    folder = Path(mirror).expanduser()
-    if not (mirror and folder.is_dir()):
-        raise MimiiError(f"mirror: {mirror}: no such folder; expected a folder of archives or an http(s) address")
-    return folder, ""
+        channels = "all channels" if target.channel is None else f"channel {target.channel}"
+        report(f"{target.folder.name}: unpacked, {channels}" + f"; {others} other files left out" * bool(others))
 
 
 @contextmanager
@@ -203,17 +189,17 @@ class ArchiveFiles:
     """The files of one archive below the destination."""
 
     def __init__(self, dest: Path, archive: Archive, channel: int | None):
-        self.archive, self.channel = archive, channel
-        self.folder = dest / archive.stem  # of the clips, when all are unpacked
+        self.dest, self.archive, self.channel = dest, archive, channel
+        self.folder = dest / archive.name.removesuffix(".zip")  # of the clips, when all are unpacked
         channels = "all" if channel is None else channel
-        self.unpacked = dest / f".{archive.stem}.{channels}.{archive.md5[:8]}.part"  # clips so far
+        self.unpacked = dest / f".{self.folder.name}.{channels}.{archive.md5[:8]}.part"  # clips so far
         self.part = dest / "archives" / f"{archive.name}.part"  # bytes received so far
         self.kept = dest / "archives" / archive.name  # by keep_archives
 
     def is_there(self) -> bool:
-        """Return whether recordings of this SNR and machine type are there; raise if other files are in their place."""
-        snr, machine = self.archive.stem.split("_dB_")
-        trees = dataset.trees(self.folder.parent)
+        """Return whether there are recordings of this SNR and machine type; raise if there are other files."""
+        snr, machine = self.folder.name.split("_dB_")
+        trees = dataset.trees(self.dest) if self.dest.is_dir() else {}
         tree = trees.get((int(snr), machine)) or trees.get((None, machine))
         labels = dataset.recordings(tree).values() if tree else []
         clips = [wav for wavs in labels for wav in (*wavs["normal"], *wavs["abnormal"])]
@@ -228,22 +214,19 @@ class ArchiveFiles:
 
     def received(self) -> int:
         """Return the bytes of the archive that have arrived."""
-        return self.part.stat().st_size if self.part.is_file() else 0
+        return max((path.stat().st_size for path in (self.part, self.kept) if path.is_file()), default=0)
 
     def bytes_to_unpack(self) -> int:
         """Estimate the bytes of the clips that are still to be written."""
         size = int(EXPANSION * self.archive.bytes) // (1 if self.channel is None else CHANNELS)
         return max(size - sum(path.stat().st_size for path in self.unpacked.rglob("*.wav")), 0)
 
-    def leftovers(self) -> list[Path]:
-        """Return the files and hidden folders of earlier attempts."""
-        return [*self.part.parent.glob(self.part.name), *self.folder.parent.glob(f".{self.archive.stem}.*.part")]
-
     def remove_leftovers(self) -> None:
-        """Remove the files and hidden folders of earlier attempts."""
-        for path in self.leftovers():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        with suppress(OSError):  # it holds other archives
+        """Remove what attempts at this archive left."""
+        self.part.unlink(missing_ok=True)
+        for folder in self.dest.glob(f".{self.folder.name}.*.part"):
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # it is missing or holds other archives
             self.part.parent.rmdir()
 
 
@@ -251,57 +234,62 @@ def _from_folder(folder: Path, archive: Archive) -> Path:
     path = folder / archive.name
     if not path.is_file():
         raise MimiiError(f"{path}: no such archive; put it there or name another mirror")
-    if (size := path.stat().st_size) != archive.bytes:
-        raise MimiiError(f"{path}: has {size} bytes, expected {archive.bytes}; replace it or name another mirror")
-    if (md5 := file_digest(path, "md5")) != archive.md5:
-        raise MimiiError(f"{path}: has md5 {md5}, expected {archive.md5}; replace it or name another mirror")
+    properties = (f"{path.stat().st_size} bytes", f"md5 {file_digest(path, 'md5')}")
+    for value, expected in zip(properties, (f"{archive.bytes} bytes", f"md5 {archive.md5}"), strict=True):
+        if value != expected:
+            raise MimiiError(f"{path}: has {value}, expected {expected}; replace it or name another mirror")
     return path
 
 
 def _from_server(target: ArchiveFiles, url: str, report: Report) -> Path:
-    """Return the complete part of an archive, with its md5 checked."""
-    archive = target.archive
+    """Return the complete part of an archive; if its md5 is wrong, it is fetched once more, from the start."""
+    name, expected = target.archive.name, target.archive.md5
+    target.part.parent.mkdir(exist_ok=True)
+    if target.kept.is_file():
+        target.kept.replace(target.part)
     for last in (False, True):
-        joined = _complete(target, url, report)
-        if (md5 := file_digest(target.part, "md5")) == archive.md5:
+        _complete(target, url, report)
+        if (md5 := file_digest(target.part, "md5")) == expected:
             break
         target.part.unlink()
-        if last or not joined:  # the server's own bytes would be the same again
+        if last:
             raise MimiiError(
-                f"{archive.name}: {url} gave md5 {md5}, expected {archive.md5}; name another mirror, or the "
-                "registry that belongs to this one"
+                f"{name}: {url} gave md5 {md5}, expected {expected}; name another mirror, or the registry that "
+                "belongs to this one"
             )
-        report(f"{archive.name}: put together from several attempts, it has md5 {md5}; fetched from the start")
+        report(f"{name}: has md5 {md5}, expected {expected}; fetched once more from the start")
     return target.part
 
 
-def _complete(target: ArchiveFiles, url: str, report: Report) -> bool:
-    """Request the missing bytes until none is missing; return whether the part comes from several responses."""
+def _complete(target: ArchiveFiles, url: str, report: Report) -> None:
+    """Request the missing bytes until none is missing."""
     name, size = target.archive.name, target.archive.bytes
-    largest, failures, joined = target.received(), 0, True
+    largest, failures = target.received(), 0
     while target.received() < size:
         try:
-            joined = _request(target, url)
+            _request(target, url)
         except requests.RequestException as error:
             if isinstance(error, ValueError):
                 raise MimiiError(f"mirror: {url}: not an address ({error}); expected one like {URL}") from None
+            reason, retry_after = f"was not reached, fell silent or broke off ({type(error).__name__})", ""
+            if error.response is not None:
+                reason = f"answered {error.response.status_code} {error.response.reason}"
+                retry_after = error.response.headers.get("Retry-After", "")
             # Progress is a larger part than ever: a server may start from 0 each time and break off.
             failures, largest = (0, target.received()) if target.received() > largest else (failures, largest)
             if failures == len(WAITS):
                 raise MimiiError(
-                    f"{name}: given up after {failures + 1} attempts in a row that brought nothing ({url} "
-                    f"{_reason(error)}); {target.received()} of {size} bytes are kept, the same command goes on there"
+                    f"{name}: given up after {failures + 1} attempts in a row that brought nothing ({url} {reason}); "
+                    f"{target.received()} of {size} bytes are kept, the same command goes on there"
                 ) from None
-            retry_after = "" if error.response is None else error.response.headers.get("Retry-After", "")
             wait = max(WAITS[failures], min(int(retry_after), max(WAITS)) if retry_after.isdecimal() else 0)
             failures += 1
-            report(f"{name}: the server {_reason(error)}; next attempt in {wait:.0f} s")
+            report(f"{name}: the server {reason}; next attempt in {wait:.0f} s")
             time.sleep(wait)
-    return joined
 
 
-def _request(target: ArchiveFiles, url: str) -> bool:
-    """Append the response to a request for the missing bytes; return whether it continues an earlier one."""
+def _request(target: ArchiveFiles, url: str) -> None:
+    """Append the response to a request for the missing bytes, or replace the part if it begins at byte 0."""
     name, size, received = target.archive.name, target.archive.bytes, target.received()
     headers = {"Range": f"bytes={received}-", "Accept-Encoding": "identity"}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
@@ -319,24 +307,14 @@ def _request(target: ArchiveFiles, url: str) -> bool:
                 f"{name}: {url} gave other bytes, expected bytes {received}-{size - 1}/{size}, found '{extent}'; "
                 "name another mirror, or the registry that belongs to this one"
             )
-        position = start
         bar = tqdm(desc=name, total=size, initial=start, unit="B", unit_scale=True, disable=None)
         with target.part.open("ab" if start else "wb") as part, bar:
             for chunk in response.iter_content(_CHUNK):
-                position += len(chunk)
-                if position > size:
+                start += len(chunk)
+                if start > size:
                     target.part.unlink()
                     raise MimiiError(f"{name}: {url} gave more than the {size} bytes expected; name another mirror")
                 part.write(chunk)
                 bar.update(len(chunk))
-    if position < size:
+    if start < size:
         raise requests.ConnectionError("ended early")
-    return start > 0
-
-
-def _reason(error: requests.RequestException) -> str:
-    if error.response is not None:
-        return f"answered {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return f"was silent for {TIMEOUT:.0f} s"
-    return f"was not reached or broke off ({type(error).__name__})"

@@ -8,9 +8,10 @@ The name of a clip seeds its random generators, so that a clip does not depend o
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,11 @@ PEAK = 0.98
 
 def clip_seed(machine: str, machine_id: str, condition: str) -> list[int]:
     """Return the positions of the three names among the known ones, for the seed of a random generator."""
-    names = (machine, machine_id, condition)
     known = {"machine": paper.MACHINES, "machine_id": paper.IDS, "condition": LABELS}
-    for name, (parameter, allowed) in zip(names, known.items(), strict=True):
+    for name, (parameter, allowed) in zip((machine, machine_id, condition), known.items(), strict=True):
         if name not in allowed:
             raise unknown_value(parameter, name, allowed)
-    return [allowed.index(name) for name, allowed in zip(names, known.values(), strict=True)]
+    return [paper.MACHINES.index(machine), paper.IDS.index(machine_id), LABELS.index(condition)]
 
 
 def clip_parts(
@@ -65,17 +65,13 @@ def clip_parts(
     -------
     machine, noise
         Each of shape (160000,); the clip is their sum, within ±0.98.
-
-    Raises
-    ------
-    MimiiError
-        If a name is not known.
     """
     kind = clip_seed(machine, machine_id, condition)
     machine_rng, noise_rng = (np.random.default_rng([seed, *kind, index, part]) for part in (0, 1))
-    model, fault = MODELS[machine, machine_id], FAULTS[machine, machine_id]
+    fault = FAULTS[machine, machine_id]
     severity = machine_rng.uniform(*fault.severity) if condition == "abnormal" else 0.0
-    sound = model.synthesize(machine_rng, {name: severity * fault.shares.get(name, 0) for name in model.fault_kinds})
+    kinds = defaultdict(float, {name: severity * share for name, share in fault.shares.items()})
+    sound = MODELS[machine, machine_id].synthesize(machine_rng, kinds)
     noise = factory_noise(noise_rng)
     level = MACHINE_RMS * 10 ** (machine_rng.normal(0, 0.5) / 20)
     sound *= level / rms(sound)
@@ -107,10 +103,13 @@ def make_miniature(
 ) -> None:
     """Make the miniature: MIMII's tree of 10 s clips, 16 kHz, 16 bit, at one signal-to-noise ratio.
 
+    The marker ``miniature.json``, written last, holds the settings and faults. Nothing is done where it is there with
+    the same settings; an interrupted call can be repeated.
+
     Parameters
     ----------
     dest
-        An empty or missing folder, or a miniature of the same settings; see :func:`write_tree`.
+        An empty or missing folder, or a miniature of the same settings.
     snr
         Signal-to-noise ratio in dB.
     normal, abnormal
@@ -131,81 +130,46 @@ def make_miniature(
     for parameter, number in size.items():
         if number < (least := int(parameter == "channels")):
             raise MimiiError(f"{parameter} is {number}, expected {least} or more; give a larger number")
-    counts = {(machine, name): paper.ClipCount(normal, abnormal) for machine in machines for name in paper.IDS}
-    write_tree(
-        Path(dest),
-        {"snr": snr, **size, "machines": [*machines]},
-        counts,
-        lambda kind, index: microphone_array(clip_sound(*kind, index, snr=snr, seed=seed), channels),
-    )
-
-
-def write_tree(
-    dest: Path,
-    settings: Mapping[str, Any],
-    counts: Mapping[tuple[str, str], paper.ClipCount],
-    synthesize: Callable[[ClipKind, int], Sound],
-) -> None:
-    """Write a tree of synthetic clips, and last its marker ``miniature.json`` with `settings` and severities.
-
-    A clip is ``dest/<snr>_dB_<machine>/<machine>/id_0X/{normal,abnormal}/NNNNNNNN.wav`` and appears there once it is
-    whole. Nothing is done where the marker states the same settings; an interrupted call can be repeated.
-
-    Parameters
-    ----------
-    dest
-        An empty or missing folder, or a tree of the same settings.
-    settings
-        What the clips depend on: ``snr``, ``machines`` and more, as JSON can hold it.
-    counts
-        Number of clips by machine type and machine ID.
-    synthesize
-        Returns a clip of a kind by its number, shape (160000,) or (160000, channels).
-    """
-    if unknown := [machine for machine in settings["machines"] if machine not in paper.MACHINES]:
+    if unknown := [machine for machine in machines if machine not in paper.MACHINES]:
         raise unknown_value("machines", unknown[0], paper.MACHINES)
-    severity = {
-        machine: {name: asdict(FAULTS[machine, name]) for name in paper.IDS} for machine in settings["machines"]
-    }
-    marker = json.dumps({"kind": "miniature", **settings, "severity": severity}, indent=1)
-    if _is_complete(dest, json.loads(marker)):
+    faults = {machine: {name: FAULTS[machine, name]._asdict() for name in paper.IDS} for machine in machines}
+    marker = {"kind": "miniature", "snr": snr, **size, "machines": [*machines], "severity": faults}
+    dest = Path(dest)
+    if _is_complete(dest, json.loads(json.dumps(marker))):
         return
     with atomic_write(dest / UNFINISHED_MARKER) as file:
-        file.write_text(marker)
-    clips = [
-        ((machine, machine_id, label), index)
-        for (machine, machine_id), count in counts.items()
-        for label in LABELS
-        for index in range(getattr(count, label))
-    ]
-    for kind, index in tqdm(clips, "miniature", unit="clip", leave=False, disable=None):
-        folder = dest.joinpath(f"{settings['snr']}_dB_{kind[0]}", *kind)
-        with atomic_write(folder / f"{index:08d}.wav") as file:
-            soundfile.write(file, synthesize(kind, index), SAMPLE_RATE, subtype="PCM_16")
+        file.write_text(json.dumps(marker, indent=1))
+    numbers = (
+        (label, index) for label, count in zip(LABELS, (normal, abnormal), strict=True) for index in range(count)
+    )
+    clips = list(product(machines, paper.IDS, numbers))
+    for machine, machine_id, (label, index) in tqdm(clips, "miniature", unit="clip", leave=False, disable=None):
+        sound = microphone_array(clip_sound(machine, machine_id, label, index, snr=snr, seed=seed), channels)
+        write_clip(dest, snr, (machine, machine_id, label), index, sound)
     with suppress(FileNotFoundError):  # another process has completed the same tree at the same time
         (dest / UNFINISHED_MARKER).replace(dest / MARKER)
+
+
+def write_clip(dest: Path, snr: int, kind: ClipKind, index: int, sound: Sound) -> None:
+    """Write ``<snr>_dB_<machine>/<machine>/id_0X/{normal,abnormal}/NNNNNNNN.wav``, which appears once it is whole."""
+    with atomic_write(dest.joinpath(f"{snr}_dB_{kind[0]}", *kind, f"{index:08d}.wav")) as file:
+        soundfile.write(file, sound, SAMPLE_RATE, subtype="PCM_16")
 
 
 def _is_complete(dest: Path, settings: dict[str, Any]) -> bool:
     """Return whether `dest` holds the whole tree of these settings; raise if it holds anything else."""
     for marker in (dest / MARKER, dest / UNFINISHED_MARKER):
-        if not marker.is_file():
-            continue
-        try:
-            recorded = dict(json.loads(marker.read_text()))
-        except (ValueError, TypeError):
-            raise MimiiError(f"{marker}: cannot be read, expected JSON; remove {dest} or name another") from None
-        differences = [
-            "severities of another version" if key == "severity" else f"{key} {recorded.get(key)} (not {value})"
-            for key, value in settings.items()
-            if recorded.get(key) != value and (key != "severity" or recorded.get("machines") == settings["machines"])
-        ]
-        if differences:
-            raise MimiiError(
-                f"{marker}: found a miniature of other settings, expected the requested ones: "
-                f"{', '.join(differences)}; name another folder, or remove this one"
-            )
-        return marker.name == MARKER
+        if marker.is_file():
+            try:
+                recorded = dict(json.loads(marker.read_text()))
+            except (ValueError, TypeError):
+                raise MimiiError(f"{marker}: cannot be read, expected JSON; remove {dest} or name another") from None
+            if differences := [key for key, value in settings.items() if recorded.get(key) != value]:
+                raise MimiiError(
+                    f"{marker}: found a miniature of other settings, expected the requested ones: it differs in "
+                    f"{', '.join(differences)}; name another folder, or remove this one"
+                )
+            return marker.name == MARKER
     if dest.exists() and (not dest.is_dir() or any(not path.name.startswith(".") for path in dest.iterdir())):
         raise MimiiError(
             f"{dest}: found files that are not a miniature's, expected an empty folder or none; "

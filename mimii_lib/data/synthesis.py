@@ -1,15 +1,15 @@
 """Physical models of the miniature's machines, their faults, and factory noise.
 
 A fan is blade-pass harmonics in turbulent air, a pump is a pulsating flow, a slider is a carriage that moves to and
-fro on a rail, a valve is the clicks of a solenoid. Each machine ID has a fault of its own. The severities (`FAULTS`)
-were set once with the simplest baseline (``benchmarks/miniature_severity.py``) and are never changed.
+fro on a rail, a valve is the clicks of a solenoid. Each machine ID has a fault of its own, of a severity from 0 (none)
+to 1 (ruined). The severities in `FAULTS` were set once with the simplest baseline
+(``benchmarks/miniature_severity.py``) and are never changed.
 
 Conventions: time in seconds, frequency in Hz, sounds as float64 arrays of shape (160000,), at arbitrary level.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -94,11 +94,8 @@ def _resonate(impulses: Sound, modes: Iterable[tuple[float, float]]) -> Sound:
     return sound
 
 
-@dataclass(frozen=True)
-class Fan:
+class Fan(NamedTuple):
     """Harmonics of the blade-pass frequency (blades × shaft speed), in turbulence."""
-
-    fault_kinds: ClassVar = ("unbalance", "voltage change", "clogging", "rubbing")
 
     shaft: float  # revolutions per second
     blades: int
@@ -123,11 +120,8 @@ class Fan:
         return wobble * (blades + air) + mount + motor + 9 * severity["rubbing"] * rub
 
 
-@dataclass(frozen=True)
-class Pump:
+class Pump(NamedTuple):
     """Harmonics of the pulse rate, a flow modulated by it, gears and bubbles."""
-
-    fault_kinds: ClassVar = ("leakage", "contamination", "clogging")
 
     pulse: float  # pulses per second
     rolloff: float  # ratio of each harmonic of the pulse to the previous one
@@ -156,11 +150,8 @@ class Pump:
         return beat + whine + flow + hiss + 0.8 * knocks
 
 
-@dataclass(frozen=True)
-class Slider:
+class Slider(NamedTuple):
     """A carriage on a rail: strokes with ramps and pauses, friction, a drive whose pitch follows the speed."""
-
-    fault_kinds: ClassVar = ("rail damage", "loose belt", "no grease")
 
     period: float  # of a stroke and its pause, seconds
     duty: float  # share of the period in which it moves
@@ -195,11 +186,8 @@ class Slider:
         return drive + self.friction * scrape + hits
 
 
-@dataclass(frozen=True)
-class Valve:
+class Valve(NamedTuple):
     """A solenoid: a hard click and a puff of air when it opens, a softer click when it closes."""
-
-    fault_kinds: ClassVar = ("contamination", "leakage", "voltage change")
 
     period: float  # of one opening and closing, seconds
     hold: float  # share of the period in which it is open
@@ -252,9 +240,8 @@ MODELS: dict[tuple[str, str], Fan | Pump | Slider | Valve] = {
 """The model of each (machine type, machine ID) without a fault."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """The fault of one machine ID: the share of each kind, and the range of the severity (0: none, 1: ruined)."""
+class Fault(NamedTuple):
+    """The fault of a machine ID: a factor of the severity for each kind, and the range of the severity."""
 
     shares: Mapping[str, float]
     severity: tuple[float, float]

@@ -37,28 +37,11 @@ def check_room(dest: Path, needed: int, purpose: str) -> None:
 
 
 def unpack(path: Path, into: Path, *, name: str, channel: int | None) -> int:
-    """Write the clips of an archive that are not in a folder yet.
+    """Write the clips of the archive at `path` that are not below the folder `into` yet.
 
-    Parameters
-    ----------
-    path
-        A zip file whose md5 was checked.
-    into
-        The folder to hold ``<machine>/id_00/normal/00000000.wav`` and the like.
-    name
-        The archive's name, ``<snr>_dB_<machine>.zip``.
-    channel
-        The channel to keep, from 0; None: all channels, that is, each clip as it is.
-
-    Returns
-    -------
-    int
-        The number of files in the archive that are not clips.
-
-    Raises
-    ------
-    MimiiError
-        If the archive is broken, or has an entry that no archive of recordings has: then nothing is unpacked.
+    `name` is the archive's, ``<snr>_dB_<machine>.zip``; `channel` is the one to keep, from 0, or None to keep each clip
+    as it is. Returns the number of files in the archive that are not clips. An archive that is broken, or has an entry
+    that no archive of recordings has, raises MimiiError.
     """
     for temporary in into.rglob(".*"):  # a clip that a killed process was writing
         temporary.unlink()
