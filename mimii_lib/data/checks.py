@@ -68,13 +68,7 @@ class Report:
 
 
 def check(data: Path, settings: Imaging | None = None) -> Report:
-    """Check every file below a data folder.
-
-    Raises
-    ------
-    MimiiError
-        If the folder is missing or holds no recordings.
-    """
+    """Check every file below a data folder; raise MimiiError if it is missing or holds no recordings."""
     data = dataset.data_folder(data)
     trees = dataset.trees(data)
     if not trees:
@@ -111,8 +105,8 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
                 report.differences += [f"{name}: {difference}" for difference in differences]
             if not miniature and not {*channels} <= {1, 8}:
                 report.differences.append(
-                    f"{name}: {machine_id} has files of {channels[-1]} channels, MIMII of 8, or of 1 as unpacked here; "
-                    "see that imaging.channel (from 0) names the right one"
+                    f"{name}: {machine_id} has files of {channels[-1]} channels, expected MIMII's 8, or 1 as unpacked "
+                    "here; see that imaging.channel (from 0) names the right one"
                 )
             row = {"snr": "?" if snr is None else snr, "machine": machine, "id": machine_id} | counts
             rows.append(row | {"channels": " and ".join(map(str, channels)) or "–", "remarks": "; ".join(remarks)})

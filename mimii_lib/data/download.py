@@ -58,7 +58,7 @@ def read_registry(file: Path | None = None) -> dict[str, Archive]:
         If the file cannot be read, or a row is not such an archive.
     """
     expected = f"expected a CSV of {', '.join(_COLUMNS)}, such as -6_dB_fan.zip, its size, 32 hexadecimal digits"
-    archives: dict[str, Archive] = {}
+    archives = {}
     try:
         with (file or resources.files("mimii_lib.data") / "archives.csv").open(encoding="utf-8-sig") as lines:
             for row in (reader := csv.DictReader(lines)):
@@ -92,10 +92,8 @@ def fetch(
     ----------
     dest
         The folder to hold ``<snr>_dB_<machine>/<machine>/id_00/normal/00000000.wav`` and the like.
-    snr
-        Signal-to-noise ratio in dB.
-    machines
-        Machine types.
+    snr, machines
+        Signal-to-noise ratio in dB, and machine types.
     mirror
         Where the archives are: an http(s) address, or a folder, which is only read; None: Zenodo.
     registry
@@ -153,12 +151,8 @@ def _fetch_missing(
     if targets:
         check_room(targets[0].dest, needed, ", ".join(target.folder.name for target in targets))
     for target in targets:
-        name = target.archive.name  # replaced in the address, which may hold other braces
-        path = (
-            _from_folder(folder, target.archive)
-            if folder
-            else _from_server(target, url.replace("{name}", name), report)
-        )
+        name, address = target.archive.name, url.replace("{name}", target.archive.name)  # it may hold other braces
+        path = _from_folder(folder, target.archive) if folder else _from_server(target, address, report)
         others = unpack(path, target.unpacked, name=name, channel=target.channel)
         if keep_archives and not folder:
             path.replace(target.kept)

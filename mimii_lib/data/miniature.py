@@ -48,14 +48,12 @@ def clip_seed(machine: str, machine_id: str, condition: str) -> list[int]:
 def clip_parts(
     machine: str, machine_id: str, condition: str, index: int, *, snr: float = -6, seed: int = 0
 ) -> tuple[Sound, Sound]:
-    """Synthesise the machine and the noise of one clip.
+    """Synthesise the machine and the noise of one clip: the same bits for the same arguments.
 
     Parameters
     ----------
-    machine, machine_id, condition
-        Machine type, machine ID, and ``normal`` or ``abnormal``.
-    index
-        Number of the clip, from 0.
+    machine, machine_id, condition, index
+        Machine type, machine ID, ``normal`` or ``abnormal``, and number of the clip from 0.
     snr
         Power of the machine over power of the noise, over the whole clip, in dB. It sets the level of the noise only.
     seed
@@ -78,11 +76,6 @@ def clip_parts(
     noise *= level / rms(noise) * 10 ** (-snr / 20)
     gain = min(1, PEAK / np.abs(sound + noise).max())
     return gain * sound, gain * noise
-
-
-def clip_sound(machine: str, machine_id: str, condition: str, index: int, *, snr: float = -6, seed: int = 0) -> Sound:
-    """Synthesise one clip, the sum of its :func:`clip_parts`, of shape (160000,): the same bits for the same name."""
-    return np.add(*clip_parts(machine, machine_id, condition, index, snr=snr, seed=seed))
 
 
 def microphone_array(sound: Sound, channels: int) -> Sound:
@@ -110,12 +103,10 @@ def make_miniature(
     ----------
     dest
         An empty or missing folder, or a miniature of the same settings.
-    snr
-        Signal-to-noise ratio in dB.
+    snr, machines
+        Signal-to-noise ratio in dB, and machine types.
     normal, abnormal
         Number of clips per machine ID.
-    machines
-        Machine types.
     seed
         A whole number from 0; another one gives other clips of the same machines.
     channels
@@ -139,13 +130,10 @@ def make_miniature(
         return
     with atomic_write(dest / UNFINISHED_MARKER) as file:
         file.write_text(json.dumps(marker, indent=1))
-    numbers = (
-        (label, index) for label, count in zip(LABELS, (normal, abnormal), strict=True) for index in range(count)
-    )
-    clips = list(product(machines, paper.IDS, numbers))
-    for machine, machine_id, (label, index) in tqdm(clips, "miniature", unit="clip", leave=False, disable=None):
-        sound = microphone_array(clip_sound(machine, machine_id, label, index, snr=snr, seed=seed), channels)
-        write_clip(dest, snr, (machine, machine_id, label), index, sound)
+    for kind in tqdm([*product(machines, paper.IDS, LABELS)], "miniature", unit="folder", leave=False, disable=None):
+        for index in range(size[kind[2]]):
+            sound = np.add(*clip_parts(*kind, index, snr=snr, seed=seed))
+            write_clip(dest, snr, kind, index, microphone_array(sound, channels))
     with suppress(FileNotFoundError):  # another process has completed the same tree at the same time
         (dest / UNFINISHED_MARKER).replace(dest / MARKER)
 

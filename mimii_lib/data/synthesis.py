@@ -80,11 +80,6 @@ def _random_impulses(rng: Generator, per_second: float) -> Sound:
     return _impulses(times, rng.lognormal(-0.5, 1.0, times.size))
 
 
-def _cycle_ends(phase: Sound) -> Sound:
-    """Return the times (s) at which a cycle is completed."""
-    return np.flatnonzero(np.diff(np.floor(phase))) / SAMPLE_RATE
-
-
 def _resonate(impulses: Sound, modes: Iterable[tuple[float, float]]) -> Sound:
     """Return the response of struck metal: every impulse excites each mode (frequency in Hz, decay in ms)."""
     sound = np.zeros(SAMPLES)
@@ -115,7 +110,7 @@ class Fan(NamedTuple):
         # A clogged fan moves less air: the flow stalls and surges at low frequency.
         surge = (1 + 2 * severity["clogging"]) * np.exp(0.8 * severity["clogging"] * _random_curve(rng, 40))
         air = self.air * surge * _coloured_noise(rng, _sloped_spectrum(self.slope + 3 * severity["clogging"]))
-        touches = _cycle_ends(shaft)
+        touches = np.flatnonzero(np.diff(np.floor(shaft))) / SAMPLE_RATE  # once per revolution
         rub = _resonate(_impulses(touches, rng.lognormal(0, 0.4, touches.size)), [(2600, 4), (4300, 2)])
         return wobble * (blades + air) + mount + motor + 9 * severity["rubbing"] * rub
 
@@ -179,7 +174,8 @@ class Slider(NamedTuple):
         # Stick-slip of dry metal: squeals in bursts while the carriage moves.
         squeal = np.exp(_random_curve(rng, 150)) * _harmonics(_phase(rng, 2900 * (0.9 + 0.1 * speed)), [1, 0.4])
         scrape += 0.6 * severity["no grease"] * speed * squeal
-        knocks = 5 * severity["rail damage"] * speed * _impulses(_cycle_ends(strokes - dent), 1)
+        passages = np.flatnonzero(np.diff(np.floor(strokes - dent))) / SAMPLE_RATE
+        knocks = 5 * severity["rail damage"] * speed * _impulses(passages, 1)
         ends = np.flatnonzero(np.diff(speed > 0)) / SAMPLE_RATE
         slaps = (0.3 + 2 * severity["loose belt"]) * _impulses(ends, rng.lognormal(0, 0.3, ends.size))
         hits = _resonate(slaps, [(320, 20), (700, 10)]) + _resonate(knocks, [(1400, 12), (3100, 6)])

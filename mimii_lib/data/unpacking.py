@@ -102,13 +102,12 @@ def _one_channel(content: bytes, channel: int, name: str) -> bytes:
     """Return one channel of a 16 bit wav file as a wav file; any other content unchanged, for ``mimii check``."""
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if file.channels == 1 or file.subtype != "PCM_16" or not file.format.startswith("WAV"):
-                return content
-            if channel >= file.channels:
-                raise MimiiError(f"{name}: has {file.channels} channels, so no channel {channel} (from 0)")
-            sound, rate = file.read(dtype="int16"), file.samplerate
+            if file.channels > 1 and file.subtype == "PCM_16" and file.format.startswith("WAV"):
+                if channel >= file.channels:
+                    raise MimiiError(f"{name}: has {file.channels} channels, so no channel {channel} (from 0)")
+                sound, output = file.read(dtype="int16")[:, channel], io.BytesIO()
+                soundfile.write(output, sound, file.samplerate, subtype="PCM_16", format="WAV")
+                return output.getvalue()
     except soundfile.SoundFileError:
-        return content
-    one_channel = io.BytesIO()
-    soundfile.write(one_channel, sound[:, channel], rate, subtype="PCM_16", format="WAV")
-    return one_channel.getvalue()
+        pass
+    return content

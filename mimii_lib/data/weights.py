@@ -78,10 +78,8 @@ def find_weights(extractor: str, folder: Path | None = None, sources: Iterable[s
 
     Raises
     ------
-    WeightsNotFound
-        With the sources tried and what to do.
-    MimiiError
-        If a file is not what it should be.
+    WeightsNotFound, MimiiError
+        If no source has them, or a file is not what it should be.
     """
     network = extractors.get(extractor)
     if network.seed is not None:
