@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import stat
-import sys
 import threading
 import time
 import zipfile
@@ -24,6 +23,7 @@ import requests
 import soundfile
 from bad_server import BadServer, Fault, Request
 from filelock import FileLock
+from kills import in_child, killed
 
 from mimii_lib import dataset, paper
 from mimii_lib.data import download
@@ -260,7 +260,22 @@ BUSY = Fault(status=503)
         (b"", [Fault(cut=16_384, wrong=True)], [0, 16_384, 0]),
         (b"", [Fault(wrong=True)], [0, 0]),
     ],
-    ids=["part", "whole part", "part too long", "other part", "other whole", "cut", "cut at once", "stall", "busy", "ignores ranges and cuts", "ignores ranges", "begins anew", "wrong piece", "wrong whole"],
+    ids=[
+        "part",
+        "whole part",
+        "part too long",
+        "other part",
+        "other whole",
+        "cut",
+        "cut at once",
+        "stall",
+        "busy",
+        "ignores ranges and cuts",
+        "ignores ranges",
+        "begins anew",
+        "wrong piece",
+        "wrong whole",
+    ],
 )
 def test_a_transfer_goes_on(begun, faults, starts, get, part, tmp_path):
     """Whatever broke off or was wrong, the next request asks for what is missing, and the clips are the same."""
@@ -648,28 +663,6 @@ def test_a_folder_without_recordings_is_not_taken_for_them(get, tmp_path):
     assert kept(tmp_path / "data") == EXPECTED
 
 
-def in_child(task):
-    """Run a function in a child process; return its process ID."""
-    if child := os.fork():
-        return child
-    try:
-        task()
-    finally:
-        os._exit(0)
-
-
-def kill_at(step):
-    """Kill this process before its n-th change of the file system."""
-    changes = itertools.count(1)
-
-    def hook(event, arguments):
-        writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & {"w", "a", "+"}
-        if (writes or event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir")) and next(changes) == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-
-
 def test_a_kill_at_any_step(get, tmp_path):
     """After a kill before any change of the disk, no clip is unpacked twice, no byte fetched twice, no file lost."""
     content = packed(ENTRIES[::4])
@@ -677,8 +670,7 @@ def test_a_kill_at_any_step(get, tmp_path):
     data, files = tmp_path / "data", {NAME: content}
     for step in itertools.count(1):
         with BadServer(files) as server:
-            child = in_child(lambda step=step, server=server: kill_at(step) or get(server, files=files))
-            if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+            if not killed(lambda server=server: get(server, files=files), at=step):
                 break
             whole, requests = (data / "-6_dB_fan").exists(), len(server.requests)
             assert not whole or expected.items() <= kept(data).items()
@@ -712,8 +704,7 @@ def test_a_kill_during_the_transfer(get, part, monkeypatch, tmp_path):
 def test_channels_do_not_mix(channel, get, folder, tmp_path):
     """An interrupted unpacking of other channels leaves nothing in the clips."""
     mirror = folder()
-    child = in_child(lambda: kill_at(25) or get(mirror, channel=channel))
-    os.waitpid(child, 0)
+    assert killed(lambda: get(mirror, channel=channel), at=25)
     assert any((tmp_path / "data").glob(".-6_dB_fan.*.part/**/*.wav"))
     get(mirror)
     assert kept(tmp_path / "data") == EXPECTED
