@@ -1,4 +1,4 @@
-"""Every clip is looked at, and what is there is held against what should be."""
+"""Checks read every clip, and compare what is there with what MIMII has."""
 
 import csv
 import shutil
@@ -16,144 +16,117 @@ from mimii_lib.settings import Imaging
 SHORT = Imaging(seconds=1)
 
 
+@pytest.fixture
+def second(wav):
+    """Return a function that writes clips of one second, numbered from 0, and returns their folder."""
+
+    def write(folder, count=1, seed=0):
+        for k in range(count):
+            wav(folder / f"{k:08d}.wav", seed=seed + k, samples=16_000)
+        return folder
+
+    return write
+
+
 def test_check_counts_real_recordings(real):
-    """check tells the number of clips and channels of every SNR, machine type and ID as the manifest lists them."""
+    """The table has the clips and channels of every SNR, machine type and ID as the manifest lists them."""
     with (real / "MANIFEST.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     counts, channels = Counter(), {}
     for row in rows:
         outer, machine, machine_id, label, _ = row["path"].split("/")
-        cell = (int(outer.split("_dB_")[0]), machine, machine_id)
-        counts[cell, label] += 1
-        channels[cell] = row["channels"]
+        key = (int(outer.split("_dB_")[0]), machine, machine_id)
+        counts[key, label] += 1
+        channels[key] = row["channels"]
     report = checks.check(real)
     assert report.problems == []
-    assert report.table[["normal", "abnormal"]].to_numpy().sum() == len(rows) == 172
-    assert len(report.table) == len(channels)
-    for row in report.table.itertuples():
-        cell = (row.snr, row.machine, row.id)
-        assert (row.normal, row.abnormal) == (counts[cell, "normal"], counts[cell, "abnormal"])
-        assert row.channels == channels[cell]
-    slider = report.table.query("snr == -6 and machine == 'slider' and id == 'id_00'").iloc[0]
-    assert "skipped" not in slider.remarks
-    pump = report.table.query("snr == -6 and machine == 'pump' and id == 'id_02'").iloc[0]
-    assert "skipped: no abnormal clip" in pump.remarks
-    assert report.table.remarks.str.contains("MIMII has").all()
+    table = report.table.set_index(["snr", "machine", "id"])
+    assert table.channels.to_dict() == channels
+    assert {(key, label): n for label in ("normal", "abnormal") for key, n in table[label].items() if n} == counts
+    assert "skipped" not in table.remarks[-6, "slider", "id_00"]
+    assert "skipped: no abnormal clip" in table.remarks[-6, "pump", "id_02"]
+    assert table.remarks.str.contains("MIMII has").all()
 
 
-def test_check_finds_planted_faults(tmp_path, wav):
-    """check names every silent, duplicate, truncated and foreign file, and no other."""
-    folder = tmp_path / "0_dB_pump" / "pump" / "id_00"
-    for k in range(12):
-        wav(folder / "normal" / f"{k:08d}.wav", seed=k, samples=16_000)
-    wav(folder / "abnormal" / "00000000.wav", seed=50, samples=16_000)
-    soundfile.write(folder / "normal" / "00000003.wav", np.zeros(16_000), 16_000)
-    shutil.copy(folder / "normal" / "00000001.wav", folder / "abnormal" / "00000005.wav")
-    whole = (folder / "normal" / "00000007.wav").read_bytes()
-    (folder / "normal" / "00000007.wav").write_bytes(whole[: len(whole) // 2])
-    wav(folder / "normal" / "00000008.wav", rate=8_000, samples=16_000)
+def test_check_finds_planted_faults(tmp_path, second, wav):
+    """Every silent, repeated, truncated, foreign, empty or lost file is named with the fault, and no other file."""
+    folder = second(tmp_path / "0_dB_pump" / "pump" / "id_00" / "normal", 12)
+    abnormal = second(folder.with_name("abnormal"), seed=50)
+    soundfile.write(folder / "00000003.wav", np.zeros(16_000), 16_000)
+    shutil.copy(folder / "00000001.wav", abnormal / "00000005.wav")
+    content = (folder / "00000007.wav").read_bytes()
+    (folder / "00000007.wav").write_bytes(content[: len(content) // 2])
+    wav(folder / "00000008.wav", rate=8_000, samples=16_000)
+    (folder / "00000009.wav").write_bytes(b"")
+    (folder / "00000012.wav").symlink_to(tmp_path / "nowhere")
+    other_id = folder.parents[1] / "id_02" / "normal"
+    other_id.mkdir(parents=True)
+    shutil.copy(folder / "00000000.wav", other_id)
     report = checks.check(tmp_path, SHORT)
-    found = {problem.split(":")[0].split("/", 3)[3]: problem for problem in report.problems}
-    assert set(found) == {
-        "normal/00000003.wav",
-        "abnormal/00000005.wav",
-        "normal/00000007.wav",
-        "normal/00000008.wav",
+    faults = dict(problem.removeprefix("0_dB_pump/pump/").split(": ", 1) for problem in report.problems)
+    expected = {
+        "id_00/normal/00000003.wav": "silent",
+        "id_00/abnormal/00000005.wav": "same recording as 0_dB_pump/pump/id_00/normal/00000001.wav",
+        "id_00/normal/00000007.wav": "samples",
+        "id_00/normal/00000008.wav": "8000 Hz",
+        "id_00/normal/00000009.wav": "cannot be read",
+        "id_00/normal/00000012.wav": "cannot be read",
+        "id_02/normal/00000000.wav": "same recording as 0_dB_pump/pump/id_00/normal/00000000.wav",
     }
-    assert len(report.problems) == 4
-    assert "silent" in found["normal/00000003.wav"]
-    assert "same recording as 0_dB_pump/pump/id_00/normal/00000001.wav" in found["abnormal/00000005.wav"]
-    assert "samples" in found["normal/00000007.wav"]
-    assert "8000 Hz" in found["normal/00000008.wav"]
-    assert report.table.iloc[0][["normal", "abnormal"]].to_list() == [12, 2]
+    assert faults.keys() == expected.keys()
+    assert all(expected[path] in fault for path, fault in faults.items())
+    assert report.table[["normal", "abnormal"]].to_numpy().tolist() == [[13, 2], [1, 0]]
 
 
-def test_check_finds_a_recording_that_is_in_two_ids(tmp_path, wav):
-    """The same recording under two machine IDs, which no machine can have made, is named."""
-    for k, machine_id in enumerate(("id_00", "id_02")):
-        wav(tmp_path / "0_dB_fan" / "fan" / machine_id / "normal" / "00000000.wav", seed=k, samples=16_000)
-    first = tmp_path / "0_dB_fan" / "fan" / "id_00" / "normal" / "00000000.wav"
-    shutil.copy(first, tmp_path / "0_dB_fan" / "fan" / "id_02" / "normal" / "00000001.wav")
-    problems = checks.check(tmp_path, SHORT).problems
-    assert len(problems) == 1
-    assert "id_02/normal/00000001.wav: the same recording as" in problems[0]
-
-
-def test_check_without_recordings(tmp_path):
-    """A folder without machines is an error that says what is expected."""
+def test_check_without_recordings(tmp_path, second):
+    """A folder without machines is an error that names what is expected; an empty folder among others a problem."""
     with pytest.raises(MimiiError, match="no machine found; expected folders like -6_dB_fan"):
         checks.check(tmp_path)
-    (tmp_path / "mimii" / "-6_dB_fan" / "fan" / "id_00").mkdir(parents=True)
+    second(tmp_path / "mimii" / "-6_dB_fan" / "fan" / "id_00" / "normal")
     with pytest.raises(MimiiError, match="no machine found, only mimii; expected"):
         checks.check(tmp_path)
+    (tmp_path / "mimii" / "-6_dB_slider" / "SLIDER").mkdir(parents=True)
+    (problem,) = checks.check(tmp_path / "mimii", SHORT).problems
+    assert problem.startswith("-6_dB_slider: holds no recordings; expected -6_dB_slider/slider/id_00/normal")
 
 
-def test_check_says_what_is_missing_and_what_to_do(tmp_path, wav):
+def test_check_names_what_is_missing_and_what_to_do(monkeypatch, tmp_path, second):
     """Clips and IDs that MIMII has and the folder has not, or the other way round, are named with a remedy."""
-    for k in range(2):
-        wav(tmp_path / "-6_dB_fan" / "fan" / "id_00" / "normal" / f"{k:08d}.wav", seed=k, samples=16_000)
+    monkeypatch.setitem(paper.MIMII["pump"], "id_02", paper.ClipCount(3, 0))  # its number is not certain
+    second(tmp_path / "-6_dB_fan" / "fan" / "id_00" / "normal", 2)
+    for label, seed in (("normal", 2), ("abnormal", 3)):
+        second(tmp_path / "-6_dB_pump" / "pump" / "id_02" / label, seed=seed)
     report = checks.check(tmp_path, SHORT)
     assert report.problems == []
-    said = "\n".join(report.differences)
-    assert (
-        "-6_dB_fan/fan: id_00 has 2 normal clips, MIMII 1011; take the folder away and unpack its archive again" in said
-    )
-    assert "-6_dB_fan/fan: id_00 has 0 abnormal clips, MIMII 407; take" in said
-    for machine_id in ("id_02", "id_04", "id_06"):
-        assert f"{machine_id} is missing" in said
-
-
-def test_check_does_not_fear_the_numbers_that_are_uncertain(monkeypatch, tmp_path, wav):
-    """Where the published number of clips is not certain, a difference is told as such."""
-    monkeypatch.setitem(paper.MIMII["pump"], "id_02", paper.ClipCount(3, 1))
-    folder = tmp_path / "-6_dB_pump" / "pump" / "id_02"
-    for k in range(2):
-        wav(folder / "normal" / f"{k:08d}.wav", seed=k, samples=16_000)
-    wav(folder / "abnormal" / "00000000.wav", seed=9, samples=16_000)
-    first = checks.check(tmp_path, SHORT).differences[0]
-    assert "id_02 has 2 normal clips, MIMII 3 (a number that is not certain: if the four have" in first
+    for difference in (
+        "fan: id_00 has 2 normal clips, MIMII 1011; take the folder away and unpack its archive again",
+        "fan: id_00 has 0 abnormal clips, MIMII 407; take the folder away",
+        "fan: id_02 is missing; take the folder away",
+        "pump: id_02 has 1 normal clips, MIMII 3 (a number that is not certain: if the four have",
+        "pump: id_02 has 1 abnormal clips, MIMII 0; take out what is not MIMII's",
+    ):
+        assert difference in "\n".join(report.differences)
 
 
 def test_check_finds_files_that_no_layout_has(tmp_path, wav):
-    """A wav file in a place, or by a name, that tells no machine ID and label is named, and so are odd channels."""
+    """A wav file whose place and name tell no machine ID and label is named, and so are odd channels."""
     wav(tmp_path / "fan" / "train" / "normal_id_00_00000000.wav", seed=0, samples=16_000)
     wav(tmp_path / "fan" / "train" / "recording.wav", seed=1, samples=16_000)
-    stereo = np.random.default_rng(0).standard_normal((16_000, 2)) / 10
     (tmp_path / "fan" / "test").mkdir()
+    stereo = np.random.default_rng(0).standard_normal((16_000, 2)) / 10
     soundfile.write(tmp_path / "fan" / "test" / "anomaly_id_00_00000000.wav", stereo, 16_000)
     report = checks.check(tmp_path, SHORT)
     assert [problem.split(":")[0] for problem in report.problems] == ["fan/train/recording.wav"]
-    assert any("id_00 has files of 2 channels" in each for each in report.differences)
+    assert any("id_00 has files of 2 channels" in difference for difference in report.differences)
 
 
 def test_check_leaves_the_recordings_as_they_are(tiny):
-    """Looking changes nothing: no file is made, no date is touched."""
+    """No file is made and no date is touched."""
 
-    def seen():
-        states = [(path, path.stat()) for path in sorted(tiny.rglob("*"))]
-        return [(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for path, state in states]
+    def states():
+        paths = [(path, path.stat()) for path in sorted(tiny.rglob("*"))]
+        return [(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for path, state in paths]
 
-    before = seen()
-    checks.check(tiny)
-    assert seen() == before
-
-
-@pytest.mark.parametrize("link", ["nowhere", "empty"])
-def test_a_file_that_cannot_be_opened_is_seen(link, tmp_path, wav):
-    """A link to nowhere and an empty file are faults of their own, not the end of the look."""
-    folder = tmp_path / "fan" / "id_00" / "normal"
-    wav(folder / "00000000.wav", samples=16_000)
-    odd = folder / "00000001.wav"
-    odd.symlink_to(tmp_path / "nowhere") if link == "nowhere" else odd.touch()
-    good, bad = checks.inspect(tmp_path, ["fan/id_00/normal/00000000.wav", "fan/id_00/normal/00000001.wav"], SHORT)
-    assert (good.fault, good.channels) == ("", 1)
-    assert len(good.sha256) == 64
-    assert bad.fault.startswith("fan/id_00/normal/00000001.wav: cannot be read")
-
-
-def test_check_names_a_folder_without_recordings(tmp_path, wav):
-    """A folder whose name promises recordings and holds none is a problem, not nothing."""
-    wav(tmp_path / "-6_dB_fan" / "fan" / "id_00" / "normal" / "00000000.wav", samples=16_000)
-    (tmp_path / "-6_dB_slider" / "SLIDER").mkdir(parents=True)
-    (problem,) = checks.check(tmp_path, SHORT).problems
-    assert problem.startswith("-6_dB_slider: holds no recordings; expected -6_dB_slider/slider/id_00/normal")
+    before = states()
+    assert checks.check(tiny).problems == []
+    assert states() == before
