@@ -162,20 +162,19 @@ def test_the_registry_is_the_published_one(shared):
     ("text", "sentence"),
     [
         (None, "cannot be read .No such file"),
-        (b"\xff\xfe\x00", "cannot be read"),
-        (b"name,bytes,md5\n", "no archive in it; expected a CSV of name, bytes, md5"),
-        (b"name,md5\n-6_dB_fan.zip,0\n", "line 2: bytes is ''"),
-        (b"name,bytes,md5\n\n-6_dB_fan.zip," + b"9" * 5000 + b"," + b"0" * 32, "line 3: bytes is '9999"),
-        (b"name,bytes,md5\n-6_dB_fan.zip,many," + b"0" * 32, "line 2: bytes is 'many'"),
-        (b"name,bytes,md5\n-6_dB_fan.zip,1," + b"0" * 31, "line 2: md5 is '0000"),
-        (b"name,bytes,md5\n../-6_dB_fan.zip,1," + b"0" * 32, "line 2: name is '../-6_dB_fan.zip'"),
-        (b"name,bytes,md5\n" + 2 * (b"-6_dB_fan.zip,1," + b"0" * 32 + b"\n"), "line 3: -6_dB_fan.zip a second time"),
+        ("\xff", "cannot be read"),
+        ("name,bytes,md5\n", "no archive in it; expected a CSV of name, bytes, md5"),
+        ("name,md5\n-6_dB_fan.zip,0\n", "line 2: bytes is ''"),
+        (f"name,bytes,md5\n\n-6_dB_fan.zip,{'9' * 5000},{'0' * 32}", "line 3: bytes is '9999"),
+        (f"name,bytes,md5\n-6_dB_fan.zip,1,{'0' * 31}", "line 2: md5 is '0000"),
+        (f"name,bytes,md5\n../-6_dB_fan.zip,1,{'0' * 32}", "line 2: name is '../-6_dB_fan.zip'"),
+        ("name,bytes,md5\n" + 2 * f"-6_dB_fan.zip,1,{'0' * 32}\n", "line 3: -6_dB_fan.zip a second time"),
     ],
 )
 def test_a_bad_registry_is_named(text, sentence, tmp_path):
     file = tmp_path / "some.csv"
     if text is not None:
-        file.write_bytes(text)
+        file.write_bytes(text.encode("latin1"))
     with pytest.raises(MimiiError, match=re.escape(str(file)) + ".*" + sentence):
         download.read_registry(file)
 
@@ -186,12 +185,10 @@ def test_a_bad_registry_is_named(text, sentence, tmp_path):
         (NOWHERE, {"snr": 6}, "no archive 6_dB_fan.zip; expected one of -6_dB_fan.zip, -6_dB_pump.zip"),
         (NOWHERE, {"machines": ["toaster"], "registry": None}, "MIMII: no archive -6_dB_toaster.zip; expected one of"),
         (NOWHERE, {"channel": 8}, "channel: found 8, expected a whole number from 0 to 7"),
-        ("no/folder", {}, "mirror: no/folder: no such folder; expected a folder of archives or an http"),
-        ("ftp://host/mimii", {}, "no such folder"),
-        ("", {}, "no such folder"),
-        ("http://", {}, "not an address"),
-        ("http://[::1", {}, "not an address"),
-        ("https://bad host/{x}", {}, "not an address"),
+        *((mirror, {}, "no such folder; expected a folder of archives") for mirror in ("a/b", "ftp://a/b", "")),
+        *((mirror, {}, "not an address") for mirror in ("http://", "http://[::1", "https://bad host/{x}")),
+        (NOWHERE, {"dest": Path(__file__)}, "cannot be used"),
+        (NOWHERE, {"dest": Path(__file__) / "below"}, "cannot be used"),
     ],
 )
 def test_a_request_that_cannot_be_met(mirror, how, sentence, get):
@@ -228,68 +225,47 @@ def test_the_default_is_zenodo(tmp_path, monkeypatch, room):
     assert urls[0] == "https://zenodo.org/records/3384388/files/-6_dB_fan.zip?download=1"
 
 
-def test_archives_can_be_kept(get, tmp_path):
+def test_archives_can_be_kept(get, part, tmp_path):
     """A kept archive is used by the next download, and removed by it unless it is kept again."""
+    part.with_suffix("").write_bytes(b"something else of that name")
     with BadServer(FILES) as server:
         get(server, keep_archives=True)
         assert kept(tmp_path / "data") == EXPECTED | {f"archives/{NAME}": ARCHIVE}
         shutil.rmtree(tmp_path / "data" / "-6_dB_fan")
         get(server)
-        assert len(server.requests) == 1
+        assert server.requests == [Request(NAME, 27), Request(NAME, 0)]
     assert kept(tmp_path / "data") == EXPECTED
 
 
 BUSY = Fault(status=503)
 
 
-@pytest.mark.parametrize(
-    ("begun", "faults", "starts"),
-    [
-        (ARCHIVE[:100_000], [], [100_000]),
-        (ARCHIVE, [], []),
-        (ARCHIVE + b"x", [], [0]),
-        (bytes(1000), [], [1000, 0]),
-        (bytes(len(ARCHIVE)), [], [0]),
-        (b"", [Fault(cut=98_304), Fault(cut=49_152)], [0, 98_304, 147_456]),
-        (b"", [Fault(cut=0)], [0, 0]),
-        (b"", [Fault(cut=81_920, stall=5)], [0, 81_920]),
-        (b"", [Fault(status=500), BUSY, Fault(status=429)], [0, 0, 0, 0]),
-        (b"", [Fault(cut=98_304), Fault(ignore_range=True, cut=49_152)], [0, 98_304, 49_152]),
-        (b"", [Fault(cut=98_304), Fault(ignore_range=True)], [0, 98_304]),
-        (b"", [Fault(cut=98_304), Fault(shift=98_304)], [0, 98_304]),
-        (b"", [Fault(cut=16_384, wrong=True)], [0, 16_384, 0]),
-        (b"", [Fault(wrong=True)], [0, 0]),
-    ],
-    ids=[
-        "part",
-        "whole part",
-        "part too long",
-        "other part",
-        "other whole",
-        "cut",
-        "cut at once",
-        "stall",
-        "busy",
-        "ignores ranges and cuts",
-        "ignores ranges",
-        "begins anew",
-        "wrong piece",
-        "wrong whole",
-    ],
-)
-def test_a_transfer_goes_on(begun, faults, starts, get, part, tmp_path):
+TRANSFERS = {  # the part at the beginning, the faults of the responses, and where each request starts
+    "part": (ARCHIVE[:100_000], [], [100_000]),
+    "whole part": (ARCHIVE, [], []),
+    "part too long": (ARCHIVE + b"x", [], [0]),
+    "other part": (bytes(1000), [], [1000, 0]),
+    "other whole": (bytes(len(ARCHIVE)), [], [0]),
+    "cut": (b"", [Fault(cut=98_304), Fault(cut=49_152)], [0, 98_304, 147_456]),
+    "cut at once": (b"", [Fault(cut=0)], [0, 0]),
+    "stall": (b"", [Fault(cut=81_920, stall=5)], [0, 81_920]),
+    "busy": (b"", [Fault(status=500), BUSY, Fault(status=429)], [0, 0, 0, 0]),
+    "ignores ranges and cuts": (b"", [Fault(cut=98_304), Fault(ignore_range=True, cut=49_152)], [0, 98_304, 49_152]),
+    "ignores ranges": (b"", [Fault(cut=98_304), Fault(ignore_range=True)], [0, 98_304]),
+    "begins anew": (b"", [Fault(cut=98_304), Fault(shift=98_304)], [0, 98_304]),
+    "wrong piece": (b"", [Fault(cut=16_384, wrong=True)], [0, 16_384, 0]),
+    "wrong whole": (b"", [Fault(wrong=True)], [0, 0]),
+}
+
+
+@pytest.mark.parametrize("case", TRANSFERS)
+def test_a_transfer_goes_on(case, get, part, tmp_path):
     """Whatever broke off or was wrong, the next request asks for what is missing, and the clips are the same."""
+    begun, faults, starts = TRANSFERS[case]
     part.write_bytes(begun)
     with BadServer(FILES, faults) as server:
         get(server)
         assert server.requests == [Request(NAME, start) for start in starts]
-    assert kept(tmp_path / "data") == EXPECTED
-
-
-def test_another_archive_of_that_name_is_replaced(get, part, tmp_path):
-    (part.parent / NAME).write_bytes(b"something else")
-    with BadServer(FILES) as server:
-        get(server)
     assert kept(tmp_path / "data") == EXPECTED
 
 
@@ -320,9 +296,9 @@ def test_a_server_may_ask_to_wait(retry_after, wait, get, waits):
     [
         (BUSY, "answered 503 Service Unavailable", 0),
         (Fault(cut=0), "broke off", 0),
+        (Fault(cut=0, stall=9), "fell silent", 0),
         (Fault(ignore_range=True, cut=49_152), "broke off", 49_152),
     ],
-    ids=["busy", "cut", "never gets further"],
 )
 def test_a_transfer_that_gets_nowhere_ends(fault, reason, have, get, part, waits, tmp_path):
     """It is given up, what has arrived is kept, and the same command goes on from there."""
@@ -335,15 +311,8 @@ def test_a_transfer_that_gets_nowhere_ends(fault, reason, have, get, part, waits
         get(server)
         assert server.requests[-1] == Request(NAME, have)
     assert kept(tmp_path / "data") == EXPECTED
-
-
-def test_a_server_that_is_silent_or_not_there(get, monkeypatch):
-    monkeypatch.setattr(download, "WAITS", (0.0,))
-    with BadServer(FILES, otherwise=Fault(cut=0, stall=9)) as server:
-        with pytest.raises(MimiiError, match="given up after 2 .*fell silent"):
-            get(server)
-    with pytest.raises(MimiiError, match=f"given up after 2 .*{server.url}/{NAME} was not reached"):
-        get(server)
+    with pytest.raises(MimiiError, match=f"given up after 9 .*{server.url}/{NAME} was not reached"):
+        get(server, dest=tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -419,58 +388,43 @@ def test_what_is_there_needs_no_room(get, part, room, folder):
     with BadServer({}) as server, pytest.raises(MimiiError, match="404"):
         room(clips + 1)
         get(server)
+    files = {NAME: packed([(path, bytes(10**6)) for path in CLIPS])}
+    with pytest.raises(MimiiError, match="8 MB needed for the clips of -6_dB_fan.zip"):
+        get(folder(files), files=files, channel=None, dest=part.parent)
 
 
-def test_a_disk_that_fills_during_the_transfer(get, part, largest_file, tmp_path):
-    """What has arrived is kept, and the same command goes on."""
+def test_a_disk_that_fills(get, part, largest_file, tmp_path):
+    """What has arrived is kept, no clip is written in part, and the same command goes on."""
     with BadServer(FILES) as server:
         largest_file(100_000)
         with pytest.raises(MimiiError, match="cannot be used .File too large.*has room.*goes on where it stopped"):
             get(server)
-        largest_file(resource.RLIM_INFINITY)
         have = part.stat().st_size
         assert 0 < have <= 100_000
         assert part.read_bytes() == ARCHIVE[:have]
+        largest_file(resource.RLIM_INFINITY)
+        part.with_suffix("").write_bytes(ARCHIVE)
+        largest_file(1000)
+        with pytest.raises(MimiiError, match="cannot be written .File too large"):
+            get(server)
+        largest_file(resource.RLIM_INFINITY)
+        assert not list((tmp_path / "data").rglob("*.wav"))
         get(server)
-        assert server.requests == [Request(NAME, 0), Request(NAME, have)]
+        assert server.requests == [Request(NAME, 0)]
     assert kept(tmp_path / "data") == EXPECTED
-
-
-def test_a_disk_that_fills_during_unpacking(get, folder, largest_file, tmp_path):
-    mirror = folder()
-    largest_file(1000)
-    with pytest.raises(MimiiError, match="cannot be written .File too large"):
-        get(mirror)
-    largest_file(resource.RLIM_INFINITY)
-    assert kept(tmp_path / "data") == {}
-    get(mirror)
-    assert kept(tmp_path / "data") == EXPECTED
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_named(get, part):
-    part.symlink_to("/dev/full")
-    with BadServer(FILES) as server, pytest.raises(MimiiError, match="No space left on device"):
-        get(server)
-
-
-def test_a_destination_that_cannot_be_used(get, tmp_path):
-    """A file in the place of the folder stays as it is; so does a folder without the right to write."""
-    file, closed = tmp_path / "file", tmp_path / "closed"
-    file.write_text("mine")
-    closed.mkdir(mode=0o500)
-    for dest in (file, file / "below", *([closed] if os.geteuid() else [])):  # root may write everywhere
-        with pytest.raises(MimiiError, match="cannot be used"):
-            get(NOWHERE, dest=dest)
-    assert file.read_text() == "mine"
 
 
 # A mirror folder
 
 
 def test_a_mirror_folder_is_only_read(get, folder, tmp_path):
-    """Its archives stay as they are, even where the mirror is the folder of kept archives."""
-    mirror = folder()
+    """Wrong archives are refused, and all stay as they are, even where the mirror is the folder of kept archives."""
+    mirror = folder({})
+    for content, sentence in ((b"", "no such archive"), (b"PK", "has 2 bytes"), (ARCHIVE[:-1] + b"x", "has md5")):
+        _ = content and (mirror / NAME).write_bytes(content)
+        with pytest.raises(MimiiError, match=f"{mirror / NAME}: {sentence}"):
+            get(mirror)
+    folder()
     before = {path: path.stat() for path in mirror.iterdir()}
     get(mirror)
     assert kept(tmp_path / "data") == EXPECTED
@@ -480,23 +434,6 @@ def test_a_mirror_folder_is_only_read(get, folder, tmp_path):
     shutil.rmtree(tmp_path / "data" / "-6_dB_fan")
     get(tmp_path / "data" / "archives")
     assert kept(tmp_path / "data") == EXPECTED | {f"archives/{name}": content for name, content in FILES.items()}
-
-
-@pytest.mark.parametrize(
-    ("files", "sentence"),
-    [
-        ({}, "no such archive; put it there"),
-        ({NAME: ARCHIVE[:-1]}, f"has {len(ARCHIVE) - 1} bytes, expected {len(ARCHIVE)}"),
-        ({NAME: ARCHIVE[:-1] + b"x"}, f"has md5 .*, expected md5 {hashlib.md5(ARCHIVE).hexdigest()}"),
-    ],
-    ids=["missing", "short", "other bytes"],
-)
-def test_a_wrong_archive_in_a_mirror_folder(files, sentence, get, folder, tmp_path):
-    mirror = folder(files)
-    with pytest.raises(MimiiError, match=f"{mirror / NAME}: {sentence}"):
-        get(mirror)
-    assert kept(mirror) == files
-    assert kept(tmp_path / "data") == {}
 
 
 # What is in an archive
@@ -576,30 +513,22 @@ OUTSIDE = [
     *("../outside.wav", "fan/id_00/normal/../../../../outside.wav", "fan/..", "/outside.wav", "C:/outside.wav"),
     *("c:outside.wav", "fan\\id_00\\normal\\0.wav", "\\\\host\\share\\0.wav"),
 ]
+BAD = [
+    *((packed([*ENTRIES, (name, b"x")]), "entry .* would lie outside.*nothing of it is") for name in OUTSIDE),
+    (packed([*ENTRIES, (link("fan/id_00/normal/9.wav"), b"/etc/passwd")]), "is a link"),
+    (packed([*ENTRIES, (f"./{CLIPS[0]}", b"x")]), "is there twice"),
+    (packed([*ENTRIES, (f"-6_dB_fan/{CLIPS[0].replace('wav', 'WAV')}", b"x")]), "is there twice"),
+    (packed([*ENTRIES, ("fan/id_00/normal/9.wav", bytes(11_000_000))]), "has 11000000 bytes, more than a clip"),
+    (changed((b"PK\3\4", 6, b"\1"), (b"PK\1\2", 8, b"\1")), "is encrypted"),
+    (changed((b"PK\3\4", 22, b"\xe8\3\0\0"), (b"PK\1\2", 24, b"\xe8\3\0\0")), "broken.*Bad CRC-32"),
+    (packed([("readme.txt", b"x")]), "holds no clip; expected entries like fan/id_00/normal/00000000.wav"),
+    *((content, "broken") for content in (b"PK", ARCHIVE[:-30], ARCHIVE[: len(ARCHIVE) // 2])),
+]
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        *((packed([*ENTRIES, (name, b"x")]), "entry .* would lie outside.*nothing of it is") for name in OUTSIDE),
-        (packed([*ENTRIES, (link("fan/id_00/normal/9.wav"), b"/etc/passwd")]), "is a link"),
-        (packed([*ENTRIES, (link("fan/id_04"), b"/tmp")]), "is a link"),
-        (packed([*ENTRIES, (f"./{CLIPS[0]}", b"x")]), "is there twice"),
-        (packed([*ENTRIES, (f"-6_dB_fan/{CLIPS[0]}", b"x")]), "is there twice"),
-        (packed([*ENTRIES, (CLIPS[0].replace("wav", "WAV"), b"x")]), "is there twice"),
-        (packed([*ENTRIES, ("fan/id_00/normal/9.wav", bytes(11_000_000))]), "has 11000000 bytes, more than a clip"),
-        (changed((b"PK\3\4", 6, b"\1"), (b"PK\1\2", 8, b"\1")), "is encrypted"),
-        (changed((b"PK\3\4", 22, b"\xe8\3\0\0"), (b"PK\1\2", 24, b"\xe8\3\0\0")), "broken.*Bad CRC-32"),
-        (packed([("readme.txt", b"x")]), "holds no clip; expected entries like fan/id_00/normal/00000000.wav"),
-        (packed([]), "holds no clip"),
-        (b"PK", "broken"),
-        (ARCHIVE[:-30], "broken"),
-        (ARCHIVE[: len(ARCHIVE) // 2], "broken"),
-        (b"PK\5\6" + bytes(18) + ARCHIVE[:50], "broken|holds no clip"),
-    ],
-)
+@pytest.mark.parametrize(("content", "sentence"), BAD)
 def test_an_archive_that_no_recordings_have_is_refused(content, sentence, get, folder, tmp_path):
-    """As a whole, before anything of it is written: whatever lies outside, is no file, lies of its size or is broken."""
+    """As a whole and before anything is written: what lies outside, is no file, states a wrong size or is broken."""
     files = {NAME: content}
     mirror = folder(files)
     with pytest.raises(MimiiError, match=f"{NAME}: .*{sentence}"):
@@ -608,33 +537,20 @@ def test_an_archive_that_no_recordings_have_is_refused(content, sentence, get, f
     assert not Path("/outside.wav").exists()
 
 
-def test_an_archive_that_unpacks_to_more_than_the_disk_has(get, folder, room, tmp_path):
-    files = {NAME: packed([(path, clip(n, channels=1, samples=9) + bytes(10**6)) for n, path in enumerate(CLIPS)])}
-    room(8 * 10**6)
-    with pytest.raises(MimiiError, match="[GM]B needed for the clips of -6_dB_fan.zip"):
-        get(folder(files), files=files, channel=None)
-    assert kept(tmp_path / "data") == {}
-
-
-def test_a_broken_archive_is_an_error_of_one_kind(get, folder, tmp_path):
-    """Whichever byte is another: the archive is unpacked, or refused in a sentence; nothing lands elsewhere."""
+def test_a_changed_archive_is_an_error_of_one_kind(get, folder, tmp_path):
+    """Whichever bytes are others: the archive is unpacked, or refused in a sentence; nothing lands elsewhere."""
     random = np.random.default_rng(0)
-    whole = packed([(path, clip(n, samples=40)) for n, path in enumerate(CLIPS)])
-    outcomes = Counter()
+    refused = 0
     for n in range(150):
-        content = bytearray(whole)
-        for offset in random.integers(len(content), size=1 + n % 3):
-            content[offset] = random.integers(256)
-        files = {NAME: bytes(content)}
+        content = bytearray(packed([(CLIPS[0], clip(n, samples=40)), (CLIPS[4], clip(n + 1, samples=40))]))
+        content[random.integers(len(content))] = content[random.integers(len(content) - 100, len(content))] = n
         try:
-            get(folder(files), files=files, dest=tmp_path / "fuzz" / "data")
-            outcomes["unpacked"] += 1
+            get(folder({NAME: content}), files={NAME: content}, dest=tmp_path / "fuzz" / "data")
         except MimiiError as error:
-            outcomes["refused"] += 1
-            assert "\n" not in str(error)
-        assert {path.name for path in (tmp_path / "fuzz").iterdir()} == {"data"}
+            refused += "\n" not in str(error)
+        assert [path.name for path in (tmp_path / "fuzz").iterdir()] == ["data"]
         shutil.rmtree(tmp_path / "fuzz")
-    assert outcomes["refused"] > 30
+    assert 30 < refused < 150
 
 
 # Interruptions, and other downloads
@@ -648,19 +564,9 @@ def test_what_is_there_is_left_alone(tree, get, tmp_path, wav):
     with pytest.raises(MimiiError, match="one channel, all were asked for"):
         get(NOWHERE, channel=None)
     assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == [file]
-
-
-def test_a_folder_without_recordings_is_not_taken_for_them(get, tmp_path):
-    """A folder of that name that holds other things is an error; an empty one is filled."""
-    final = tmp_path / "data" / "-6_dB_fan"
-    final.mkdir(parents=True)
-    (final / "notes.txt").write_text("mine")
+    (tmp_path / "other" / "-6_dB_fan" / "notes").mkdir(parents=True)
     with pytest.raises(MimiiError, match="holds no recordings; take it away"):
-        get(NOWHERE)
-    (final / "notes.txt").unlink()
-    with BadServer(FILES) as server:
-        get(server)
-    assert kept(tmp_path / "data") == EXPECTED
+        get(NOWHERE, dest=tmp_path / "other")
 
 
 def test_a_kill_at_any_step(get, tmp_path):
@@ -700,11 +606,10 @@ def test_a_kill_during_the_transfer(get, part, monkeypatch, tmp_path):
     assert kept(tmp_path / "data") == EXPECTED
 
 
-@pytest.mark.parametrize("channel", [1, None])
-def test_channels_do_not_mix(channel, get, folder, tmp_path):
-    """An interrupted unpacking of other channels leaves nothing in the clips."""
+def test_channels_do_not_mix(get, folder, tmp_path):
+    """An interrupted unpacking of another channel leaves nothing in the clips."""
     mirror = folder()
-    assert killed(lambda: get(mirror, channel=channel), at=25)
+    assert killed(lambda: get(mirror, channel=1), at=25)
     assert any((tmp_path / "data").glob(".-6_dB_fan.*.part/**/*.wav"))
     get(mirror)
     assert kept(tmp_path / "data") == EXPECTED
