@@ -4,22 +4,18 @@ import io
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD
 
-if TYPE_CHECKING:
-    import torch
-
 CAFFE_MEAN_BGR = (104.006, 116.669, 122.679)
 
 
-def load_state_dict(path: Path) -> "dict[str, torch.Tensor]":
+def load_state_dict(path: Path) -> dict[str, Any]:
     """Load a state dict saved by torch; a file that holds anything but tensors is an error."""
     import torch
 
@@ -34,17 +30,13 @@ class BundledWeights:
     module: str  # that the package installs
     file: str  # relative to the module's folder
     sha256: str
-    load: "Callable[[Path], dict[str, torch.Tensor]]" = load_state_dict  # file → state dict of the extractor's network
+    load: Callable[[Path], dict[str, Any]] = load_state_dict  # file → state dict of the extractor's network
 
     def path(self) -> Path | None:
         """Return the installed file; None if there is none."""
         spec = find_spec(self.module)
         path = Path(str(spec.origin)).parent / self.file if spec else None
         return path if path and path.is_file() else None
-
-    def __str__(self) -> str:
-        """Return the package and its installed version."""
-        return f"{self.package} {version(self.package)}"
 
 
 class _NumpyUnpickler(pickle.Unpickler):
@@ -56,7 +48,7 @@ class _NumpyUnpickler(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def squeezenet_from_caffe(path: Path) -> "dict[str, torch.Tensor]":
+def squeezenet_from_caffe(path: Path) -> dict[str, Any]:
     """Convert ndf's SqueezeNet 1.1 from Caffe's layout and input to torchvision's ``squeezenet1_1``.
 
     Kernels are stored as (height, width, in, out), for BGR input in 0..255 minus Caffe's mean. Channel order, mean and
@@ -69,7 +61,7 @@ def squeezenet_from_caffe(path: Path) -> "dict[str, torch.Tensor]":
     for fire, index in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
         for caffe_name, name in (("squeeze1x1", "squeeze"), ("expand1x1", "expand1x1"), ("expand3x3", "expand3x3")):
             layers[f"fire{fire}/{caffe_name}"] = f"features.{index}.{name}"
-    state: dict[str, torch.Tensor] = {}
+    state = {}
     for layer, (kernel, bias) in arrays.items():
         state[f"{layers[layer]}.weight"] = torch.from_numpy(np.array(kernel.transpose(3, 2, 0, 1), order="C"))
         state[f"{layers[layer]}.bias"] = torch.from_numpy(np.array(bias).reshape(-1))

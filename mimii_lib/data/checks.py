@@ -88,7 +88,13 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
     first_path: dict[str, str] = {}
     for (snr, machine), folder in trees.items():
         name, recordings = folder.relative_to(data).as_posix(), dataset.recordings(folder)
-        report.problems += _unused_files(data, folder, recordings)
+        used = {wav for labels in recordings.values() for wavs in labels.values() for wav in wavs}
+        report.problems += [
+            f"{wav.relative_to(data).as_posix()}: not used, since neither its place nor its name tells a machine ID "
+            "and a label; move it to id_00/normal or the like"
+            for wav in sorted(folder.rglob("*.[wW][aA][vV]"))
+            if wav not in used and wav.name[0] != "."
+        ]
         for machine_id, wavs in recordings.items():
             table = dataset.clip_table(data, {machine_id: wavs})
             clips = inspect(data, list(table.path), settings)
@@ -126,17 +132,6 @@ def _problems(clips: list[Clip], first_path: dict[str, str]) -> Iterator[str]:
             yield f"{clip.path}: silent; replace it or take it out of the folder"
         elif (first := first_path.setdefault(clip.sha256, clip.path)) != clip.path:
             yield f"{clip.path}: the same recording as {first}; take one of them out of the folder"
-
-
-def _unused_files(data: Path, folder: Path, recordings: dict[str, dict[str, list[Path]]]) -> Iterator[str]:
-    """Yield the wav files below a machine folder that fit neither layout."""
-    used = {wav for labels in recordings.values() for wavs in labels.values() for wav in wavs}
-    for wav in sorted(folder.rglob("*.[wW][aA][vV]")):
-        if wav not in used and wav.name[0] != ".":
-            yield (
-                f"{wav.relative_to(data).as_posix()}: not used, since neither its place nor its name tells a machine "
-                "ID and a label; move it to id_00/normal or the like"
-            )
 
 
 def _differences(machine: str, machine_id: str, counts: dict[str, int]) -> Iterator[str]:

@@ -52,10 +52,7 @@ class Archive(NamedTuple):
 def read_registry(file: Path | None = None) -> dict[str, Archive]:
     """Return the archives of a CSV with the columns name, bytes and md5, by name; None: MIMII's own.
 
-    Raises
-    ------
-    MimiiError
-        If the file cannot be read, or a row is not such an archive.
+    A file that cannot be read, or a row that is not such an archive, raises MimiiError.
     """
     expected = f"expected a CSV of {', '.join(_COLUMNS)}, such as -6_dB_fan.zip, its size, 32 hexadecimal digits"
     archives = {}

@@ -6,7 +6,6 @@ import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -25,7 +24,7 @@ def wait_for(lock: FileLock, sentence: str, report: Callable[[str], None] | None
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        (report or partial(print, file=sys.stderr))(sentence)
+        report(sentence) if report else print(sentence, file=sys.stderr)
         lock.acquire()
 
 

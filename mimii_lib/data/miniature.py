@@ -1,10 +1,8 @@
 """The miniature: a synthetic stand-in for MIMII that a laptop makes in seconds.
 
-It has the tree, names, sample rate, clip length and classes of MIMII, with four machine types of four IDs each. A clip
-is a machine's sound (:mod:`~mimii_lib.data.synthesis`) mixed with factory noise at a signal-to-noise ratio; an abnormal
-clip has its machine's fault at a severity drawn anew. The miniature says nothing about MIMII.
-
-The name of a clip seeds its random generators, so that a clip does not depend on which other clips are made.
+It has the tree, names, sample rate, clip length and classes of MIMII. A clip is a machine's sound
+(:mod:`~mimii_lib.data.synthesis`) mixed with factory noise at a signal-to-noise ratio; an abnormal clip has its
+machine's fault at a severity drawn anew. Its name seeds its random generators, so that it does not depend on others.
 """
 
 import json
@@ -28,12 +26,9 @@ from mimii_lib.errors import MimiiError, unknown_value
 ClipKind = tuple[str, str, str]
 """Machine type, machine ID and condition."""
 
-UNFINISHED_MARKER = f"{MARKER}.part"
-"""Name of the marker until every clip is written: it tells an unfinished miniature from recordings."""
-MACHINE_RMS = 0.005
-"""RMS of the machine's sound: that of MIMII's clips without the noise that their SNR states."""
-PEAK = 0.98
-"""Largest magnitude of a clip; a louder one is attenuated as a whole."""
+UNFINISHED_MARKER = f"{MARKER}.part"  # until every clip is written: tells an unfinished miniature from recordings
+MACHINE_RMS = 0.005  # of the machine's sound: that of MIMII's clips without the noise that their SNR states
+PEAK = 0.98  # largest magnitude of a clip; a louder one is attenuated as a whole
 
 
 def clip_seed(machine: str, machine_id: str, condition: str) -> list[int]:

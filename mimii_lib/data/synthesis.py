@@ -1,9 +1,8 @@
 """Physical models of the miniature's machines, their faults, and factory noise.
 
-A fan is blade-pass harmonics in turbulent air, a pump is a pulsating flow, a slider is a carriage that moves to and
-fro on a rail, a valve is the clicks of a solenoid. Each machine ID has a fault of its own, of a severity from 0 (none)
-to 1 (ruined). The severities in `FAULTS` were set once with the simplest baseline
-(``benchmarks/miniature_severity.py``) and are never changed.
+Each machine ID has a fault of its own, of a severity from 0 (none) to 1 (ruined). The severities in `FAULTS` were set
+once with the simplest baseline (``benchmarks/miniature_severity.py``) and are never changed. The sounds say nothing
+about MIMII's.
 
 Conventions: time in seconds, frequency in Hz, sounds as float64 arrays of shape (160000,), at arbitrary level.
 """

@@ -18,10 +18,8 @@ from mimii_lib.data.formatting import gigabytes
 from mimii_lib.errors import MimiiError
 
 CHANNELS = 8
-ONE_CHANNEL = 320_044
-"""Bytes of a clip of one channel: 10 s of 16 bit at 16 kHz and a header."""
-LARGEST_CLIP = 4 * CHANNELS * ONE_CHANNEL
-"""Bytes that no clip in an archive may exceed."""
+ONE_CHANNEL = 320_044  # bytes of a clip: 10 s of 16 bit at 16 kHz and a header
+LARGEST_CLIP = 4 * CHANNELS * ONE_CHANNEL  # bytes that no clip in an archive may exceed
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError, struct.error)
 _OUTSIDE = re.compile(r"^/|^\w:|\\|(?:^|/)\.\.(?:/|$)")  # absolute, with a drive, a backslash, or ..

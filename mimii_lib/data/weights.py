@@ -13,17 +13,15 @@ from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from http.client import HTTPException
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mimii_lib import extractors
 from mimii_lib.data.bundled_weights import BUNDLED, load_state_dict
 from mimii_lib.data.files import file_digest
 from mimii_lib.errors import MimiiError
 from mimii_lib.extractors import Extractor
-
-if TYPE_CHECKING:
-    import torch
 
 DOWNLOAD_TIMEOUT = 10.0
 """Seconds without a byte after which a download is given up."""
@@ -49,7 +47,7 @@ class Weights:
         """Return extractor, source and the start of the sha256."""
         return f"{self.extractor} ({self.source}{f', sha256 {self.sha256[:12]}…' if self.sha256 else ''})"
 
-    def state(self) -> "dict[str, torch.Tensor]":
+    def state(self) -> dict[str, Any]:
         """Load the state dict; raise MimiiError if the file has changed or holds none."""
         if self.path is None:
             return extractors.random_state_dict(extractors.get(self.extractor))
@@ -65,7 +63,7 @@ class Weights:
 
 
 def find_weights(extractor: str, folder: Path | None = None, sources: Iterable[str] | None = None) -> Weights:
-    """Find the pretrained weights of an extractor.
+    """Find the pretrained weights of an extractor; raise WeightsNotFound if no source of `sources` has them.
 
     Parameters
     ----------
@@ -75,11 +73,6 @@ def find_weights(extractor: str, folder: Path | None = None, sources: Iterable[s
         A folder of state dicts ``<extractor>.pt``; None: ``$MIMII_WEIGHTS``, if it is set.
     sources
         Names of `SOURCES`, in the order to try; None: folder, torchvision, package.
-
-    Raises
-    ------
-    WeightsNotFound, MimiiError
-        If no source has them, or a file is not what it should be.
     """
     network = extractors.get(extractor)
     if network.seed is not None:
@@ -111,17 +104,14 @@ def _from_folder(extractor: Extractor, folder: Path | None) -> Weights | str:
 
 def _from_package(extractor: Extractor, _: Path | None) -> Weights | str:
     bundled = BUNDLED.get(extractor.name)
-    if bundled is None:
-        return "no package carries them"
-    path = bundled.path()
-    if path is None:
-        return f"package {bundled.package} is not installed"
+    if bundled is None or (path := bundled.path()) is None:
+        return f"package {bundled.package} is not installed" if bundled else "no package carries them"
     if (digest := file_digest(path)) != bundled.sha256:
         raise MimiiError(
             f"package {bundled.package}: {path.name} has sha256 {digest[:12]}…, expected {bundled.sha256[:12]}…; "
             "reinstall the package"
         )
-    return Weights(extractor.name, f"package: {bundled}", digest, path)
+    return Weights(extractor.name, f"package: {bundled.package} {version(bundled.package)}", digest, path)
 
 
 def _from_torchvision(extractor: Extractor, _: Path | None) -> Weights | str:
