@@ -88,7 +88,7 @@ class Bench:
     def __init__(self, folder: Path, kills: int = FEW):
         self.kills = kills
         self.folder, self.data, self.profile = folder, folder / "data", folder / "quick.yaml"
-        miniature.make(self.data, snr=-6, normal=10, abnormal=3, machines=("fan",))
+        miniature.make_miniature(self.data, snr=-6, normal=10, abnormal=3, machines=("fan",))
         self.profile.write_text(PROFILE)
 
     def fresh(self, name: str) -> Path:

@@ -344,7 +344,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         made, profile = Path(folder) / "miniature", Path(folder) / "proof.yaml"
         profile.write_text("weight_sources: [folder, package]\n")
-        miniature.make(made, snr=-6, normal=given.normal, abnormal=given.abnormal, machines=("fan",))
+        miniature.make_miniature(made, snr=-6, normal=given.normal, abnormal=given.abnormal, machines=("fan",))
         sources = {"the miniature": ("fan", made), "real recordings": ("slider", given.data)}
         for title, (machine, data) in sources.items():
             print(f"\n## {title[0].upper()}{title[1:]}: {machine} id_00, −6 dB\n")

@@ -395,7 +395,7 @@ def _nothing(folder: Path, shrink: int) -> None:
 
 
 def _imaging(folder: Path, shrink: int) -> None:
-    miniature.make(folder / "few", normal=2, abnormal=0, machines=("slider",))
+    miniature.make_miniature(folder / "few", normal=2, abnormal=0, machines=("slider",))
     data = listed(folder / "data", *(np.array(LARGEST) // shrink), sorted((folder / "few").rglob("*.wav")))
     slider(folder, data, [0]).patches("id_00")
 
@@ -510,7 +510,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         per_id = max(-(-given.clips // 4), 6)
-        miniature.make(folder / "miniature", normal=per_id, abnormal=0, machines=("fan",))
+        miniature.make_miniature(folder / "miniature", normal=per_id, abnormal=0, machines=("fan",))
         paths = sorted((folder / "miniature").rglob("*.wav"))
         if given.only:
             head("what", "plain", "ours", "ratio", "aim", "note")
