@@ -35,7 +35,7 @@ from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.run import engines, provenance, simple_baselines
 from mimii_lib.run.cache import CacheKey, ResultCache, timed
 from mimii_lib.settings import SIMPLE_BASELINES, Profile, Settings, as_json, as_tuple, load_profile, with_parameters
-from mimii_lib.uncertainty import AucEstimates, Measure, resampled
+from mimii_lib.uncertainty import AucEstimates, bootstrap_aucs
 
 KINDS = {
     "miniature": "the miniature, synthesised by this project: its numbers say nothing about MIMII",
@@ -337,12 +337,12 @@ class Run:
     def detector(self, detector: str, seed: int) -> Any:
         """Return a detector or auto-encoder that is not fitted yet, with this run's settings."""
         if detector in paper.AUTOENCODERS:
-            return autoencoders.make(detector, self.settings.autoencoders, self.settings.imaging, seed)
+            return autoencoders.build_autoencoder(detector, self.settings.autoencoders, self.settings.imaging, seed)
         if detector in SIMPLE_BASELINES:
-            return simple_baselines.make(detector, self.settings.detectors)
-        front = detectors.prepared(self.settings.detectors, seed)
+            return simple_baselines.build_baseline(detector, self.settings.detectors)
+        front = detectors.preprocessor(self.settings.detectors, seed)
         return make_pipeline(
-            *(step for _, step in front.steps), detectors.make(detector, self.settings.detectors, seed)
+            *(step for _, step in front.steps), detectors.build_detector(detector, self.settings.detectors, seed)
         )
 
     def detector_inputs(
@@ -386,7 +386,7 @@ class Run:
                 f"detectors.pca: found {self.settings.detectors.pca}, expected at most {min(train.shape)}: "
                 f"{self.machine} {machine_id} has {train.shape[0]} training patches of {train.shape[1]} features"
             )
-        front = detectors.prepared(self.settings.detectors, seed).fit(train)
+        front = detectors.preprocessor(self.settings.detectors, seed).fit(train)
         return front, front.transform(train), front.transform(test)
 
     def fit(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> Any:
@@ -417,7 +417,7 @@ class Run:
         with warnings.catch_warnings():
             # The paper's iteration limit ends a fit early on purpose, and identical patches make k-means warn.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return detectors.make(detector, self.settings.detectors, seed).fit(train)
+            return detectors.build_detector(detector, self.settings.detectors, seed).fit(train)
 
     def scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
         """Return the anomaly scores of the test clips, row by row of ``members(…, "test")``: (clips, patches).
@@ -577,10 +577,10 @@ class Run:
 
         Rows are (extractor, detector).
         """
-        return resampled(list(self._tested(machine_id)))
+        return bootstrap_aucs(list(self._tested(machine_id)))
 
     def means(
-        self, machine_id: str, measure: Measure = evaluation.auc, pooling: str | None = None
+        self, machine_id: str, measure: evaluation.Metric = evaluation.auc, pooling: str | None = None
     ) -> dict[tuple[str | None, str], float]:
         """Return the AUC of every row on a machine ID, the mean of its seeds, by extractor and detector.
 
@@ -588,7 +588,7 @@ class Run:
         """
         found: dict[Any, list[float]] = {}
         for each in self._tested(machine_id, pooling):
-            found.setdefault(each.row, []).append(measure(each.anomalous, each.scores))
+            found.setdefault(each.system, []).append(measure(each.anomalous, each.scores))
         return {row: float(np.mean(areas)) for row, areas in found.items()}
 
     def _tested(self, machine_id: str, pooling: str | None = None) -> Iterator[evaluation.ClipScores]:
@@ -686,7 +686,7 @@ class Run:
         return CacheKey("scores", key, dataset, imaging, *rooms)
 
     def _spectrogram_key(self, machine_id: str) -> dict[str, Any]:
-        stated = {name: getattr(self.settings.imaging, name) for name in imaging.OF_THE_SPECTROGRAM}
+        stated = {name: getattr(self.settings.imaging, name) for name in imaging.SPECTROGRAM_SETTINGS}
         clips = self._identity(machine_id)
         return {"machine": self.machine, "id": machine_id, "clips": clips, "spectrogram": stated}
 

@@ -36,13 +36,13 @@ def patches(many):
 
 def pictures(patches):
     """Return the pictures that rows of pixels are, in colour: (n, 3, 64, 64)."""
-    return imaging.pictures(patches.reshape(-1, 64, 64), Imaging()).numpy()
+    return imaging.rgb_patches(patches.reshape(-1, 64, 64), Imaging()).numpy()
 
 
 @pytest.fixture(scope="module")
 def trained(patches):
     """Return both auto-encoders, trained for a few epochs."""
-    return {name: autoencoders.make(name, QUICK, Imaging(), 0).fit(patches) for name in paper.AUTOENCODERS}
+    return {name: autoencoders.build_autoencoder(name, QUICK, Imaging(), 0).fit(patches) for name in paper.AUTOENCODERS}
 
 
 def convolutions(name, kind):
@@ -54,7 +54,7 @@ def test_upsampling_in_the_kernel_is_upsampling(side):
     """Weights added up for small pixels give what the up-sampled maps give, at the borders too."""
     x, weight = torch.randn(2, 4, side, side).double(), torch.randn(4, 6, 5, 5).double()
     expected = conv_transpose2d(interpolate(x, scale_factor=2), weight, padding=2)
-    torch.testing.assert_close(autoencoders._upsampled(x, weight), expected)
+    torch.testing.assert_close(autoencoders.upsample_and_deconvolve(x, weight), expected)
 
 
 @both
@@ -104,7 +104,7 @@ def test_lenet_normalises_and_small_does_not():
 @both
 def test_the_papers_training(name):
     """The auto-encoders train by Adam at 1e-4 in batches of 128 for 80 epochs."""
-    said = autoencoders.make(name, Autoencoders(), Imaging(), 3).get_params()
+    said = autoencoders.build_autoencoder(name, Autoencoders(), Imaging(), 3).get_params()
     expected = {
         "network": name,
         "epochs": 80,
@@ -131,14 +131,14 @@ def test_training_lowers_the_loss(name, trained):
 @both
 def test_training_lowers_the_error_of_what_was_learned(name, trained, patches):
     """Normal sound is reconstructed better after training than before."""
-    before = autoencoders.make(name, Autoencoders(epochs=0), Imaging(), 0).fit(patches)
+    before = autoencoders.build_autoencoder(name, Autoencoders(epochs=0), Imaging(), 0).fit(patches)
     assert trained[name].score_samples(patches).mean() > before.score_samples(patches).mean()
 
 
 @both
 def test_the_same_seed_gives_the_same_scores(name, trained, patches):
     """Two trainings with one seed have the same losses and scores, bit for bit."""
-    again = autoencoders.make(name, QUICK, Imaging(), 0).fit(patches)
+    again = autoencoders.build_autoencoder(name, QUICK, Imaging(), 0).fit(patches)
     assert again.losses_ == trained[name].losses_
     np.testing.assert_array_equal(again.score_samples(patches), trained[name].score_samples(patches))
 
@@ -146,7 +146,7 @@ def test_the_same_seed_gives_the_same_scores(name, trained, patches):
 @both
 def test_another_seed_gives_other_scores(name, trained, patches):
     """Another seed begins with other weights and ends with other scores."""
-    other = autoencoders.make(name, QUICK, Imaging(), 1).fit(patches)
+    other = autoencoders.build_autoencoder(name, QUICK, Imaging(), 1).fit(patches)
     assert other.losses_ != trained[name].losses_
     assert not np.allclose(other.score_samples(patches), trained[name].score_samples(patches))
 
@@ -158,7 +158,9 @@ def test_the_global_generators_are_left_alone(name, patches):
     for start in (0, 99):
         torch.manual_seed(start)
         before, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-        states.append(autoencoders.make(name, Autoencoders(epochs=1), Imaging(), 0).fit(patches[:4]).losses_)
+        states.append(
+            autoencoders.build_autoencoder(name, Autoencoders(epochs=1), Imaging(), 0).fit(patches[:4]).losses_
+        )
         assert torch.equal(torch.get_rng_state(), before)
         np.testing.assert_array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
     assert states[0] == states[1]
@@ -191,7 +193,7 @@ def test_noise_is_less_normal_than_machines(name, trained, patches):
 @both
 def test_a_batch_of_one_left_over(name, patches):
     """Nine patches in batches of eight train: the one left over, which cannot be normalised, is passed over."""
-    made = autoencoders.make(name, Autoencoders(epochs=2, batch_size=8), Imaging(), 0).fit(patches[:9])
+    made = autoencoders.build_autoencoder(name, Autoencoders(epochs=2, batch_size=8), Imaging(), 0).fit(patches[:9])
     assert np.isfinite(made.losses_).all()
     assert np.isfinite(made.score_samples(patches[:9])).all()
 
@@ -199,7 +201,7 @@ def test_a_batch_of_one_left_over(name, patches):
 def test_too_few_patches():
     """One patch is too few to train on, and says so."""
     with pytest.raises(ValueError, match="minimum of 2"):
-        autoencoders.make("small-dcae", QUICK, Imaging(), 0).fit(np.zeros((1, 4096), np.uint8))
+        autoencoders.build_autoencoder("small-dcae", QUICK, Imaging(), 0).fit(np.zeros((1, 4096), np.uint8))
 
 
 def test_a_picture_of_too_many_pixels():
@@ -234,7 +236,9 @@ def test_autoencoders_keep_scikit_learns_contract(name, channels):
 @both
 def test_one_channel_is_the_scaled_decibels_themselves(name, patches):
     """With one channel the networks have one plane at both ends, and the pictures are the entries over 255."""
-    made = autoencoders.make(name, Autoencoders(channels=1, epochs=2, batch_size=8), Imaging(), 0).fit(patches)
+    made = autoencoders.build_autoencoder(name, Autoencoders(channels=1, epochs=2, batch_size=8), Imaging(), 0).fit(
+        patches
+    )
     convolutions = [layer for layer in made.net_.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
     assert (convolutions[0].in_channels, convolutions[-1].out_channels) == (1, 1)
     found = made.reconstruct(patches)
@@ -249,7 +253,9 @@ def test_one_channel_needs_no_colour_map(patches):
     maps = [Imaging(), Imaging(colormap="magma")]
     for channels, same in [(1, True), (3, False)]:
         settings = Autoencoders(channels=channels, epochs=1, batch_size=8)
-        first, second = (autoencoders.make("small-dcae", settings, each, 0).fit(patches).losses_ for each in maps)
+        first, second = (
+            autoencoders.build_autoencoder("small-dcae", settings, each, 0).fit(patches).losses_ for each in maps
+        )
         assert (first == second) == same
 
 
@@ -258,7 +264,7 @@ def test_bfloat16_trains_like_float32(many):
     losses = []
     for precision in ("float32", "bfloat16"):
         settings = Autoencoders(epochs=3, batch_size=16, precision=precision)
-        losses.append(autoencoders.make("lenet-dcae", settings, Imaging(), 0).fit(many).losses_)
+        losses.append(autoencoders.build_autoencoder("lenet-dcae", settings, Imaging(), 0).fit(many).losses_)
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
     assert losses[0] != losses[1]
 
@@ -272,4 +278,4 @@ def test_what_trains_is_told():
 def test_an_autoencoder_that_is_not_known():
     """An auto-encoder that is not there is an error that names those that are."""
     with pytest.raises(MimiiError, match="vae.*lenet-dcae, small-dcae"):
-        autoencoders.make("vae", QUICK, Imaging(), 0)
+        autoencoders.build_autoencoder("vae", QUICK, Imaging(), 0)

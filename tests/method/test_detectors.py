@@ -34,7 +34,7 @@ def cloud(n, d, seed=0):
 
 def standardised(name, settings=SMALL, seed=0):
     """Return a detector behind a standardisation."""
-    return make_pipeline(Standardiser(), detectors.make(name, settings, seed))
+    return make_pipeline(Standardiser(), detectors.build_detector(name, settings, seed))
 
 
 # Kernel density estimation
@@ -107,7 +107,7 @@ def test_no_point_is_denser_than_a_training_point():
 @pytest.mark.parametrize("name", paper.DETECTORS)
 def test_detectors_keep_scikit_learns_contract(name):
     """A detector can stand wherever a scikit-learn estimator can."""
-    made = detectors.make(name, Detectors(n_components=2, n_trees=8), 0)
+    made = detectors.build_detector(name, Detectors(n_components=2, n_trees=8), 0)
     check_estimator(made, expected_failed_checks=CANNOT_HOLD.get(name), on_skip=None)
 
 
@@ -158,7 +158,7 @@ def test_a_nearly_constant_feature_dominates_unless_there_is_a_floor(name):
     moved[:, 0] = 1e-3
 
     def shift(floor):
-        fitted = make_pipeline(Standardiser(floor), detectors.make(name, SMALL, 0)).fit(train)
+        fitted = make_pipeline(Standardiser(floor), detectors.build_detector(name, SMALL, 0)).fit(train)
         still = fitted.score_samples(test)
         return np.abs(fitted.score_samples(moved) - still).max() / np.ptp(still)
 
@@ -169,9 +169,9 @@ def test_a_nearly_constant_feature_dominates_unless_there_is_a_floor(name):
 def test_features_are_standardised_before_a_detector():
     """Without PCA what a detector sees are the standardised features themselves."""
     train, test = 3 + cloud(50, 6), cloud(20, 6, seed=1)
-    found = detectors.prepared(PAPER, 0).fit(train).transform(test)
+    found = detectors.preprocessor(PAPER, 0).fit(train).transform(test)
     np.testing.assert_array_equal(found, Standardiser().fit(train).transform(test))
-    floored = detectors.prepared(Detectors(variance_floor=0.5), 0).fit(train * np.arange(1, 7))
+    floored = detectors.preprocessor(Detectors(variance_floor=0.5), 0).fit(train * np.arange(1, 7))
     np.testing.assert_array_equal(floored[0].scale_, Standardiser(0.5).fit(train * np.arange(1, 7)).scale_)
 
 
@@ -179,7 +179,7 @@ def test_features_are_standardised_before_a_detector():
 def test_pca_gives_uncorrelated_features(dimension):
     """PCA leaves as many features as were asked for, of falling variance and uncorrelated on the training patches."""
     train = cloud(200, 12) @ cloud(12, 12, seed=1) + 7
-    found = detectors.prepared(Detectors(pca=dimension), 0).fit(train).transform(train)
+    found = detectors.preprocessor(Detectors(pca=dimension), 0).fit(train).transform(train)
     assert found.shape == (200, dimension)
     covariance = np.cov(found.T)
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-9 * covariance.max())
@@ -192,7 +192,7 @@ def test_pca_is_of_standardised_features():
     standardised = (train - train.mean(axis=0)) / train.std(axis=0)
     expected = PCA(3, random_state=0).fit(standardised).transform(standardised)
     for units in (1, np.array([1, 10, 100, 1000, 1e4])):
-        found = detectors.prepared(Detectors(pca=3), 0).fit(train * units).transform(train * units)
+        found = detectors.preprocessor(Detectors(pca=3), 0).fit(train * units).transform(train * units)
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
 
 
@@ -202,7 +202,7 @@ def test_pca_is_of_standardised_features():
 @pytest.mark.parametrize("name", ["gmm", "b-gmm"])
 def test_mixtures_have_the_papers_parameters(name):
     """Both mixtures have 80 diagonal components, start from k-means and iterate at most 150 times."""
-    said = detectors.make(name, PAPER, seed=3).get_params()
+    said = detectors.build_detector(name, PAPER, seed=3).get_params()
     stated = {"n_components": 80, "covariance_type": "diag", "init_params": "kmeans", "max_iter": 150}
     assert {key: said[key] for key in stated} == stated
     assert said["random_state"] == 3
@@ -210,19 +210,19 @@ def test_mixtures_have_the_papers_parameters(name):
 
 def test_the_bayesian_mixtures_prior():
     """The Bayesian mixture has a Dirichlet process for its prior, unless another is chosen."""
-    assert detectors.make("b-gmm", PAPER, 0).weight_concentration_prior_type == "dirichlet_process"
+    assert detectors.build_detector("b-gmm", PAPER, 0).weight_concentration_prior_type == "dirichlet_process"
     other = Detectors(weight_prior="dirichlet_distribution")
-    assert detectors.make("b-gmm", other, 0).weight_concentration_prior_type == "dirichlet_distribution"
+    assert detectors.build_detector("b-gmm", other, 0).weight_concentration_prior_type == "dirichlet_distribution"
 
 
 def test_the_forest_has_128_trees():
     """The isolation forest has 128 trees."""
-    assert detectors.make("if", PAPER, 0).n_estimators == 128
+    assert detectors.build_detector("if", PAPER, 0).n_estimators == 128
 
 
 def test_the_svms_parameters():
     """The one-class SVM has ν = 1e-4 and an RBF kernel whose width follows the features' scale."""
-    svm = detectors.make("oc-svm", PAPER, 0)
+    svm = detectors.build_detector("oc-svm", PAPER, 0)
     assert (svm.nu, svm.kernel, svm.gamma) == (1e-4, "rbf", "scale")
 
 
@@ -231,7 +231,7 @@ def test_a_linear_kernel():
     train, (one, other) = 2 + cloud(60, 4), cloud(2, 4, seed=1)
     points = [one, other, (one + other) / 2]
     for kernel, linear in [("linear", True), ("rbf", False)]:
-        svm = detectors.make("oc-svm", Detectors(kernel=kernel, nu=0.5), 0).fit(train)
+        svm = detectors.build_detector("oc-svm", Detectors(kernel=kernel, nu=0.5), 0).fit(train)
         a, b, middle = svm.score_samples(points)
         assert (middle == pytest.approx((a + b) / 2)) == linear
 
@@ -243,7 +243,7 @@ def test_several_starts_fit_no_worse(name):
     gains = []
     for seed in range(4):
         settings = [Detectors(n_components=6, n_init=starts, init_params="random") for starts in (1, 5)]
-        one, five = (detectors.make(name, each, seed).fit(train).lower_bound_ for each in settings)
+        one, five = (detectors.build_detector(name, each, seed).fit(train).lower_bound_ for each in settings)
         gains.append(five - one)
     assert min(gains) >= 0
     assert max(gains) > 0
@@ -254,7 +254,9 @@ def test_another_start_of_the_mixtures(start):
     """Another start than k-means is handed on to both mixtures, and fits otherwise."""
     train, test = cloud(120, 6), cloud(30, 6, seed=1)
     for name in ("gmm", "b-gmm"):
-        made = [detectors.make(name, Detectors(n_components=8, init_params=each), 0) for each in ("kmeans", start)]
+        made = [
+            detectors.build_detector(name, Detectors(n_components=8, init_params=each), 0) for each in ("kmeans", start)
+        ]
         assert made[1].init_params == start
         first, second = (each.fit(train).score_samples(test) for each in made)
         assert not np.allclose(first, second)
@@ -262,13 +264,13 @@ def test_another_start_of_the_mixtures(start):
 
 def test_the_density_estimates_bandwidth():
     """The kernel density estimate has bandwidth 0.1."""
-    assert detectors.make("kde", PAPER, 0).bandwidth == 0.1
+    assert detectors.build_detector("kde", PAPER, 0).bandwidth == 0.1
 
 
 def test_a_detector_that_is_not_known():
     """A detector that is not there is an error that names those that are, the auto-encoders among them."""
     with pytest.raises(MimiiError, match="lof.*gmm, b-gmm, if, kde, oc-svm, lenet-dcae"):
-        detectors.make("lof", PAPER, 0)
+        detectors.build_detector("lof", PAPER, 0)
 
 
 # What all five must do
@@ -296,7 +298,7 @@ def test_another_seed_gives_other_scores(name):
     """The detectors that draw random numbers draw others for another seed."""
     settings = Detectors(n_components=20, n_trees=8)
     train, test = cloud(120, 6), cloud(30, 6, seed=1)
-    first, second = (detectors.make(name, settings, seed).fit(train).score_samples(test) for seed in (0, 1))
+    first, second = (detectors.build_detector(name, settings, seed).fit(train).score_samples(test) for seed in (0, 1))
     assert not np.allclose(first, second)
 
 
@@ -305,7 +307,7 @@ def test_standardisation_knows_the_training_patches_only(name):
     """Test patches are standardised by the mean and deviation of the training patches, not by their own."""
     train, test = 40 + 7 * cloud(100, 5), 43 + 20 * cloud(30, 5, seed=1)
     mean, std = train.mean(axis=0), train.std(axis=0)
-    by_hand = detectors.make(name, SMALL, 0).fit((train - mean) / std).score_samples((test - mean) / std)
+    by_hand = detectors.build_detector(name, SMALL, 0).fit((train - mean) / std).score_samples((test - mean) / std)
     found = standardised(name).fit(train).score_samples(test)
     np.testing.assert_allclose(found, by_hand, rtol=1e-7, atol=1e-9)
 
@@ -333,5 +335,5 @@ def test_a_feature_that_never_varies(name):
 @pytest.mark.parametrize("name", paper.DETECTORS)
 def test_detectors_can_be_cloned(name):
     """A detector is a scikit-learn estimator: its clone has its parameters and nothing it learned."""
-    made = detectors.make(name, SMALL, 4)
+    made = detectors.build_detector(name, SMALL, 4)
     assert clone(made).get_params() == made.get_params()

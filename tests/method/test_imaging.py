@@ -87,7 +87,7 @@ def test_pictures_are_matplotlibs(recordings):
     for sound in recordings:
         decibels = imaging.log_mel(sound, PAPER)
         expected = viridis(decibels)
-        pictures = imaging.pictures(imaging.patches(decibels, PAPER), PAPER).numpy()
+        pictures = imaging.rgb_patches(imaging.patches(decibels, PAPER), PAPER).numpy()
         for k, picture in enumerate(pictures):
             np.testing.assert_array_equal(picture, expected[:, 32 * k : 32 * k + 64].transpose(2, 0, 1))
 
@@ -95,7 +95,7 @@ def test_pictures_are_matplotlibs(recordings):
 def test_pictures_are_matplotlibs_at_every_step_of_the_colour_map():
     """Values that lie on the steps of the colour map, 0 and 1 among them, get matplotlib's colour."""
     decibels = (np.arange(64 * 64) % 257).reshape(64, 64).astype(np.float32)
-    pictures = imaging.pictures(imaging.patches(decibels, PAPER), PAPER).numpy()
+    pictures = imaging.rgb_patches(imaging.patches(decibels, PAPER), PAPER).numpy()
     np.testing.assert_array_equal(pictures[0], viridis(decibels).transpose(2, 0, 1))
 
 
@@ -115,7 +115,7 @@ def test_a_constant_clip_is_the_first_colour(level):
     np.testing.assert_array_equal(imaging.scaled(constant, PAPER), 0)
     patches = imaging.patches(constant, PAPER)
     first = matplotlib.colormaps["viridis"](0.0)[:3]
-    pictures = imaging.pictures(patches, PAPER)
+    pictures = imaging.rgb_patches(patches, PAPER)
     np.testing.assert_array_equal(pictures.numpy(), np.float32(first).reshape(1, 3, 1, 1) * np.ones((1, 3, 64, 64)))
 
 
@@ -137,7 +137,7 @@ def test_low_frequencies_are_at_the_bottom():
 def test_another_colour_map(name, recordings):
     """The colour map changes the colours only, not what lies where."""
     patches = imaging.patches(imaging.log_mel(recordings[0], PAPER), PAPER)
-    pictures = imaging.pictures(patches[:1], Imaging(colormap=name)).numpy()
+    pictures = imaging.rgb_patches(patches[:1], Imaging(colormap=name)).numpy()
     expected = matplotlib.colormaps[name](patches[0])[..., :3].astype(np.float32)
     np.testing.assert_array_equal(pictures[0], expected.transpose(2, 0, 1))
 
@@ -159,7 +159,7 @@ def test_extractor_input_is_torchvisions(mean, std, recordings):
     entries = imaging.patches(imaging.log_mel(recordings[-1], PAPER), PAPER)[:4]
     found = extractor_input(entries, mean, std)
     assert found.shape == (4, 3, 224, 224)
-    torch.testing.assert_close(found, transform(imaging.pictures(entries, PAPER)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found, transform(imaging.rgb_patches(entries, PAPER)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("colormap", ["viridis", "gray", "magma"])
@@ -168,7 +168,7 @@ def test_colours_may_be_standardised_before_they_are_scaled_up(colormap, recordi
     settings, mean, std = Imaging(colormap=colormap), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     entries = imaging.patches(imaging.log_mel(recordings[0], settings), settings)[:4]
     large = torch.nn.functional.interpolate(
-        imaging.pictures(entries, settings), size=224, mode="bilinear", align_corners=False
+        imaging.rgb_patches(entries, settings), size=224, mode="bilinear", align_corners=False
     )
     expected = (large - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     torch.testing.assert_close(extractor_input(entries, mean, std, settings), expected, rtol=0, atol=1e-5)
@@ -197,7 +197,7 @@ def test_patches_may_be_of_another_shape(recordings):
     settings = Imaging(n_mels=32, patch_frames=96)
     entries = imaging.patches(imaging.log_mel(recordings[0], settings), settings)[:2]
     found = extractor_input(entries, (0.0,) * 3, (1.0,) * 3, settings)
-    expected = torch.nn.functional.interpolate(imaging.pictures(entries, settings), size=(224, 224), mode="bilinear")
+    expected = torch.nn.functional.interpolate(imaging.rgb_patches(entries, settings), size=(224, 224), mode="bilinear")
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -336,7 +336,7 @@ def test_another_origin_is_the_flip():
 def test_colour_maps_are_matplotlibs(name):
     """Each of the 256 entries has matplotlib's colour."""
     entries = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    found = imaging.pictures(entries, Imaging(colormap=name)).numpy()[0].transpose(1, 2, 0)
+    found = imaging.rgb_patches(entries, Imaging(colormap=name)).numpy()[0].transpose(1, 2, 0)
     np.testing.assert_array_equal(found, matplotlib.colormaps[name](entries[0])[..., :3].astype(np.float32))
 
 
@@ -345,5 +345,5 @@ def test_settings_after_the_spectrogram_leave_it_alone(recordings):
     before = decibels(recordings[0])
     later = {"scaling": "range", "origin": "upper", "patch_frames": 32, "patch_offset": 8, "colormap": "gray"}
     np.testing.assert_array_equal(decibels(recordings[0], **later), before)
-    assert set(imaging.OF_THE_SPECTROGRAM).isdisjoint(later)
-    assert set(imaging.OF_THE_SPECTROGRAM) <= set(vars(PAPER))
+    assert set(imaging.SPECTROGRAM_SETTINGS).isdisjoint(later)
+    assert set(imaging.SPECTROGRAM_SETTINGS) <= set(vars(PAPER))

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from mimii_lib import evaluation
 from mimii_lib.evaluation import MAX_FPR, partial_auc, standard_error
-from mimii_lib.uncertainty import AucEstimates, corrected, mean_difference, resampled, weighted_areas
+from mimii_lib.uncertainty import AucEstimates, bootstrap_aucs, corrected, mean_difference, weighted_aucs
 
 OTHER = ("other", "simulated")
 
@@ -28,7 +28,7 @@ def test_a_weighted_area_is_scikit_learns(max_fpr, ties):
     scores = random.normal(anomalous)
     scores = np.round(scores) if ties else scores
     counts = random.integers(0, 4, (60, 25)).astype(float)
-    found = weighted_areas(anomalous, scores, counts, max_fpr)
+    found = weighted_aucs(anomalous, scores, counts, max_fpr)
     expected = [roc_auc_score(anomalous, scores, sample_weight=each, max_fpr=max_fpr) for each in counts.T]
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
@@ -46,7 +46,7 @@ def test_the_standard_error_of_one_seed_is_hanley_and_mcneils():
     random = np.random.default_rng(1)
     errors = []
     for _ in range(20):
-        found = resampled(simulated(0.75, 150, random, seeds=1), draws=400)
+        found = bootstrap_aucs(simulated(0.75, 150, random, seeds=1), draws=400)
         errors.append(np.sqrt(found.covariance.iloc[0, 0]))
     assert np.mean(errors) == pytest.approx(standard_error(0.75, 150, 150), rel=0.08)
 
@@ -56,7 +56,7 @@ def test_more_seeds_narrow_the_interval_less_than_new_clips_would():
     one, five = (
         np.mean(
             [
-                resampled(simulated(0.75, 100, np.random.default_rng(at), seeds), draws=300).covariance.iloc[0, 0]
+                bootstrap_aucs(simulated(0.75, 100, np.random.default_rng(at), seeds), draws=300).covariance.iloc[0, 0]
                 for at in range(10)
             ]
         )
@@ -77,7 +77,7 @@ def test_pairing_makes_a_difference_surer():
     random = np.random.default_rng(3)
     tested = simulated(0.75, 120, random, seeds=2)
     other = [again(each, each.scores + 0.3 * random.standard_normal(len(each.scores)), OTHER) for each in tested]
-    areas = resampled([*tested, *other])
+    areas = bootstrap_aucs([*tested, *other])
     difference = mean_difference(tested, other)
     apart = np.sqrt(np.trace(areas.covariance))
     assert difference.high - difference.low < 0.5 * 2 * 1.96 * apart
@@ -91,7 +91,7 @@ def test_seeds_that_differ_by_more_than_their_clips_are_less_sure():
         again(each, each.scores + shift * each.anomalous)
         for each, shift in zip(tested, np.linspace(-1, 1, len(tested)), strict=True)
     ]
-    plain, wide = (resampled(each).covariance.iloc[0, 0] for each in (tested, lucky))
+    plain, wide = (bootstrap_aucs(each).covariance.iloc[0, 0] for each in (tested, lucky))
     assert wide > 2 * plain
 
 
@@ -103,7 +103,7 @@ def test_a_perfect_row_is_not_certain(order):
         anomalous = np.arange(2 * size) >= size
         names = np.arange(2 * size).astype(str)
         tested = evaluation.ClipScores("fan id_00", ROW, names, anomalous, order * anomalous.astype(float))
-        return resampled([tested], draws=50).interval(ROW)
+        return bootstrap_aucs([tested], draws=50).interval(ROW)
 
     few, many = interval(20), interval(150)
     assert few.value == (1.0 if order == 1 else 0.0)
@@ -115,7 +115,7 @@ def test_intervals_stay_within_0_and_1():
     """However near to perfect a row is, and however few its clips, its interval has no impossible values."""
     random = np.random.default_rng(5)
     for area in (0.9, 0.99):
-        found = resampled(simulated(area, 10, random, seeds=1)).interval(ROW)
+        found = bootstrap_aucs(simulated(area, 10, random, seeds=1)).interval(ROW)
         assert 0 <= found.low <= found.value <= found.high <= 1
 
 
@@ -138,7 +138,7 @@ def test_partial_auc_is_the_dcase_challenges():
 def test_areas_are_the_means_of_the_seeds():
     """What is estimated is the mean of the seeds' AUCs, whatever the draws."""
     tested = simulated(0.8, 90, np.random.default_rng(0))
-    areas = resampled(tested, draws=50)
+    areas = bootstrap_aucs(tested, draws=50)
     assert isinstance(areas, AucEstimates)
     assert areas.values.iloc[0] == pytest.approx(np.mean([roc_auc_score(e.anomalous, e.scores) for e in tested]))
     assert (areas.n_normal, areas.n_abnormal) == (150, 90)

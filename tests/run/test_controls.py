@@ -51,8 +51,12 @@ def test_mahalanobis_is_the_distance_in_the_shrunk_covariance():
 def test_units_do_not_matter(name):
     """Whatever unit and zero a band is measured in, the scores are the same: the training clips standardise it."""
     scale, shift = RANDOM.uniform(0.1, 10, 30), RANDOM.uniform(-50, 50, 30)
-    plain = simple_baselines.make(name, Detectors()).fit(TRAIN).score_samples(TEST)
-    changed = simple_baselines.make(name, Detectors()).fit(TRAIN * scale + shift).score_samples(TEST * scale + shift)
+    plain = simple_baselines.build_baseline(name, Detectors()).fit(TRAIN).score_samples(TEST)
+    changed = (
+        simple_baselines.build_baseline(name, Detectors())
+        .fit(TRAIN * scale + shift)
+        .score_samples(TEST * scale + shift)
+    )
     assert changed == pytest.approx(plain)
 
 
