@@ -31,13 +31,9 @@ class LeNetDCAE(nn.Module):
 
     Images (n, channels, size, size) in [0, 1] → reconstructions of the same shape and range.
 
-    The layout is that of the CIFAR-10 LeNet auto-encoder of Deep SVDD, whose parts the paper names, for 64 x 64 instead
-    of 32 x 32 pixels: max pooling in the encoder, nearest-neighbour up-sampling in the decoder, no biases, batch
-    normalisation without affine parameters, a sigmoid at the end.
-
-    References
-    ----------
-    Ruff et al. (2018), Deep One-Class Classification.
+    The layout is that of the CIFAR-10 LeNet auto-encoder of Deep SVDD (Ruff et al., 2018), whose parts the paper names,
+    for 64 x 64 instead of 32 x 32 pixels: max pooling in the encoder, nearest-neighbour up-sampling in the decoder, no
+    biases, batch normalisation without affine parameters, a sigmoid at the end.
     """
 
     CHANNELS = (32, 64, 128)

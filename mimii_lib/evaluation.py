@@ -102,13 +102,7 @@ def _validated(anomalous: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool
 
 
 def standard_error(area: float, n_normal: int, n_abnormal: int) -> float:
-    """Return the standard error of an AUC over other clips (Hanley and McNeil, 1982).
-
-    Examples
-    --------
-    >>> round(standard_error(0.75, 150, 150), 3)
-    0.028
-    """
+    """Return the standard error of an AUC over other clips (Hanley and McNeil, 1982)."""
     both_abnormal, both_normal = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (
         area * (1 - area) + (n_abnormal - 1) * (both_abnormal - area**2) + (n_normal - 1) * (both_normal - area**2)
@@ -118,24 +112,11 @@ def standard_error(area: float, n_normal: int, n_abnormal: int) -> float:
 
 @dataclass(frozen=True)
 class ClipScores:
-    """Scores of the test clips of one system with one seed.
+    """Anomaly scores of the test clips of one system with one seed; the arrays have shape (clips,)."""
 
-    Attributes
-    ----------
-    unit
-        Machine type and machine ID.
-    system
-        Extractor and detector.
-    clips : array of shape (clips,)
-        Names of the clips, the same for every system and seed.
-    anomalous : boolean array of shape (clips,)
-    scores : array of shape (clips,)
-        Anomaly scores.
-    """
-
-    unit: str
-    system: Hashable
-    clips: NDArray[np.str_]
+    unit: str  # machine type and machine ID
+    system: Hashable  # extractor and detector
+    clips: NDArray[np.str_]  # names of the clips, the same for every system and seed
     anomalous: NDArray[np.bool_]
     scores: NDArray[np.float64]
 

@@ -43,21 +43,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class AucEstimates:
-    """AUCs of the systems on one machine ID, each the mean of its seeds, and the covariance of their errors.
+    """AUCs of the systems on one machine ID, each the mean of its seeds, and the covariance of their errors."""
 
-    Attributes
-    ----------
-    values : Series
-        By system, in [0, 1].
-    covariance : DataFrame
-        System by system.
-    n_normal, n_abnormal
-        Smallest number of test clips of a seed.
-    """
-
-    values: pd.Series
-    covariance: pd.DataFrame
-    n_normal: int
+    values: pd.Series  # by system
+    covariance: pd.DataFrame  # system by system
+    n_normal: int  # smallest number of normal test clips of a seed
     n_abnormal: int
 
     def estimate(self, system: Hashable) -> tuple[float, float]:

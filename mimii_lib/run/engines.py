@@ -29,8 +29,7 @@ from mimii_lib.imaging import extractor_input, standardised_colours, upscaling
 from mimii_lib.settings import Autoencoders, Features, Imaging
 
 BATCH = {"openvino": 2, "torch": 8}
-"""Patches per batch: few enough that the feature maps fit into memory that is allocated already. With 64, torch spends
-half of its time on allocation."""
+"""Patches per batch: so few that allocated memory is reused. With 64, torch spends half of its time on allocation."""
 
 # OpenVINO reports its use to its maker if the package for that is installed; this blocks its import.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -63,9 +62,7 @@ def classifier(weights: Weights) -> nn.Module:
         net.load_state_dict(weights.state())
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:160]
-        raise MimiiError(
-            f"weights of {weights.extractor} ({weights.source}) do not fit the network: {reason}"
-        ) from None
+        raise MimiiError(f"weights of {weights} do not fit the network: {reason}") from None
     return net.eval()
 
 
@@ -125,19 +122,7 @@ def training_engine(settings: Autoencoders) -> Engine:
 def extract(
     patches: NDArray[np.uint8], weights: Weights, imaging: Imaging, features: Features | None = None
 ) -> NDArray[np.float32]:
-    """Return the features of patches (§5.1).
-
-    Parameters
-    ----------
-    patches : array of shape (n, height, width), uint8
-        Colour-map indices, as returned by :func:`mimii_lib.imaging.patches`.
-    weights
-        The extractor's weights.
-
-    Returns
-    -------
-    array of shape (n, dimension), float32
-    """
+    """Return the features of patches (§5.1): (n, height, width) uint8, colour-map indices → (n, dimension) float32."""
     settings, extractor = features or Features(), extractors.get(weights.extractor)
     # Only these settings and the shape of a patch change the network: the others share the compiled one.
     image = Imaging(colormap=imaging.colormap, image_size=imaging.image_size)
