@@ -31,8 +31,7 @@ from mimii_lib.settings import Autoencoders, Features, Imaging
 BATCH = {"openvino": 2, "torch": 8}
 """Patches per batch: so few that allocated memory is reused. With 64, torch spends half of its time on allocation."""
 
-# OpenVINO reports its use to its maker if the package for that is installed; this blocks its import.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO would report its use
 
 Store = Callable[[int, NDArray[np.float32]], None]
 """Takes the number of a batch's first patch and the batch's features."""
@@ -62,7 +61,8 @@ def classifier(weights: Weights) -> nn.Module:
         net.load_state_dict(weights.state())
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:160]
-        raise MimiiError(f"weights of {weights} do not fit the network: {reason}") from None
+        source = f"{weights.extractor} ({weights.source})"
+        raise MimiiError(f"weights of {source} do not fit the network: {reason}") from None
     return net.eval()
 
 
