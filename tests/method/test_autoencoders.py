@@ -10,7 +10,6 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 from torch.nn.functional import conv_transpose2d, interpolate
-from torch.overrides import TorchFunctionMode
 
 from mimii_lib import imaging, paper
 from mimii_lib.autoencoders import DCAE, NETWORKS, SIZES, build_autoencoder, torch_device, upsample_and_deconvolve
@@ -20,22 +19,8 @@ from mimii_lib.settings import Autoencoders, Imaging
 
 QUICK = Autoencoders(epochs=3, batch_size=8, learning_rate=1e-3)
 PLAIN = {"lenet-dcae": reference.LeNetDCAE, "small-dcae": reference.SmallDCAE}
+stated = pytest.mark.paper
 both = pytest.mark.parametrize("name", paper.AUTOENCODERS)
-
-
-class FakeCuda(TorchFunctionMode):
-    """A GPU that is none: tensors sent to it stay on the CPU and are counted."""
-
-    def __init__(self):
-        super().__init__()
-        self.received = 0
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        """Call torch's function with every CUDA device replaced by the CPU."""
-        if func is torch.Tensor.to and torch.device("cuda") in args:
-            self.received += 1
-            args = tuple(torch.device("cpu") if arg == torch.device("cuda") else arg for arg in args)
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +54,9 @@ def rgb(patches):
 # What the paper states
 
 
-@pytest.mark.paper("§5.2", "LeNet-DCAE: 32, 64 and 128 channels, kernel 5, ELU", code="autoencoders.LeNetDCAE")
-@pytest.mark.paper("§5.2", "Small-DCAE: 12, 24 and 48 channels, kernel 4, ReLU", code="autoencoders.SmallDCAE")
-@pytest.mark.paper("§5.2", "decoders mirror encoders", code="autoencoders.SmallDCAE")
+@stated("§5.2", "LeNet-DCAE: 32, 64 and 128 channels, kernel 5, ELU", code="autoencoders.LeNetDCAE")
+@stated("§5.2", "Small-DCAE: 12, 24 and 48 channels, kernel 4, ReLU", code="autoencoders.SmallDCAE")
+@stated("§5.2", "decoders mirror encoders", code="autoencoders.SmallDCAE")
 @pytest.mark.parametrize(
     ("name", "channels", "kernel"), [("lenet-dcae", [32, 64, 128], 5), ("small-dcae", [12, 24, 48], 4)]
 )
@@ -88,7 +73,7 @@ def test_layers_are_the_papers(name, channels, kernel):
     assert [layer.in_channels for layer in decoder][-len(channels) :] == channels[::-1]
 
 
-@pytest.mark.paper("§5.2", "LeNet-DCAE: batch normalisation", code="autoencoders.LeNetDCAE")
+@stated("§5.2", "LeNet-DCAE: batch normalisation", code="autoencoders.LeNetDCAE")
 def test_lenet_normalises_and_small_does_not():
     """LeNet-DCAE has batch normalisation and no ReLU layer; Small-DCAE has ReLU and no batch normalisation."""
     lenet, small = ({type(layer) for layer in NETWORKS[name]().modules()} for name in ("lenet-dcae", "small-dcae"))
@@ -96,7 +81,7 @@ def test_lenet_normalises_and_small_does_not():
     assert {nn.BatchNorm1d, nn.BatchNorm2d}.isdisjoint(small) and nn.ReLU in small
 
 
-@pytest.mark.paper("§5.2", "LeNet-DCAE: a bottleneck of 128", code="autoencoders.LeNetDCAE")
+@stated("§5.2", "LeNet-DCAE: a bottleneck of 128", code="autoencoders.LeNetDCAE")
 def test_lenets_bottleneck_has_128_numbers():
     """LeNet-DCAE has one linear layer, and its output has 128 numbers per image."""
     net, shapes = NETWORKS["lenet-dcae"]().eval(), []
@@ -107,15 +92,15 @@ def test_lenets_bottleneck_has_128_numbers():
     assert shapes == [(3, 128)]
 
 
-@pytest.mark.paper(
+@stated(
     "§5.2",
     "Adam with a learning rate of 10⁻⁴",
     code="autoencoders.DCAE.fit",
     setting="autoencoders.learning_rate",
     remark="the text has lost the minus sign",
 )
-@pytest.mark.paper("§5.2", "batches of 128", code="autoencoders.DCAE.fit", setting="autoencoders.batch_size")
-@pytest.mark.paper("§5.2", "80 epochs", code="autoencoders.DCAE.fit", setting="autoencoders.epochs")
+@stated("§5.2", "batches of 128", code="autoencoders.DCAE.fit", setting="autoencoders.batch_size")
+@stated("§5.2", "80 epochs", code="autoencoders.DCAE.fit", setting="autoencoders.epochs")
 @both
 def test_the_papers_training(name):
     """The auto-encoders train by Adam at 1e-4 in batches of 128 for 80 epochs."""
@@ -148,7 +133,7 @@ def test_training_is_the_plain_implementations(name, many):
     np.testing.assert_allclose(-ours.score_samples(rows), reference.reconstruction_errors(plain, images), rtol=1e-3)
 
 
-@pytest.mark.paper("§5.2", "the mean squared error is loss and score", code="autoencoders.DCAE.score_samples")
+@stated("§5.2", "the mean squared error is loss and score", code="autoencoders.DCAE.score_samples")
 @both
 def test_the_score_is_the_reconstruction_error(name, trained, patches):
     """A patch's normality is minus the mean squared error of its reconstruction, which has the range of an image."""
@@ -293,10 +278,10 @@ def test_the_device_of_the_training(gpu, monkeypatch):
 
 
 @both
-def test_training_on_a_gpu(name, patches):
+def test_training_on_a_gpu(name, patches, fake_cuda):
     """On CUDA weights and images are sent to the GPU in training and scoring, and the results are those of the CPU."""
     on_cpu, on_gpu = (DCAE(name, 2, 8, device=device) for device in ("cpu", "cuda"))
-    with FakeCuda() as gpu:
+    with fake_cuda as gpu:
         on_gpu.fit(patches)
         trained_on = gpu.received
         scores = on_gpu.score_samples(patches)

@@ -14,6 +14,8 @@ from mimii_lib import dataset, paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Detectors, Imaging, Settings, Split
 
+stated = pytest.mark.paper
+
 
 def clip_table(**counts):
     """Return a clip table of machine IDs with (normal, abnormal) clips, without files."""
@@ -52,7 +54,7 @@ def as_dcase(folder, to, test=()):
         shutil.copy(wav, part / f"{label}_{wav.parent.parent.name}_{number}.wav")
 
 
-@pytest.mark.paper("§4", "MIMII: four machine types, four product models each", code="dataset.clips")
+@stated("§4", "MIMII: four machine types, four product models each", code="dataset.clips")
 def test_the_clip_table_of_mimiis_tree(tree):
     """A clip's ID, label and relative path follow from its folders; machine IDs can be selected."""
     table = dataset.clips(tree, "fan", -6)
@@ -87,7 +89,7 @@ def test_only_wav_files_are_clips(tree):
     assert Counter(dataset.clips(tree, "fan", -6, ["id_00"]).label) == {"normal": 2}
 
 
-@pytest.mark.paper(
+@stated(
     "§4",
     "recordings at “6dB”",
     code="dataset.trees",
@@ -178,12 +180,8 @@ def eight_channels(tmp_path):
     return files[0], soundfile.read(files[0], dtype="int16")[0]
 
 
-@pytest.mark.paper(
-    "§4",
-    "single-channel",
-    code="dataset.read",
-    setting="imaging.channel",
-    remark="the files have eight; open point 4",
+@stated(
+    "§4", "single-channel", code="dataset.read", setting="imaging.channel", remark="the files have eight; open point 4"
 )
 def test_the_channel_of_an_8_channel_file(eight_channels):
     """By default the first of 8 channels is read, in [-1, 1]; channel k is column k, and no two are the same."""
@@ -237,8 +235,8 @@ FAULTS = {
 }
 
 
-@pytest.mark.paper("§4", "10 s long", code="dataset.read", setting="imaging.seconds")
-@pytest.mark.paper("§4", "16 kHz", code="dataset.read", setting="imaging.sample_rate")
+@stated("§4", "10 s long", code="dataset.read", setting="imaging.seconds")
+@stated("§4", "16 kHz", code="dataset.read", setting="imaging.sample_rate")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_clip_that_cannot_be_used_is_named(fault, tmp_path, wav):
     """A file that is not 10 s of sound at 16 kHz is an error of one sentence that names the file and its fault."""
@@ -256,7 +254,7 @@ def test_a_clip_that_cannot_be_used_is_named(fault, tmp_path, wav):
 SIZES = [(20, 4), (21, 0), (10, 300), (299, 149), (300, 150), (301, 151), (1068, 356), (1, 1)]
 
 
-@pytest.mark.paper("§3", "no anomalous recording is seen in training", code="dataset.split")
+@stated("§3", "no anomalous recording is seen in training", code="dataset.split")
 @pytest.mark.parametrize("seed", [0, 1, 7])
 @pytest.mark.parametrize(("normal", "abnormal"), SIZES)
 def test_a_split_never_leaks(normal, abnormal, seed):
@@ -267,8 +265,8 @@ def test_a_split_never_leaks(normal, abnormal, seed):
     assert (splits.label[splits.role == "train"] == "normal").all()
 
 
-@pytest.mark.paper("§5", "150 normal clips are taken out for testing", code="dataset.split", setting="split.test_clips")
-@pytest.mark.paper(
+@stated("§5", "150 normal clips are taken out for testing", code="dataset.split", setting="split.test_clips")
+@stated(
     "§5",
     "as many abnormal clips are added",
     code="dataset.split",
@@ -302,7 +300,7 @@ def test_a_balanced_test_set(normal, abnormal, seed):
         assert sizes["normal"] == sizes["abnormal"] == min(150, most, abnormal)
 
 
-@pytest.mark.paper("§5", "five seeds, each with its own split", code="dataset.split", setting="seeds")
+@stated("§5", "five seeds, each with its own split", code="dataset.split", setting="seeds")
 def test_each_seed_is_another_split():
     """Five seeds give five different sets of training clips, and of abnormal test clips where there is a choice."""
     table = clip_table(id_00=(400, 200))
