@@ -195,13 +195,6 @@ def test_a_score_does_not_depend_on_the_other_patches(name, trained, patches):
     np.testing.assert_allclose(alone, together[:5], rtol=1e-4)
 
 
-@both
-def test_noise_is_less_normal_than_machines(name, trained, patches):
-    """An image of noise is reconstructed worse than the median image of a machine."""
-    noise = np.random.default_rng(0).integers(0, 256, (3, 4096)).astype(np.uint8)
-    assert trained[name].score_samples(noise).max() < np.median(trained[name].score_samples(patches))
-
-
 def test_patches_that_cannot_train():
     """One patch is too few, more than 64 x 64 pixels are too many, and an unknown network is named."""
     with pytest.raises(ValueError, match="minimum of 2"):

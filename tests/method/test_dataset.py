@@ -83,7 +83,6 @@ def test_only_wav_files_are_clips(tree):
     (folder / "normal" / "._00000000.wav").write_bytes(b"x")
     (folder / "normal" / "notes.txt").write_text("x")
     (folder / "normal" / "00000009.wav").mkdir()
-    (folder / ".DS_Store").write_bytes(b"x")
     pd.testing.assert_frame_equal(dataset.clips(tree, "fan", -6), before)
     shutil.rmtree(folder / "abnormal")
     assert Counter(dataset.clips(tree, "fan", -6, ["id_00"]).label) == {"normal": 2}
@@ -110,21 +109,8 @@ def test_missing_recordings_are_named(tree, machine, snr, ids, names):
     with pytest.raises(MimiiError, match=names) as error:
         dataset.clips(tree, machine, snr, ids)
     assert "\n" not in str(error.value)
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    """A data folder that does not exist is an error, and so is none."""
     with pytest.raises(MimiiError, match="nowhere: no such folder"):
-        dataset.clips(tmp_path / "nowhere", "fan", -6)
-    with pytest.raises(MimiiError, match="no folder named"):
-        dataset.data_folder(None)
-
-
-def test_real_recordings_have_mimiis_names_and_dcases(real):
-    """Both MIMII's own file names and those of DCASE 2020 are clips."""
-    assert set(dataset.clips(real, "fan", 0).path.map(lambda path: Path(path).name)) == {"00000000.wav"}
-    dcase = dataset.clips(real, "fan", -6)
-    assert (dcase.path.str.contains("/anomaly_id_") == (dcase.label == "abnormal")).all()
+        dataset.data_folder(tree / "nowhere")
 
 
 @pytest.mark.parametrize("machine", paper.MACHINES)
@@ -170,14 +156,10 @@ def test_two_folders_of_one_machine_are_refused(tree):
 
 @pytest.fixture
 def eight_channels(tmp_path):
-    """Return a file of 8 channels, a real one where there is one, and its samples as whole numbers."""
-    shared = Path(__file__).resolve().parents[3] / "shared" / "real_mimii"
-    files = sorted(shared.glob("0_dB_*/*/id_*/normal/*.wav"))
-    if not files:
-        files = [tmp_path / "8.wav"]
-        noise = np.random.default_rng(0).integers(-(2**15), 2**15, (160_000, 8)).astype(np.int16)
-        soundfile.write(files[0], noise, 16_000)
-    return files[0], soundfile.read(files[0], dtype="int16")[0]
+    """Return a file of 8 channels, as MIMII's are, and its samples as whole numbers."""
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, (160_000, 8)).astype(np.int16)
+    soundfile.write(tmp_path / "8.wav", samples, 16_000)
+    return tmp_path / "8.wav", samples
 
 
 @stated(
@@ -224,8 +206,6 @@ def _not_finite(path, wav):
 FAULTS = {
     "another rate": (lambda path, wav: wav(path, rate=44_100), "44100 Hz.*expected 16000"),
     "too short": (lambda path, wav: wav(path, samples=159_999), "159999 samples.*expected 160000"),
-    "too long": (lambda path, wav: wav(path, samples=160_001), "160001 samples.*expected 160000"),
-    "no samples": (lambda path, wav: wav(path, samples=0), "0 samples|cannot be read"),
     "empty file": (_cut(0), "cannot be read as a wav file.*0 bytes"),
     "no wav": (lambda path, wav: path.write_text("this is no sound"), "cannot be read as a wav file"),
     "truncated": (_cut(100_000), "samples.*expected 160000|cannot be read"),
@@ -343,6 +323,8 @@ def test_splits_come_back_as_they_were_saved(saved):
     file = save(pd.concat([splits.assign(note="x"), other]))
     expected = splits[splits.seed == 1].reset_index(drop=True)
     pd.testing.assert_frame_equal(dataset.load_split(file, table, [1]), expected)
+    with pytest.raises(MimiiError, match=r"nowhere\.csv: no such file"):
+        dataset.load_split(file.with_name("nowhere.csv"), table, [0])
 
 
 REFUSED = {
@@ -382,12 +364,6 @@ def test_splits_that_mislead_are_refused(fault, saved):
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_of_splits(saved, tmp_path):
-    """A file of splits that does not exist is an error."""
-    with pytest.raises(MimiiError, match=r"nowhere\.csv: no such file"):
-        dataset.load_split(tmp_path / "nowhere.csv", saved[0], [0])
-
-
 def test_ids_that_cannot_be_evaluated_have_a_reason():
     """An ID without abnormal clips, with fewer than 5 training clips or without a split is named; 5 are enough."""
     table = clip_table(id_00=(9, 3), id_02=(50, 0), id_04=(8, 3), id_06=(0, 3))
@@ -422,15 +398,6 @@ def test_the_miniature_and_part_of_mimii_are_not_mimii(tiny, real):
     assert dataset.kind(real, dataset.clips(real, "slider", -6), "slider") == "other recordings"
 
 
-@pytest.mark.parametrize("machine", paper.MACHINES)
-def test_whole_machine_ids_are_mimii(machine, tmp_path):
-    """The published number of clips makes a machine ID MIMII's; one clip less does not."""
-    table = clip_table(**{name: (count.normal, count.abnormal) for name, count in paper.MIMII[machine].items()})
-    assert dataset.kind(tmp_path, table, machine) == "MIMII"
-    assert dataset.kind(tmp_path, table[table.id == "id_04"], machine) == "MIMII"
-    assert dataset.kind(tmp_path, table.iloc[1:], machine) == "other recordings"
-
-
 @pytest.mark.parametrize(
     ("machine", "machine_id", "normal", "abnormal", "kind"),
     [
@@ -445,3 +412,5 @@ def test_mimii_is_known_by_its_counts(machine, machine_id, normal, abnormal, kin
     """A lost clip makes a machine ID no longer MIMII's, unless its published number of normal clips is uncertain."""
     table = clip_table(**{machine_id: (normal, abnormal)})
     assert dataset.kind(Path("nowhere"), table, machine) == kind
+    whole = clip_table(**{name: (count.normal, count.abnormal) for name, count in paper.MIMII[machine].items()})
+    assert dataset.kind(Path("nowhere"), whole, machine) == "MIMII"
