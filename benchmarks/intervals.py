@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import norm
 
 from mimii_lib.evaluation import ClipScores
-from mimii_lib.uncertainty import Z, resampled, weighted_areas
+from mimii_lib.uncertainty import Z, bootstrap_aucs, weighted_aucs
 
 NORMAL, TESTED, SEEDS = 1000, 150, 5
 ROW = (None, "simulated")
@@ -39,8 +39,8 @@ def covered(area: float, abnormal: int, simulations: int, draws: int, seed: int 
     random = np.random.default_rng(seed)
     for number in range(simulations):
         tested = simulated(area, abnormal, random)
-        found = resampled(tested, draws=draws, seed=number)
-        areas = [weighted_areas(each.anomalous, each.scores, np.ones((len(each.scores), 1))) for each in tested]
+        found = bootstrap_aucs(tested, draws=draws, seed=number)
+        areas = [weighted_aucs(each.anomalous, each.scores, np.ones((len(each.scores), 1))) for each in tested]
         naive = Z * np.std(areas, ddof=1) / np.sqrt(SEEDS)
         yield area in found.interval(ROW), bool(abs(np.mean(areas) - area) <= naive)
 

@@ -62,7 +62,7 @@ def entries_of(path: Path | str) -> NDArray[np.uint8]:
 
 def pixels_off(path: Path | str) -> int:
     """Return how many pixels of a clip's patches the library colours otherwise; 0 is expected."""
-    ours = imaging.pictures(entries_of(path), Imaging()).permute(0, 2, 3, 1).numpy()
+    ours = imaging.rgb_patches(entries_of(path), Imaging()).permute(0, 2, 3, 1).numpy()
     return int((ours != reference.pictures_of_clip(path).astype(np.float32)).any(axis=-1).sum())
 
 
@@ -123,7 +123,9 @@ def score_error(train: Features, test: Features, detector: str, seed: int = 0) -
     Both sides run on one thread, as the library's detectors do: what is summed by several has no fixed order.
     80 mixture components need 80 training patches or more.
     """
-    ours = make_pipeline(detectors.prepared(Detectors(), seed), detectors.make(detector, Detectors(), seed))
+    ours = make_pipeline(
+        detectors.preprocessor(Detectors(), seed), detectors.build_detector(detector, Detectors(), seed)
+    )
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = evaluation.anomaly_scores(ours.fit(train).score_samples(test))
@@ -156,9 +158,9 @@ def nearest_neighbour_error(train: Features, test: Features) -> tuple[int, float
         takes up to log 2 from the score.
     """
     settings = Detectors()
-    front = detectors.prepared(settings, 0).fit(train)
+    front = detectors.preprocessor(settings, 0).fit(train)
     train, test = front.transform(train), front.transform(test)
-    found = evaluation.anomaly_scores(detectors.make("kde", settings, 0).fit(train).score_samples(test))
+    found = evaluation.anomaly_scores(detectors.build_detector("kde", settings, 0).fit(train).score_samples(test))
     squared = cdist(test, train, "sqeuclidean").min(axis=1)
     constant = np.log(len(train)) + train.shape[1] * np.log(settings.bandwidth * np.sqrt(2 * np.pi))
     expected = constant + squared / (2 * settings.bandwidth**2)

@@ -464,7 +464,7 @@ def growth_table(paths: Sequence[Path], weights: Weights, n_train: int, repeats:
     def scored(name: str, factor: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            detectors.make(name, settings, 0).fit(train[: factor * n_train]).score_samples(test)
+            detectors.build_detector(name, settings, 0).fit(train[: factor * n_train]).score_samples(test)
 
     def described(factor: int) -> None:
         our_features(paths[: factor * base], weights, Features())

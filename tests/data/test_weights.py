@@ -66,6 +66,7 @@ def classifier(request):
     return extractors.get(request.param), engines.classifier(found)
 
 
+@pytest.mark.paper("§5.1", "networks that were trained on ImageNet", code="data.weights.find_weights")
 @pytest.mark.parametrize("name", PHOTOS)
 def test_a_pretrained_network_recognises_photos(classifier, name):
     """Weights that were read right see a cat, a cup of espresso, a tripod, a rocket and a motorcycle."""
