@@ -93,9 +93,9 @@ figures.clips(run, {caption: path})
 # Which of these numbers are the paper's, and which are ours?
 
 # %%
-from mimii_lib.settings import table
+from mimii_lib.pages.open_points import settings_table
 
-table(settings)
+settings_table(settings)
 
 # %% [markdown]
 # :::{admonition} We decided

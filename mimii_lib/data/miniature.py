@@ -29,17 +29,17 @@ from scipy import fft, signal
 from tqdm import tqdm
 
 from mimii_lib import paper
+from mimii_lib.data.files import atomic_write
 from mimii_lib.dataset import LABELS, MARKER
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.settings import Imaging
-from mimii_lib.data.files import atomic_write
 
 Sound = NDArray[np.float64]
 
 CLAIM = f"{MARKER}.part"
 """The marker's name until every clip is there: it tells a half-made tree from recordings."""
-SAMPLE_RATE = Imaging.sample_rate
-SECONDS = Imaging.seconds
+SAMPLE_RATE = Imaging().sample_rate
+SECONDS = Imaging().seconds
 SAMPLES = SAMPLE_RATE * SECONDS
 MACHINE_RMS = 0.005
 """Level of the machine: what is left of MIMII's clips without the noise that their SNR states."""

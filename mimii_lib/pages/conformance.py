@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from mimii_lib.errors import MimiiError
-from mimii_lib.settings import ROOT, Profile, Settings
+from mimii_lib.run.profiles import Profile, ROOT
+from mimii_lib.settings import Settings
 
 TESTS = ROOT / "tests"
 

@@ -19,7 +19,8 @@ from mimii_lib.pages import claims, open_points, report, scale
 from mimii_lib.pages.claims import Finding, Gain
 from mimii_lib.pages.open_points import Effect, Point
 from mimii_lib.run import KINDS, Run, facts_box, provenance
-from mimii_lib.settings import ROOT, SIMPLE_BASELINES, Imaging, Settings, table
+from mimii_lib.run.profiles import ROOT
+from mimii_lib.settings import SIMPLE_BASELINES, Imaging, Settings
 from mimii_lib.uncertainty import AucEstimates, Interval, symmetric
 
 pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds

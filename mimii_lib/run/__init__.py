@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import asdict, replace
 from functools import cached_property, lru_cache, partial
 from html import escape
 from math import prod
@@ -34,7 +33,8 @@ from mimii_lib.data.weights import Weights, WeightsNotFound, find_weights
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.run import engines, provenance, simple_baselines
 from mimii_lib.run.cache import CacheKey, ResultCache, timed
-from mimii_lib.settings import SIMPLE_BASELINES, Profile, Settings, as_json, as_tuple, load_profile, with_parameters
+from mimii_lib.run.profiles import Profile, as_tuple, load_profile, with_parameters
+from mimii_lib.settings import SIMPLE_BASELINES, Settings, as_json
 from mimii_lib.uncertainty import AucEstimates, Measure, resampled
 
 KINDS = {
@@ -135,7 +135,7 @@ class Run:
     def _data_folder(self) -> Path:
         wanted, size = self.profile.recordings, self.profile.miniature
         if wanted is not None and size is not None:
-            miniature.make(wanted, snr=self.profile.snr, **asdict(size))
+            miniature.make(wanted, snr=self.profile.snr, **dict(size))
         return dataset.data_folder(wanted)
 
     # What there is
@@ -460,7 +460,8 @@ class Run:
             (extractor, detector),
             *self._truth(machine_id, seed),
             evaluation.pool(
-                self.scores(machine_id, extractor, detector, seed), replace(how, pooling=pooling or how.pooling)
+                self.scores(machine_id, extractor, detector, seed),
+                how.model_copy(update={"pooling": pooling or how.pooling}),
             ),
         )
 
@@ -638,7 +639,7 @@ class Run:
         """A digest of what the results depend on: the clips' contents and names, the weights, the profile."""
         clips = {str(name): self._identity(str(name)) for name in self.clips.id.unique()}
         used = {name: found.sha256 for name, found in self.weights_used.items()}
-        return str(joblib_hash([clips, self.left_out, used, as_json(replace(self.profile, machines=()))]))
+        return str(joblib_hash([clips, self.left_out, used, as_json(self.profile.model_copy(update={"machines": ()}))]))
 
     def digest(self, machine_id: str) -> str:
         """Return the sha256 of the list of a machine ID's clips, as sha256sum prints it."""
@@ -691,7 +692,7 @@ class Run:
         return {"machine": self.machine, "id": machine_id, "clips": clips, "spectrogram": stated}
 
     def _imaging_key(self, machine_id: str, seed: int | None) -> dict[str, Any]:
-        key = self._spectrogram_key(machine_id) | {"imaging": asdict(self.settings.imaging)}
+        key = self._spectrogram_key(machine_id) | {"imaging": dict(self.settings.imaging)}
         limits = self._limits(machine_id, seed)
         return key if limits is None else key | {"limits": limits}
 

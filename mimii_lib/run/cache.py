@@ -26,7 +26,8 @@ from platformdirs import user_cache_dir
 from mimii_lib.data.files import atomic_write, file_digest, wait_for
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import provenance
-from mimii_lib.settings import ROOT, as_json
+from mimii_lib.run.profiles import ROOT
+from mimii_lib.settings import as_json
 
 
 def default_folder() -> Path:

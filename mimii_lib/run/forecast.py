@@ -27,7 +27,8 @@ from mimii_lib.pages.open_points import DIMENSIONS, POINTS, Alternative, pair, r
 from mimii_lib.run import Run, seeds_of
 from mimii_lib.run.cache import CacheKey, ResultCache
 from mimii_lib.run.costs import Cost, Unit, measured
-from mimii_lib.settings import SIMPLE_BASELINES, Profile, with_parameters
+from mimii_lib.run.profiles import Profile, with_parameters
+from mimii_lib.settings import SIMPLE_BASELINES
 
 GROWTH = {"gmm": 1.15, "b-gmm": 1.15, "if": 0.0, "oc-svm": 1.9}
 """How fitting grows with the training patches, as an exponent; 1 where nothing is said. Of a mixture it is k-means."""

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from mimii_lib.settings import ROOT
+from mimii_lib.run.profiles import ROOT
 
 PACKAGES = ("librosa", "numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
 """Packages whose version can change a number."""

@@ -12,7 +12,8 @@ from mimii_lib.errors import MimiiError
 from mimii_lib.pages import open_points, tables
 from mimii_lib.pages.open_points import POINTS, Alternative, Point
 from mimii_lib.run import Run
-from mimii_lib.settings import Profile, Settings, load_profile, with_parameters
+from mimii_lib.run.profiles import Profile, load_profile, with_parameters
+from mimii_lib.settings import Settings
 
 SETTINGS = [
     pytest.param(side, id=f"{point.number} {alternative.name}")
