@@ -105,7 +105,7 @@ glue("n_few", len(enough) - sum(enough), display=False)
 # truncated, or has another rate or length, stops the run, unless `split.unreadable=leave_out` tells it to go on without.
 
 # %%
-tables.unusable_clips(run)
+tables.bullets(run.recordings.left_out.values() or ["Every clip can be used."])
 
 # %% [markdown]
 # Can every ID be evaluated? One without an abnormal

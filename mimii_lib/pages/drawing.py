@@ -20,10 +20,7 @@ NORMAL, ABNORMAL, QUIET = "#0072b2", "#d55e00", "#8a8a8a"
 WIDTH = 5.0
 """Width of a figure in inches: its text is still legible when scaled to the width of a phone."""
 
-_CSS_COLOURS = {"#000000": "currentColor"} | {
-    colour: f"var(--{name}, {colour})"
-    for name, colour in (("normal", NORMAL), ("abnormal", ABNORMAL), ("quiet", QUIET))
-}
+_CSS_VARIABLES = {NORMAL: "--normal", ABNORMAL: "--abnormal", QUIET: "--quiet"}
 _STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
     "axes.titlesize": 10,
@@ -64,9 +61,9 @@ def svg(figure: Figure, description: str | None = None) -> str:
     # References within the figure get a prefix, so that they do not clash with those of other figures on the page.
     prefix = hashlib.sha256(text.encode()).hexdigest()[:8]
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>d{prefix}", text)
-    for colour, css in _CSS_COLOURS.items():
-        text = text.replace(colour, css)
-    return with_alt_text(re.sub(r"\n\s*", "\n", text), description)
+    for colour, variable in _CSS_VARIABLES.items():
+        text = text.replace(colour, f"var({variable}, {colour})")
+    return with_alt_text(re.sub(r"\n\s*", "\n", text.replace("#000000", "currentColor")), description)
 
 
 def with_alt_text(text: str, description: str | None) -> str:
