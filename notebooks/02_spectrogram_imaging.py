@@ -42,8 +42,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
+from mimii_lib.pages import figures, run_box
 from mimii_lib.run import Run
-from mimii_lib.pages import figures
 
 run = Run(
     machine,
@@ -57,7 +57,7 @@ run = Run(
     weights=weights,
     settings=settings,
 )
-run
+run_box.facts([run])
 
 # %% [markdown]
 # ## From sound to a log-mel spectrogram
