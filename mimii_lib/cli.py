@@ -249,12 +249,12 @@ def _choices(said: argparse.Namespace) -> int:
     from mimii_lib.pages import open_points
 
     runs = _runs(said)
-    for effect in open_points.effects(runs):
+    for effect in open_points.effects(runs).itertuples():
         found = effect.not_run and f"not run: {effect.not_run}"
         found = found or f"{effect.difference:+.1f} points (95 %: {effect.low:+.1f} to {effect.high:+.1f})"
-        print(f"{effect.point.number:2d} {effect.point.title}, {effect.alternative.name}: {found}", flush=True)
+        print(f"{effect.point:2d} {effect.title}, {effect.alternative}: {found}", flush=True)
     print("\nMean AUC in percent by number of dimensions (0: all)")
-    for each in open_points.at_equal_dimension(runs):
+    for each in open_points.at_equal_dimension(runs).itertuples():
         numbers = f"{each.auc:.1f}, {each.difference:+.1f} against the first network"
         print(f"{each.extractor} {each.dimensions}: {f'not run: {each.not_run}' if each.not_run else numbers}")
     return 0
