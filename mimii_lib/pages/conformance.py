@@ -16,7 +16,7 @@ from mimii_lib.errors import MimiiError
 from mimii_lib.pages.tables import word_table
 from mimii_lib.run.profiles import Profile
 
-MODULES = ("dataset", "imaging", "data", "extractors", "run", "detectors", "autoencoders", "evaluation")
+MODULES = "paper settings dataset imaging data extractors run detectors autoencoders evaluation uncertainty".split()
 """Order of the statements of a section: that of the pipeline, by the module of their code."""
 
 
