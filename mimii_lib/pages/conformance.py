@@ -16,7 +16,7 @@ from mimii_lib.errors import MimiiError
 from mimii_lib.pages.tables import word_table
 from mimii_lib.run.profiles import Profile
 
-MODULES = "paper settings dataset imaging data extractors run detectors autoencoders evaluation uncertainty".split()
+MODULES = ("paper", "dataset", "imaging", "data", "extractors", "run", "detectors", "autoencoders", "evaluation")
 """Order of the statements of a section: that of the pipeline, by the module of their code."""
 
 
@@ -42,18 +42,16 @@ def statement(
 def statements_table(statements: Sequence[dict[str, str]]) -> HTML:
     """Show statements in the paper's order, each beside what holds it."""
     rows = []
-    for row in sorted(statements, key=lambda row: (row["section"], MODULES.index(row["code"].partition(".")[0]))):
+    for row in sorted(statements, key=_order):
         text = {name: escape(cell) for name, cell in row.items()}
         remark = f"<br><em>{text['remark']}</em>" if row["remark"] else ""
         setting = f"<code>{text['setting']}</code><br>" if row["setting"] else ""
-        first = f"{text['section']}: {text['statement']}{remark}"
-        rows.append(
-            (
-                first,
-                f"{setting}<code>{text['code']}</code><br>{text['does']}",
-                f"<code>{text['test']}</code><br>{text['checks']}",
-            )
-        )
-    return word_table(
-        "Statements of the paper and what holds them", ("the paper states", "setting and code", "test"), rows
-    )
+        code = f"{setting}<code>{text['code']}</code><br>{text['does']}"
+        test = f"<code>{text['test']}</code><br>{text['checks']}"
+        rows.append((f"{text['section']}: {text['statement']}{remark}", code, test))
+    return word_table("Statements of the paper", ("the paper states", "setting and code", "test"), rows)
+
+
+def _order(row: dict[str, str]) -> tuple[str, int]:
+    module = row["code"].partition(".")[0]
+    return row["section"], [*MODULES, module].index(module)

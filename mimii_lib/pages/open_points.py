@@ -36,10 +36,7 @@ DIMENSIONS = (0, *SOURCES["detectors.pca"].alternatives)
 
 @dataclass(frozen=True)
 class Alternative:
-    """Settings (by dotted names) and parameters of a run that differ from the default.
-
-    `base` holds parameters of the run that it is compared with; `detectors` are those that it can affect.
-    """
+    """A change of settings and parameters, the `base` of the run to compare with, and the detectors it can affect."""
 
     change: Mapping[str, Any]
     base: Mapping[str, Any] = field(default_factory=dict)
@@ -84,17 +81,14 @@ def repeated(runs: Sequence[Run]) -> Sequence[Run]:
 
 def pair(run: Run, alternative: Alternative) -> tuple[Run, Run]:
     """Return the run that an alternative is compared with, and its own; raise :class:`MimiiError` if one cannot run."""
-    if "imaging.channel" in alternative.change:
-        file = run.recordings.data / run.clips.path[0]
-        if soundfile.info(file).channels == 1:
-            raise MimiiError("the files have one channel")
-    size, first = run.profile.sensitivity, {"extractors": run.stages.extractors[:1]}
-    first |= {"ids": run.ids[: size.ids], "seeds": run.profile.seeds[: size.seeds]}
-    default = run.with_overrides(**first | dict(alternative.base))
-    settings = {name: value for name, value in alternative.change.items() if "." in name}
-    changed = default.with_overrides(
-        settings=settings, **{k: v for k, v in alternative.change.items() if k not in settings}
-    )
+    file = run.recordings.data / run.clips.path[0]
+    if "imaging.channel" in alternative.change and soundfile.info(file).channels == 1:
+        raise MimiiError("the files have one channel")
+    size = run.profile.sensitivity
+    part: dict[str, Any] = {"ids": run.ids[: size.ids], "seeds": run.profile.seeds[: size.seeds]}
+    default = run.with_overrides(**part | {"extractors": run.stages.extractors[:1]} | dict(alternative.base))
+    change = {f"settings.{name}" if "." in name else name: value for name, value in alternative.change.items()}
+    changed = default.with_overrides(**change)
     for side in (default, changed):
         if side.stages.unavailable_extractors:
             raise MimiiError("weights not reachable")
@@ -104,10 +98,7 @@ def pair(run: Run, alternative: Alternative) -> tuple[Run, Run]:
 
 
 def alternative_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, tuple[str, ...]]]:
-    """Yield every run that :func:`effects` and :func:`at_equal_dimension` compute, with its detectors.
-
-    Alternatives that cannot be run are left out. Nothing is computed.
-    """
+    """Yield the runs that :func:`effects` and :func:`at_equal_dimension` compute, with their detectors, uncomputed."""
     alternatives = [alternative for point in POINTS for alternative in point.alternatives]
     alternatives += [_reduction(name, n) for n in DIMENSIONS for name in runs[0].stages.extractors]
     for run, alternative in product(repeated(runs), alternatives):
@@ -144,9 +135,7 @@ def at_equal_dimension(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIO
     return pd.DataFrame(rows)
 
 
-def reduced(
-    runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIONS[1:]
-) -> list[dict[tuple[str, str], AucEstimates]]:
+def reduced(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIONS[1:]) -> list[dict[Any, AucEstimates]]:
     """Return the estimates behind :func:`at_equal_dimension`, by machine type and ID; nothing if any is missing."""
     tables = []
     for n in dimensions:
