@@ -41,4 +41,5 @@ def invalid_input(error: "ValidationError", model: "type[BaseModel]", where: str
 
 
 def _place(*parts: object) -> str:
-    return ": ".join(str(part) for part in parts if str(part))
+    """Return the names that lead to a value; positions in a list are left out."""
+    return ": ".join(str(part) for part in parts if str(part) and not isinstance(part, int))

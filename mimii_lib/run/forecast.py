@@ -23,7 +23,7 @@ from mimii_lib.data import checks
 from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.data.weights import Weights, WeightsNotFound
 from mimii_lib.errors import MimiiError
-from mimii_lib.pages.open_points import DIMENSIONS, POINTS, Alternative, pair, repeated
+from mimii_lib.pages.open_points import alternative_runs, repeated
 from mimii_lib.run import Run, seeds_of
 from mimii_lib.run.cache import CacheKey, ResultCache
 from mimii_lib.run.costs import Cost, Unit, measured
@@ -356,15 +356,7 @@ class _Plan(Run):
 
 def _alternatives(plan: _Plan) -> Iterator[tuple[Run, tuple[str, ...]]]:
     """Yield the runs that the page on the choices computes, each with the detectors that it wants of it."""
-    for each in (each for point in POINTS for each in point.alternatives):
-        with suppress(MimiiError):  # an alternative that cannot be run here
-            for run in pair(plan, each):
-                yield run, each.detectors or tuple(paper.DETECTORS)
-    for number in DIMENSIONS:
-        for name in plan._reachable:
-            with suppress(MimiiError):
-                reduced = Alternative(name, {"extractors": name, "settings": {"detectors.pca": number}})
-                yield pair(plan, reduced)[1], tuple(paper.DETECTORS)
+    yield from alternative_runs([plan])
 
 
 def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[tuple[str, Any], Piece]) -> None:

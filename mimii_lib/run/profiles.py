@@ -123,6 +123,8 @@ def with_parameters(profile: Profile, **parameters: Any) -> Profile:
             r"[\s,]+(?=[\w.]+=)", "\n", text.strip(" ,\n\t")
         )  # a value may be a list, with blanks and commas
         values["settings"] = _read_yaml(lines.replace("=", ": "), "settings")
+        if not isinstance(values["settings"], dict):
+            raise MimiiError(f"settings: found {text!r}, expected name=value such as imaging.hop=512")
     return _merged(profile, values | ({"miniature": None} if "data" in values else {}), "")
 
 

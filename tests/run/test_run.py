@@ -648,7 +648,7 @@ def test_what_goes_wrong_at_once_is_told(made, two_threads):
         ({"extractors": "vgg"}, "extractors: 'vgg'.*alexnet"),
         ({"detectors": "lof"}, "detectors: 'lof'.*gmm.*small-dcae"),
         ({"seeds": "first"}, "seeds: found 'first'"),
-        ({"seeds": -1}, "seeds: found -1"),
+        ({"seeds": -1}, "seeds: found '-1'"),
         ({"seeds": ""}, "seeds: found nothing"),
         ({"snr": 6}, "fan at 6 dB.*fan at -6 dB"),
         ({"snr": "low"}, "snr: found 'low'"),
