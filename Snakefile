@@ -11,7 +11,6 @@ import json
 import shlex
 import subprocess
 import sys
-from dataclasses import asdict, replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -19,7 +18,8 @@ from filelock import FileLock
 from mimii_lib import dataset, paper
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.extractors import EXTRACTORS
-from mimii_lib.settings import Miniature, as_json, load_profile, as_tuple, with_parameters
+from mimii_lib.run.profiles import Miniature, as_tuple, load_profile, with_parameters
+from mimii_lib.settings import as_json
 from mimii_lib.data.files import atomic_write, wait_for
 from mimii_lib.data.weights import OFFLINE
 
@@ -83,7 +83,7 @@ def planned():
         # The plan depends on the files, so they come before it.
         if not (PROFILE.recordings / dataset.MARKER).is_file():
             print("Making the miniature (less than a minute)", file=sys.stderr)
-        miniature.make_miniature(PROFILE.recordings, snr=PROFILE.snr, **asdict(PROFILE.miniature))
+        miniature.make(PROFILE.recordings, snr=PROFILE.snr, **dict(PROFILE.miniature))
     runs, not_run = [], {machine: "not part of this run" for machine in paper.MACHINES if machine not in ASKED}
     for machine in ASKED:
         run = Run(machine, **SAID)
@@ -362,8 +362,8 @@ rule other_snr:
     output:
         "results/choices/miniature_{snr}_dB.txt",
     params:
-        size=" ".join(f"--{name} {value}" for name, value in asdict(PROFILE.miniature or Miniature()).items()),
-        folder=lambda wildcards: replace(PROFILE, snr=int(wildcards.snr)).recordings,
+        size=" ".join(f"--{name} {value}" for name, value in PROFILE.miniature or Miniature()),
+        folder=lambda wildcards: PROFILE.model_copy(update={"snr": int(wildcards.snr)}).recordings,
     priority: 2
     message:
         "The miniature at {wildcards.snr} dB, for the choice of the SNR"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mimii_lib.settings import ROOT
+from mimii_lib.run.profiles import ROOT
 
 FILES = ("Snakefile", "_config.yml", "_toc.yml", "pyproject.toml")
 FOLDERS = ("book", "notebooks", "mimii_lib", "profiles", "tests", "benchmarks")

@@ -30,7 +30,8 @@ from mimii_lib import detectors, evaluation, imaging, paper
 from mimii_lib.autoencoders import DCAE
 from mimii_lib.data import miniature
 from mimii_lib.run import Run, engines
-from mimii_lib.settings import ROOT, Detectors, Imaging
+from mimii_lib.run.profiles import ROOT
+from mimii_lib.settings import Detectors, Imaging
 
 ENGINES = ("openvino", "torch")
 PRECISIONS = ("float32", "bfloat16")

@@ -32,7 +32,7 @@ from copied import Copy
 from mimii_lib import extractors
 from mimii_lib.data.files import atomic_write
 from mimii_lib.run import provenance
-from mimii_lib.settings import ROOT, load_profile
+from mimii_lib.run.profiles import ROOT, load_profile
 
 NEEDED = 14e9
 """Bytes of disk at full size: the tree, the kept results, random weights, the book."""

@@ -46,7 +46,8 @@ from mimii_lib.errors import MimiiError
 from mimii_lib.pages import scale
 from mimii_lib.run import Run, engines, provenance
 from mimii_lib.run.cache import ResultCache
-from mimii_lib.settings import ROOT, Detectors, Features, Imaging
+from mimii_lib.run.profiles import ROOT
+from mimii_lib.settings import Detectors, Features, Imaging
 
 PATCHES = Imaging().patches
 AIMS = {

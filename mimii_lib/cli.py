@@ -18,7 +18,8 @@ from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.extractors import EXTRACTORS
 from mimii_lib.run.cache import exclusive_write
-from mimii_lib.settings import DETECTORS, Miniature, Profile, as_tuple, load_profile
+from mimii_lib.run.profiles import Miniature, Profile, as_tuple, load_profile
+from mimii_lib.settings import DETECTORS
 
 if TYPE_CHECKING:
     from mimii_lib.run import Run
@@ -129,7 +130,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--machine", **several_of, help=f"of {' '.join(paper.MACHINES)} (default: all there are)")
     parser.add_argument("--ids", **several_of, help="machine IDs such as id_00 (default: all there are)")
-    parser.add_argument("--snr", type=int, help=f"signal-to-noise ratio in dB (default {Profile.snr})")
+    parser.add_argument("--snr", type=int, help=f"signal-to-noise ratio in dB (default {Profile().snr})")
     parser.add_argument("--extractors", **several_of, help=f"of {' '.join(EXTRACTORS)}")
     parser.add_argument("--detectors", **several_of, help=f"of {' '.join(DETECTORS)}")
     parser.add_argument("--seeds", **several_of, help="whole numbers")
@@ -145,8 +146,8 @@ def _miniature(said: argparse.Namespace) -> int:
 
     if said.share is not None:
         for name, default in {
-            "normal": Miniature.normal,
-            "abnormal": Miniature.abnormal,
+            "normal": Miniature().normal,
+            "abnormal": Miniature().abnormal,
             "channels": 1,
             "machines": [*paper.MACHINES],
         }.items():
@@ -248,12 +249,12 @@ def _choices(said: argparse.Namespace) -> int:
     from mimii_lib.pages import open_points
 
     runs = _runs(said)
-    for effect in open_points.effects(runs):
+    for effect in open_points.effects(runs).itertuples():
         found = effect.not_run and f"not run: {effect.not_run}"
         found = found or f"{effect.difference:+.1f} points (95 %: {effect.low:+.1f} to {effect.high:+.1f})"
-        print(f"{effect.point.number:2d} {effect.point.title}, {effect.alternative.name}: {found}", flush=True)
+        print(f"{effect.point:2d} {effect.title}, {effect.alternative}: {found}", flush=True)
     print("\nMean AUC in percent by number of dimensions (0: all)")
-    for each in open_points.at_equal_dimension(runs):
+    for each in open_points.at_equal_dimension(runs).itertuples():
         numbers = f"{each.auc:.1f}, {each.difference:+.1f} against the first network"
         print(f"{each.extractor} {each.dimensions}: {f'not run: {each.not_run}' if each.not_run else numbers}")
     return 0

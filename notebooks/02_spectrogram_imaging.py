@@ -42,8 +42,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
+from mimii_lib.pages import figures, run_box
 from mimii_lib.run import Run
-from mimii_lib.pages import figures
 
 run = Run(
     machine,
@@ -57,7 +57,7 @@ run = Run(
     weights=weights,
     settings=settings,
 )
-run
+run_box.facts([run])
 
 # %% [markdown]
 # ## From sound to a log-mel spectrogram
@@ -93,9 +93,9 @@ figures.clips(run, {caption: path})
 # Which of these numbers are the paper's, and which are ours?
 
 # %%
-from mimii_lib.settings import table
+from mimii_lib.pages.open_points import settings_table
 
-table(settings)
+settings_table(settings)
 
 # %% [markdown]
 # :::{admonition} We decided

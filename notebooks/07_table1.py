@@ -33,10 +33,9 @@ weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
-from IPython.display import HTML
 from myst_nb import glue
 
-from mimii_lib.pages import claims, figures, tables
+from mimii_lib.pages import claims, figures, run_box, tables
 from mimii_lib.evaluation import (
     auc,
     partial_auc,
@@ -44,7 +43,6 @@ from mimii_lib.evaluation import (
     table_1_shape,
 )
 from mimii_lib.paper import table_1
-from mimii_lib.pages.run_box import facts, seeds_of, training_of
 from mimii_lib.run import runs_of
 from mimii_lib.settings import SIMPLE_BASELINES
 
@@ -60,7 +58,7 @@ runs = runs_of(
     weights=weights,
     settings=settings,
 )
-HTML(facts(runs))
+run_box.facts(runs)
 
 # %% tags=["remove-cell"]
 import pandas as pd

@@ -32,7 +32,7 @@ import pandas as pd
 from myst_nb import glue
 
 from mimii_lib.pages import scale, tables
-from mimii_lib.settings import load_profile
+from mimii_lib.run.profiles import load_profile
 from mimii_lib.data.formatting import duration, gigabytes
 
 paper = load_profile("mimii")

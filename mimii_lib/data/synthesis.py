@@ -19,8 +19,8 @@ from mimii_lib.settings import Imaging
 
 Sound = NDArray[np.float64]
 
-SAMPLE_RATE = Imaging.sample_rate
-SECONDS = Imaging.seconds
+SAMPLE_RATE = Imaging().sample_rate
+SECONDS = Imaging().seconds
 SAMPLES = SAMPLE_RATE * SECONDS
 
 _TIME = np.arange(SAMPLES) / SAMPLE_RATE

@@ -26,7 +26,6 @@ from mimii_lib import evaluation, imaging
 from mimii_lib.detectors import Standardiser
 from mimii_lib.pages import explanations, tables
 from mimii_lib.pages.drawing import ABNORMAL, NORMAL, QUIET, WIDTH, drawing, svg
-from mimii_lib.pages.open_points import Effect
 from mimii_lib.run import Run
 from mimii_lib.settings import Imaging
 
@@ -332,17 +331,17 @@ def caught_and_missed(run: Run, table: pd.DataFrame) -> tuple[dict[str, str], di
     return chosen, scores
 
 
-def effects(found: Sequence[Effect]) -> Figure:
+def effects(measured: pd.DataFrame) -> Figure:
     """Draw how much each alternative changes the mean AUC, with its interval; those that were not run are left out."""
-    done = [effect for effect in found if not effect.not_run]
+    done = measured[measured.not_run == ""]
     with drawing(figsize=(WIDTH, 0.7 + 0.36 * len(done))) as (figure, axes):
         axis = axes[0, 0]
-        for height, effect in enumerate(done):
+        for height, effect in enumerate(done.itertuples()):
             clear = effect.low > 0 or effect.high < 0
             colour = ABNORMAL if clear else NORMAL
             axis.plot([effect.low, effect.high], [height, height], color=colour, lw=2)
             axis.plot(effect.difference, height, "o" if not clear else "D", color=colour)
-            name = f"{effect.point.title}: {effect.alternative.name}"
+            name = f"{effect.title}: {effect.alternative}"
             axis.text(0, height - 0.3, name, transform=axis.get_yaxis_transform(), fontsize=9)
         axis.axvline(0, color=QUIET, lw=1, zorder=0)
         axis.spines["left"].set_visible(False)

@@ -18,7 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mimii_lib import autoencoders, dataset, extractors, paper
 from mimii_lib.errors import MimiiError
-from mimii_lib.settings import ROOT, Profile, Settings
+from mimii_lib.run.profiles import ROOT, Profile
+from mimii_lib.settings import Settings
 
 FOLDERS = (ROOT / "benchmarks", ROOT / "results")
 """Where records of rehearsals lie: those that come with the project, and the reader's own."""

@@ -23,12 +23,12 @@ from mimii_lib.data import checks
 from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.data.weights import Weights, WeightsNotFound
 from mimii_lib.errors import MimiiError
-from mimii_lib.pages.open_points import DIMENSIONS, POINTS, Alternative, pair, repeated
-from mimii_lib.pages.run_box import seeds_of
-from mimii_lib.run import Run
+from mimii_lib.pages.open_points import alternative_runs, repeated
+from mimii_lib.run import Run, seeds_of
 from mimii_lib.run.cache import CacheKey, ResultCache
 from mimii_lib.run.costs import Cost, Unit, measured
-from mimii_lib.settings import SIMPLE_BASELINES, Profile, with_parameters
+from mimii_lib.run.profiles import Profile, with_parameters
+from mimii_lib.settings import SIMPLE_BASELINES
 
 GROWTH = {"gmm": 1.15, "b-gmm": 1.15, "if": 0.0, "oc-svm": 1.9}
 """How fitting grows with the training patches, as an exponent; 1 where nothing is said. Of a mixture it is k-means."""
@@ -356,15 +356,7 @@ class _Plan(Run):
 
 def _alternatives(plan: _Plan) -> Iterator[tuple[Run, tuple[str, ...]]]:
     """Yield the runs that the page on the choices computes, each with the detectors that it wants of it."""
-    for each in (each for point in POINTS for each in point.alternatives):
-        with suppress(MimiiError):  # an alternative that cannot be run here
-            for run in pair(plan, each):
-                yield run, each.detectors or tuple(paper.DETECTORS)
-    for number in DIMENSIONS:
-        for name in plan._reachable:
-            with suppress(MimiiError):
-                reduced = Alternative(name, {"extractors": name, "settings": {"detectors.pca": number}})
-                yield pair(plan, reduced)[1], tuple(paper.DETECTORS)
+    yield from alternative_runs([plan])
 
 
 def _ask(run: Run, wanted: tuple[str, ...] | None, known: _Known, pieces: dict[tuple[str, Any], Piece]) -> None:
@@ -552,3 +544,14 @@ def _installed() -> int | None:
     with suppress(AttributeError, ValueError, OSError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return None
+
+
+def time_spent(runs: Sequence[Run]) -> dict[str, float]:
+    """Return the seconds that the kept results of runs took, by stage."""
+    plan = forecast(runs, choices=False, measure=False)
+    return {stage.what: stage.took for stage in plan.stages if stage.took}
+
+
+def installed_memory() -> int | None:
+    """Return the memory of this machine in bytes, or None where the system does not report it."""
+    return _installed()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +17,8 @@ from mimii_lib.evaluation import System
 from mimii_lib.run import provenance
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import Stages
-from mimii_lib.settings import SIMPLE_BASELINES, Profile, as_json
+from mimii_lib.run.profiles import Profile
+from mimii_lib.settings import SIMPLE_BASELINES, as_json
 from mimii_lib.uncertainty import AucEstimates, bootstrap_aucs
 
 Trial = tuple[str, str | None, str, int]
@@ -122,7 +122,7 @@ class Results:
             (clips.label == "abnormal").to_numpy(),
             evaluation.pool(
                 self.stages.scores(machine_id, extractor, detector, seed),
-                replace(settings, pooling=pooling or settings.pooling),
+                settings.model_copy(update={"pooling": pooling or settings.pooling}),
             ),
         )
 
@@ -197,5 +197,5 @@ class Results:
         """A digest of what the results depend on: cache keys of all scores, the clips' names, and what was left out."""
         keys = [self.stages.keys(*trial)[-1].digest for trial in self.trials()]
         clips = [self.recordings.digest(name) for name in self.recordings.evaluable]
-        settings = replace(self.profile, name="", data=None, weights=None)
+        settings = self.profile.model_copy(update={"name": "", "data": None, "weights": None})
         return provenance.digest([keys, clips, self.recordings.left_out, self.recordings.skipped, settings])

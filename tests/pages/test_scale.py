@@ -1,13 +1,13 @@
 """How large the experiment is, and the records of rehearsals."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from mimii_lib.errors import MimiiError
 from mimii_lib.pages import scale, tables
-from mimii_lib.settings import Settings, load_profile
+from mimii_lib.run.profiles import load_profile
+from mimii_lib.settings import Imaging, Settings
 
 
 def test_the_size_of_mimii():
@@ -17,13 +17,13 @@ def test_the_size_of_mimii():
     assert sizes.patches.sum() == 324_342
     assert (sizes.train.min(), sizes.train.max()) == (6_912, 16_524)
     assert (sizes.train + sizes.test <= sizes.patches).all()
-    assert scale.sizes(Settings(imaging=replace(Settings().imaging, patch_offset=64))).patches.sum() < 324_342 / 1.7
+    assert scale.sizes(Settings(imaging=Imaging(patch_offset=64))).patches.sum() < 324_342 / 1.7
 
 
 def test_operations_are_those_of_the_architectures():
     """Counted on the networks themselves, the work is what their published sizes give (in PFLOP)."""
     profile = load_profile("mimii")
-    paper = replace(profile, extractors=profile.extractors[:4])  # without the control
+    paper = profile.model_copy(update={"extractors": profile.extractors[:4]})  # without the control
     work = scale.operations(paper) / 1e15
     # A multiplication and an addition each: 0.714, 1.81, 3.66 and 0.82 billion multiplications for a picture.
     published = {"AlexNet": 0.714, "ResNet18": 1.81, "ResNet34": 3.66, "SqueezeNet 1.0": 0.82}
@@ -34,7 +34,7 @@ def test_operations_are_those_of_the_architectures():
     forth_and_back = 3 * 2 * 2 * maps  # the gradient takes the same work twice, for weights and for inputs
     assert work["Small-DCAE"] == pytest.approx(forth_and_back * 221_742 * 80 * 5 / 1e15, rel=0.05)
     assert work["KDE"] == pytest.approx(0.08, rel=0.02)
-    one = scale.operations(replace(paper, seeds=(0,))) / 1e15
+    one = scale.operations(paper.model_copy(update={"seeds": (0,)})) / 1e15
     assert one["ResNet18"] == work["ResNet18"]
     assert one["LeNet-DCAE"] == pytest.approx(work["LeNet-DCAE"] / 5)
 

@@ -319,7 +319,8 @@ def test_memory_at_the_size_of_the_largest_machine_id(made, monkeypatch, clips):
     n_train, n_test = (918, 300) if clips == 1 else (2754, 900)
     monkeypatch.setattr(Run, "members", lambda self, name, seed, role: range(n_train if role == "train" else n_test))
     monkeypatch.setattr(Run, "of", lambda self, name: range(1424 * clips))
-    run.settings = replace(run.settings, imaging=replace(run.settings.imaging, patch_offset=32))
+    imaging = run.settings.imaging.model_copy(update={"patch_offset": 32})
+    run.settings = run.settings.model_copy(update={"imaging": imaging})
     wide = replace(forecast.extractors.get("squeezenet1_1"), dimension=4096)
     monkeypatch.setitem(forecast.extractors.EXTRACTORS, "squeezenet1_1", wide)
     measured = 3701 * 2**20

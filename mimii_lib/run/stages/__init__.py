@@ -10,7 +10,6 @@ stage               result                                 computed by
 ==================  =====================================  ===========================================
 """
 
-from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +33,8 @@ from mimii_lib.run.stages import detection, reconstruction
 from mimii_lib.run.stages.features import extract_features
 from mimii_lib.run.stages.patches import Rows, cut_patches, patch_rows
 from mimii_lib.run.stages.spectrograms import log_mel_spectrograms
-from mimii_lib.settings import SIMPLE_BASELINES, Profile, Settings
+from mimii_lib.run.profiles import Profile
+from mimii_lib.settings import SIMPLE_BASELINES, Settings
 
 
 class Stages:
@@ -264,7 +264,7 @@ class Stages:
     def _patches_inputs(self, machine_id: str, seed: int) -> dict[str, Any]:
         inputs = {
             "spectrograms": self._spectrograms_key(machine_id).digest,
-            "imaging": asdict(self.settings.imaging),
+            "imaging": dict(self.settings.imaging),
         }
         scaled = self.settings.imaging.scaling == "training"
         return inputs | ({"scaled by": self._content(machine_id, seed, "train")} if scaled else {})
