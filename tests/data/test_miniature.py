@@ -50,27 +50,20 @@ def test_a_clip_depends_on_its_name_and_seed_alone():
 @pytest.mark.parametrize("machine", MACHINES)
 def test_snr_is_the_power_of_the_machine_over_that_of_the_noise(machine):
     """The SNR sets the level of the noise and nothing else."""
-    parts = {snr: clip_parts(machine, "id_02", "abnormal", 5, snr=snr) for snr in paper.SNRS}
+    parts = {snr: clip_parts(machine, "id_02", "abnormal", 5, snr=snr) for snr in (-6, 0)}
     for snr, (sound, noise) in parts.items():
         assert 10 * np.log10(np.mean(sound**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.1)
         assert np.array_equal(sound, parts[0][0])
         assert noise == pytest.approx(parts[0][1] * 10 ** (-snr / 20))
 
 
-@pytest.mark.parametrize("machine", MACHINES)
-@pytest.mark.parametrize("machine_id", IDS)
+@pytest.mark.parametrize(("machine", "machine_id"), FAULTS)
 def test_clips_are_as_loud_as_mimiis(machine, machine_id):
-    """Clips have an RMS of about 0.011 at -6 dB, and stay off full scale."""
-    for condition in ("normal", "abnormal"):
-        sound = clip(machine, machine_id, condition, 7)
-        assert (sound.shape, sound.dtype) == ((SAMPLES,), np.float64)
-        assert 0.008 < np.sqrt(np.mean(sound**2)) < 0.015
-        assert np.abs(sound).max() < 0.99
-
-
-def test_loud_clips_are_attenuated_as_a_whole():
-    """Where a peak would pass full scale, machine and noise keep their ratio."""
-    sound, noise = clip_parts("valve", "id_02", "normal", 0, snr=-60)
+    """Clips have an RMS of about 0.011 at -6 dB; one that would pass full scale is attenuated as a whole."""
+    sound = clip(machine, machine_id, "abnormal", 7)
+    assert (sound.shape, sound.dtype) == ((SAMPLES,), np.float64)
+    assert 0.008 < np.sqrt(np.mean(sound**2)) < 0.015
+    sound, noise = clip_parts(machine, machine_id, "normal", 0, snr=-60)
     assert np.abs(sound + noise).max() == pytest.approx(0.98)
     assert 10 * np.log10(np.mean(sound**2) / np.mean(noise**2)) == pytest.approx(-60)
 
@@ -223,12 +216,12 @@ def test_wrong_names_and_numbers_are_refused(tmp_path):
 
 
 def test_a_share_of_full_size(tmp_path):
-    """A tree for rehearsals has its share of MIMII's clips, no two alike though mixed from two."""
-    make_full_size(tmp_path, share=0.003, stock=2)
+    """A tree for rehearsals has its share of MIMII's clips, no two alike though mixed from one."""
+    make_full_size(tmp_path, share=0.001, stock=1)
     wavs = {name: content for name, content in contents(tmp_path).items() if name.endswith(".wav")}
     assert len(wavs) == len(set(wavs.values()))
     counts = Counter(name.rsplit("/", 1)[0] for name in wavs)
-    assert counts["-6_dB_fan/fan/id_00/normal"] == 4  # of 1,011
+    assert counts["-6_dB_fan/fan/id_00/normal"] == 2  # of 1,011
     assert counts["-6_dB_slider/slider/id_06/abnormal"] == 1  # of 89
     with pytest.raises(MimiiError, match="expected an empty folder"):
-        make_full_size(tmp_path, share=0.003)
+        make_full_size(tmp_path, share=0.001)

@@ -62,8 +62,8 @@ def classifier(request):
     folder = None if request.param in BUNDLED else request.getfixturevalue("shared") / "weights"
     if folder and not (folder / f"{request.param}.pt").is_file():
         pytest.skip(f"needs weights of {request.param}")
-    found = weights.find_weights(request.param, folder, ["folder" if folder else "package"])
-    return extractors.get(request.param), engines.classifier(found)
+    local = weights.find_weights(request.param, folder, ["folder" if folder else "package"])
+    return extractors.get(request.param), engines.classifier(local)
 
 
 @pytest.mark.paper("§5.1", "networks that were trained on ImageNet", code="data.weights.find_weights")
@@ -98,8 +98,8 @@ def test_a_network_from_caffe_gives_caffes_logits():
 def test_a_file_with_another_hash_is_not_opened(monkeypatch):
     """A package's file is known by its sha256, and refused before anything reads it where that is another."""
     for name, bundled in BUNDLED.items():
-        found = weights.find_weights(name)
-        assert (found.source.split(" ")[1], found.sha256) == (bundled.package, bundled.sha256)
+        local = weights.find_weights(name)
+        assert (local.source.split(" ")[1], local.sha256) == (bundled.package, bundled.sha256)
         other = dataclasses.replace(bundled, sha256="0" * 64, load=lambda _: pytest.fail("it was opened"))
         monkeypatch.setitem(BUNDLED, name, other)
         with pytest.raises(MimiiError, match="sha256.*reinstall"):
@@ -140,13 +140,13 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("by", ["parameter", "environment"])
 def test_a_folders_weights_come_first(by, folder, monkeypatch):
-    """A file in the folder that a parameter or MIMII_WEIGHTS names is taken before a package's; others are found."""
+    """A file in the folder that a parameter or MIMII_WEIGHTS names is taken before a package's."""
     monkeypatch.setenv("MIMII_WEIGHTS", str(folder) if by == "environment" else "")
     named = folder if by == "parameter" else None
-    found = weights.find_weights("squeezenet1_1", named)
-    assert found.source == "folder: squeezenet1_1.pt"
-    assert found.sha256 == hashlib.sha256((folder / "squeezenet1_1.pt").read_bytes()).hexdigest()
-    expected, state = torch.load(folder / "squeezenet1_1.pt", weights_only=True), found.state()
+    local = weights.find_weights("squeezenet1_1", named)
+    assert local.source == "folder: squeezenet1_1.pt"
+    assert local.sha256 == hashlib.sha256((folder / "squeezenet1_1.pt").read_bytes()).hexdigest()
+    expected, state = torch.load(folder / "squeezenet1_1.pt", weights_only=True), local.state()
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
     assert weights.find_weights("efficientnet_lite0", named).source.startswith("package: ")
@@ -166,10 +166,10 @@ def test_files_that_are_not_the_right_ones(folder):
     shutil.copy(folder / "squeezenet1_1.pt", folder / "resnet18.pt")
     with pytest.raises(MimiiError, match=r"resnet18 \(folder: resnet18\.pt\) do not fit"):
         engines.classifier(weights.find_weights("resnet18", folder))
-    found = weights.find_weights("squeezenet1_1", folder)
+    local = weights.find_weights("squeezenet1_1", folder)
     (folder / "squeezenet1_1.pt").write_bytes(b"other weights")
     with pytest.raises(MimiiError, match=r"squeezenet1_1\.pt: changed since it was found"):
-        found.state()
+        local.state()
     with pytest.raises(MimiiError, match="nowhere: no such folder"):
         weights.find_weights("squeezenet1_1", folder / "nowhere")
 
@@ -203,13 +203,14 @@ def test_a_folder_comes_first_then_torchvision_then_a_package(folder, published,
     assert list(weights.SOURCES) == ["folder", "torchvision", "package"]
     assert _source("squeezenet1_1", folder) == "folder"
     assert not hub.exists()
-    found = weights.find_weights("squeezenet1_1")
-    assert found.source == "torchvision: SqueezeNet1_1_Weights.IMAGENET1K_V1"
-    assert (found.path, found.sha256) == (hub / published.name, hashlib.sha256(published.read_bytes()).hexdigest())
+    local = weights.find_weights("squeezenet1_1")
+    assert local.source == "torchvision: SqueezeNet1_1_Weights.IMAGENET1K_V1"
+    assert (local.path, local.sha256) == (hub / published.name, hashlib.sha256(published.read_bytes()).hexdigest())
+    expected = torch.load(published, weights_only=True)
     published.unlink()
-    assert weights.find_weights("squeezenet1_1") == found
-    assert all(torch.equal(tensor, found.state()[name]) for name, tensor in found.state().items())
-    found.path.unlink()
+    assert weights.find_weights("squeezenet1_1") == local
+    assert all(torch.equal(tensor, local.state()[name]) for name, tensor in expected.items())
+    local.path.unlink()
     assert _source("squeezenet1_1") == "package"
     assert capsys.readouterr() == ("", "")
 
