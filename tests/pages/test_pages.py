@@ -4,21 +4,14 @@ import os
 import re
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urldefrag, urlparse
 
-import nbformat
 import pytest
-import yaml
-from filelock import FileLock
 from playwright.sync_api import Browser, Page, sync_playwright
-
-from mimii_lib.run import notebooks
 
 try:
     import axe_playwright_python.sync_playwright as axe
@@ -28,59 +21,11 @@ except ImportError:
 ROOT = Path(__file__).parents[2]
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-EXECUTED = ("fan/01_dataset", "fan/02_spectrogram_imaging", "table1", "open_points")
-"""Pages whose notebooks are executed for the small book; the others consist of their titles."""
-PAGES = [f"book/{path.stem}" for path in sorted((ROOT / "book").glob("*.md"))] + [
-    f"executed/{name}" for name in EXECUTED
-]
+EXECUTED = ("executed/fan/01_dataset", "executed/fan/02_spectrogram_imaging", "executed/table1")
+PAGES = [*(f"book/{path.stem}" for path in sorted((ROOT / "book").glob("*.md"))), *EXECUTED]
+"""Pages that the tests look at; of the others, the small book (see conftest.py) holds only the titles."""
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium or Chrome")
-
-
-@pytest.fixture(scope="session")
-def html(tiny, tmp_path_factory) -> Path:
-    """Return the rendered small book: all pages of the book for one machine type. It is made once for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "book"
-    rendered = folder / "_build" / "html"
-    with FileLock(f"{folder}.lock"):
-        if not rendered.is_dir():
-            write_sources(folder, tiny)
-            paths = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-            done = subprocess.run([sys.executable, "book/render.py"], cwd=folder, env=os.environ | paths)
-            assert done.returncode == 0
-    return rendered
-
-
-def write_sources(folder: Path, data: Path) -> None:
-    """Write the sources of the small book: the project's own, a shorter table of contents, and executed notebooks."""
-    for name in ("book", "notebooks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "_config.yml", folder)
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    for part in contents["parts"]:
-        others = ("executed/pump/", "executed/slider/", "executed/valve/")
-        part["chapters"] = [chapter for chapter in part["chapters"] if not chapter["file"].startswith(others)]
-    (folder / "_toc.yml").write_text(yaml.safe_dump(contents))
-    profile = folder / "tiny.yaml"
-    profile.write_text(
-        f"data: {data}\nmachines: [fan]\nids: [id_00]\ndetectors: [kde]\nseeds: [0]\nweight_sources: [package]\n"
-        "settings: {imaging: {patch_offset: 281}, detectors: {n_components: 2}}\n"
-    )
-    with notebooks.one_kernel():
-        for page in (chapter["file"] for part in contents["parts"] for chapter in part["chapters"]):
-            if not page.startswith("executed/"):
-                continue
-            _, *machine, name = page.split("/")
-            source, target = next(folder.glob(f"notebooks/*{name}.ipynb")), folder / f"{page}.ipynb"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if page.removeprefix("executed/") in EXECUTED:
-                parameters = {"machine": "fan", "profile": str(profile)} if name != "open_points" else {}
-                notebooks.execute(source, target, parameters)
-            else:
-                title = next(cell for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "markdown")
-                title.source = title.source.replace("{machine}", *machine or ["all"])
-                nbformat.write(nbformat.v4.new_notebook(cells=[title]), target)
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +56,15 @@ def shared_page(browser: Browser) -> Page:
 
 @pytest.fixture
 def page(shared_page: Page) -> Page:
-    """Return the tab, wide and light as at the beginning."""
-    shared_page.problems.clear()
-    shared_page.set_viewport_size(WIDE)
-    shared_page.emulate_media(color_scheme="light", media="screen")
+    reset(shared_page)
     return shared_page
+
+
+def reset(page: Page) -> None:
+    """Make the tab wide and light, and forget its problems."""
+    page.problems.clear()
+    page.set_viewport_size(WIDE)
+    page.emulate_media(color_scheme="light", media="screen")
 
 
 def visit(page: Page, path: Path) -> None:
@@ -123,25 +72,6 @@ def visit(page: Page, path: Path) -> None:
     page.goto(path.as_uri(), wait_until="load")
     if page.locator(".math").count():
         page.wait_for_function("document.querySelectorAll('.math mjx-container').length > 0", timeout=20_000)
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """What a browser shows of a page, wide and light, then narrow and dark; and what axe-core reports on both."""
-
-    problems: list[str]
-    text: str
-    headings: int
-    broken_images: list[str]
-    undescribed: int
-    captions: list[str]
-    players: list[list[str]]
-    media: list[str]
-    boxes: list[str]
-    ids: set[str]
-    links: list[str]
-    width: int
-    violations: list[tuple[str, str, str]]
 
 
 QUERY = """() => {
@@ -168,22 +98,20 @@ def violations(page: Page) -> list[tuple[str, str, str]]:
     if axe is None:
         return []
     page.wait_for_timeout(400)  # the theme makes wide elements focusable 300 ms after a change
-    similar_rows = {"exclude": [["table.sortable tbody tr:nth-child(n+20)"]]}
+    similar_rows = {"exclude": [["table tbody tr:nth-child(n+12)"]]}
     response = axe.Axe().run(page, similar_rows, options={"resultTypes": ["violations"]}).response
     serious = [rule for rule in response["violations"] if rule["impact"] in ("serious", "critical")]
     return [(rule["id"], str(node["target"]), node["failureSummary"]) for rule in serious for node in rule["nodes"]]
 
 
 @pytest.fixture(scope="module")
-def render(html: Path, shared_page: Page) -> Callable[[str], Rendering]:
-    """Return a function that renders a page, once for all tests."""
+def render(html: Path, shared_page: Page) -> Callable[[str], SimpleNamespace]:
+    """Return what a browser shows of a page, wide and light, then narrow and dark; axe-core reports on both."""
     page = shared_page
 
     @cache
-    def look(name: str) -> Rendering:
-        page.problems.clear()
-        page.set_viewport_size(WIDE)
-        page.emulate_media(color_scheme="light", media="screen")
+    def look(name: str) -> SimpleNamespace:
+        reset(page)
         visit(page, html / f"{name}.html")
         facts = page.evaluate(QUERY)
         text, problems = page.locator("article").inner_text(), list(page.problems)
@@ -194,8 +122,7 @@ def render(html: Path, shared_page: Page) -> Callable[[str], Rendering]:
         page.wait_for_selector("html[data-theme=dark]")
         width = page.evaluate("document.documentElement.scrollWidth")
         found += violations(page)
-        facts["ids"] = set(facts["ids"])
-        return Rendering(**facts, problems=problems, text=text, width=width, violations=found)
+        return SimpleNamespace(**facts, problems=problems, text=text, width=width, violations=found)
 
     return look
 
@@ -318,15 +245,13 @@ def test_search_finds_pages_from_disk(page, html, word, title):
 def test_a_clip_can_be_played(page, html):
     """A player of the dataset page holds ten seconds of sound that the browser can decode."""
     visit(page, html / "executed" / "fan" / "01_dataset.html")
-    seconds = page.evaluate(
-        """async () => {
-            const player = document.querySelector('figure.clip audio');
-            player.preload = 'metadata';
-            player.load();
-            await new Promise(done => player.addEventListener('loadedmetadata', done));
-            return player.duration;
-        }"""
-    )
+    seconds = page.evaluate("""async () => {
+        const player = document.querySelector('figure.clip audio');
+        player.preload = 'metadata';
+        player.load();
+        await new Promise(done => player.addEventListener('loadedmetadata', done));
+        return player.duration;
+    }""")
     assert seconds == pytest.approx(10, abs=0.2)  # an MP3 is padded to whole frames
 
 
