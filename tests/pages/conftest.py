@@ -38,7 +38,10 @@ def write_sources(folder: Path, data: Path) -> None:
     """Write the sources of the small book: the project's own, and notebooks of one machine type."""
     for name in ("book", "notebooks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "_config.yml", folder)
+    config = (ROOT / "_config.yml").read_text()
+    (folder / "_config.yml").write_text(
+        re.sub('repository_url: ".*"', 'repository_url: "https://github.com/a/b"', config)
+    )
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
     for part in contents["parts"]:
         part["chapters"] = [page for page in part["chapters"] if not re.search("pump|slider|valve", page["file"])]
