@@ -156,7 +156,7 @@ class DCAE(BaseEstimator):
         batch_size: int = 128,
         learning_rate: float = 1e-4,
         channels: int = 3,
-        colormap: str = "viridis",
+        colormap: Literal["viridis", "gray", "magma"] = "viridis",
         precision: str = "float32",
         device: str = "auto",
         random_state: int = 0,

@@ -188,7 +188,7 @@ tuple(images.shape), f"from {images.min():.2f} to {images.max():.2f}"
 # same figure from the data at hand, for every model of the {machine}.
 
 # %% tags=["full-width"]
-figures.gallery(run)
+figures.clip_pairs(run)
 
 # %% [markdown]
 # Compare the rows column by column. Where a fault draws or wipes out a line, a texture or a rhythm, a network that knows edges and

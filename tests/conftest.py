@@ -79,22 +79,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def of_the_book() -> Callable[..., Path | None]:
-    """Return a function that returns a file which `make book` made from the library and the sources as they are.
-
-    It returns None where there is none: what the book has not shown is then done for the tests.
-    """
-    library = list(ROOT.glob("mimii_lib/**/*.py"))  # not what Python caches beside them
-
-    def look(name: str, *sources: Path) -> Path | None:
-        file = ROOT / name
-        changed = max(each.stat().st_mtime for each in [*library, *sources])
-        return file if file.is_file() and file.stat().st_mtime > changed else None
-
-    return look
-
-
-@pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of reference files beside the checkout."""
     if not SHARED.is_dir():

@@ -12,7 +12,7 @@ from IPython.display import HTML
 
 from mimii_lib import paper
 from mimii_lib.data.formatting import duration, gigabytes
-from mimii_lib.evaluation import row_names
+from mimii_lib.evaluation import system_names
 from mimii_lib.extractors import EXTRACTORS, get
 from mimii_lib.pages import claims, scale
 from mimii_lib.pages.claims import Finding, Gain
@@ -300,9 +300,16 @@ def table_1(table: pd.DataFrame, near: Mapping[tuple[str, str], Set[tuple[str, s
     for column, row in product(table.columns, table.index):
         if pd.notna(auc := table.loc[row, column]):
             tag = {1: "b", 2: "u"}.get(ranks.loc[row, column], "span")
-            shown.loc[row, column] = f"<{tag}>{auc:.1f}</{tag}>{NEAR * (row in near.get(column, ()))}"
+            mark = NEAR if row in near.get(column, ()) else ""
+            shown.loc[row, column] = f"<{tag}>{auc:.1f}</{tag}>{mark}"
     published, empty = paper.table_1().index.levels[0], table.isna().all(axis=1)
-    rows = [(row[0] + OURS * (row[0] not in published), row[1] + NOT_RUN * empty[row]) for row in table.index]
+    rows = [
+        (
+            features if features in published else features + OURS,
+            detector + (NOT_RUN if empty[features, detector] else ""),
+        )
+        for features, detector in table.index
+    ]
     columns = [(machine.capitalize(), name.replace("id_0", "M")) for machine, name in table]
     shown.index, shown.columns = pd.MultiIndex.from_tuples(rows), pd.MultiIndex.from_tuples(columns)
     return html_table(shown.rename_axis(columns=["machine", "ID"]), caption, "table1")
@@ -325,7 +332,7 @@ def cells(
         Whether the recordings are MIMII's. If so, the difference to the paper is included, with a 95 % interval that
         allows for the sampling errors of both.
     """
-    names = row_names(system for of_id in estimates.values() for system in of_id.values.index)
+    names = system_names(system for of_id in estimates.values() for system in of_id.values.index)
     published, rows = claims.published(), []
     aucs, errors = (
         table.reindex(index=names.values(), columns=estimates) for table in (published.table, published.errors())
@@ -333,7 +340,7 @@ def cells(
     for column, of_id in estimates.items():
         for system, name in ((system, names[system]) for system in of_id.values.index):
             ours, theirs = of_id.interval(system), aucs.loc[name, column]
-            cell = dict(zip(("machine", "ID", "features", "detector"), (*column, *name), strict=True))
+            cell: dict[str, Any] = dict(zip(("machine", "ID", "features", "detector"), (*column, *name), strict=True))
             cell |= {"paper": theirs, "ours": 100 * ours.value, "low": 100 * ours.low, "high": 100 * ours.high}
             cell |= {measure: 100 * values[column][system] for measure, values in measures.items()}
             if comparable:

@@ -15,9 +15,9 @@ from mimii_lib import evaluation, paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import System
 from mimii_lib.run import provenance
+from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import Stages
-from mimii_lib.run.profiles import Profile
 from mimii_lib.settings import SIMPLE_BASELINES, as_json
 from mimii_lib.uncertainty import AucEstimates, bootstrap_aucs
 

@@ -16,7 +16,7 @@ from mimii_lib.data.weights import find_weights
 from mimii_lib.errors import MimiiError
 from mimii_lib.extractors import EXTRACTORS, Extractor
 from mimii_lib.run import engines
-from mimii_lib.run.profiles import Profile, load_profile, with_parameters
+from mimii_lib.run.profiles import Profile, with_parameters
 from mimii_lib.settings import Features, Imaging
 
 stated = pytest.mark.paper

@@ -28,12 +28,12 @@ from mimii_lib.imaging import SPECTROGRAM_SETTINGS
 from mimii_lib.run import engines, simple_baselines
 from mimii_lib.run.cache import STATE, CacheKey, ResultCache
 from mimii_lib.run.code_digest import outside_code
+from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import detection, reconstruction
 from mimii_lib.run.stages.features import extract_features
 from mimii_lib.run.stages.patches import Rows, cut_patches, patch_rows
 from mimii_lib.run.stages.spectrograms import log_mel_spectrograms
-from mimii_lib.run.profiles import Profile
 from mimii_lib.settings import SIMPLE_BASELINES, Settings
 
 
