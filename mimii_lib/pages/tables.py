@@ -15,12 +15,11 @@ from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.evaluation import row_names
 from mimii_lib.extractors import EXTRACTORS, get
 from mimii_lib.imaging import seconds as seconds_of
-from mimii_lib.pages import claims, open_points, report, scale
-from mimii_lib.pages.claims import Finding, Gain
+from mimii_lib.pages import contrasts, open_points, report, scale
 from mimii_lib.pages.open_points import Effect, Point
 from mimii_lib.run import KINDS, Run, facts_box, provenance
 from mimii_lib.settings import ROOT, SIMPLE_BASELINES, Imaging, Settings, table
-from mimii_lib.uncertainty import AucEstimates, Interval, symmetric
+from mimii_lib.uncertainty import AucEstimates, symmetric
 
 pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
 
@@ -346,49 +345,6 @@ def _of_words(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]])
     )
 
 
-# The paper's statements
-
-
-MARKS = {claims.HOLDS: "✓", claims.DOES_NOT: "✗", claims.INCONCLUSIVE: "?"}
-
-
-def statements(paper_found: Sequence[Finding], our_found: Sequence[Finding] | None, why_not: str = "") -> HTML:
-    """List the paper's statements with what came of each on its own table and on ours; None: `why_not` instead."""
-    rows = []
-    for at, claim in enumerate(claims.CLAIMS):
-        here = (
-            _finding(our_found[at]) if our_found else f"{MARKS[claims.INCONCLUSIVE]} {claims.INCONCLUSIVE}: {why_not}"
-        )
-        first = f"{claim.number} {html.escape(claim.says)}"
-        rows.append((first, html.escape(claim.tested_as), _finding(paper_found[at]), here))
-    heads = ("the paper says", "tested as", "in its own Table 1", "in our results")
-    return _of_words("The paper’s statements", heads, rows)
-
-
-def rankings(level: str) -> pd.DataFrame:
-    """Show the first and second places in the published Table 1 beside those that the paper's text counts."""
-    counted = claims.rankings(paper.table_1(), level)
-    text = pd.DataFrame.from_dict(paper.RANKINGS[level], orient="index", columns=["first", "second"])
-    return pd.concat({"in the text": text, "in its table": counted}, axis=1).rename_axis(index=level)
-
-
-def _finding(found: Finding) -> str:
-    """Return a verdict, what was counted and what was tested, as HTML."""
-    words = [f'<strong class="verdict">{MARKS[found.verdict]} {found.verdict}</strong>']
-    if found.counted:
-        counted = {True: "so it is as counted", False: "not so as counted", None: ""}[found.as_worded]
-        words.append(f"{html.escape(found.counted)}{f' ({counted})' if counted else ''}")
-    if found.test is not None:
-        contrast = found.test.contrast
-        said = signed(contrast.value) if pd.isna(contrast.low) else _around(contrast)
-        words.append(f"{said} points, p {_small(found.test.p)}")
-    return "<br>".join(words)
-
-
-def _small(p: float) -> str:
-    return "&lt; 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
 # Table 1
 
 
@@ -490,7 +446,7 @@ def cells(
         allows for the paper's own sampling error.
     """
     names = row_names(row for found in areas.values() for row in found.values.index)
-    published, rows = claims.published(), []
+    published, rows = contrasts.published(), []
     errors = published.errors()
     for (machine, machine_id), found in areas.items():
         for row in found.values.index:
@@ -516,16 +472,6 @@ def cells(
                 cell |= {"difference": difference.value, "from": difference.low, "to": difference.high}
             rows.append(cell)
     return pd.DataFrame(rows)
-
-
-def gains(found: Sequence[Gain]) -> HTML:
-    """Show how much groups of rows are above others."""
-    rows = [(f"{html.escape(each.these)} over {html.escape(each.others)}", _around(each.difference)) for each in found]
-    return _of_words("Mean AUC over all cells, points (95 % interval)", ("what is compared", "difference"), rows)
-
-
-def _around(interval: Interval) -> str:
-    return f"{signed(interval.value)} ({signed(interval.low)} to {signed(interval.high)})"
 
 
 def sortable(found: pd.DataFrame, caption: str) -> HTML:
