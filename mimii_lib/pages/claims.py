@@ -7,9 +7,9 @@ p-values are corrected for the number of statements, and the verdict follows fro
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
 from importlib.resources import files
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,60 +20,46 @@ from scipy.stats import binomtest, chi2
 from mimii_lib import paper
 from mimii_lib.pages import tables
 from mimii_lib.pages.contrasts import Contrast, TableEstimates, mean_weights, published
-from mimii_lib.uncertainty import Interval, corrected
+from mimii_lib.uncertainty import corrected
+
+CLAIMS = pd.read_csv(str(files("mimii_lib.pages") / "claims.csv"), index_col="number")
+"""The statements of §6 about Table 1, by number: what the paper says, in our words, how it is tested and counted."""
 
 HOLDS, DOES_NOT, INCONCLUSIVE = "holds", "does not hold", "inconclusive"
 MARKS = {HOLDS: "✓", DOES_NOT: "✗", INCONCLUSIVE: "?"}
 
-CLAIMS = pd.read_csv(str(files("mimii_lib.pages") / "claims.csv"), index_col="number")
-"""The statements of §6 about Table 1, by number: what the paper says, in our words, and how it is tested."""
-
-ACCURACY = pd.Series({"AlexNet": 56.5, "SqueezeNet": 58.1, "ResNet18": 69.8, "ResNet34": 73.3})
+IMAGENET = pd.Series({"AlexNet": 56.5, "SqueezeNet": 58.1, "ResNet18": 69.8, "ResNet34": 73.3})
 """Top-1 accuracy on ImageNet in percent of torchvision's weights (SqueezeNet 1.0; 1.1 has 58.2)."""
 
-RESNETS, OTHER_NETWORKS = ["ResNet18", "ResNet34"], ["AlexNet", "SqueezeNet"]
+NETWORKS, RESNETS, OTHER_NETWORKS = list(IMAGENET.index), ["ResNet18", "ResNet34"], ["AlexNet", "SqueezeNet"]
 BEST_DETECTORS, OTHER_DETECTORS = ["GMM", "OC-SVM"], ["B-GMM", "IF", "KDE"]
-BEST_OF_RESNET34, WORST_OF_RESNET34 = ["slider", "valve"], ["fan", "pump"]
+BEST_OF_RESNET34, OTHER_TYPES = ["slider", "valve"], ["fan", "pump"]
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of a statement on one table.
+def verdicts(estimates: TableEstimates, level: float = 0.05) -> pd.DataFrame:
+    """Count and test every statement on the paper's rows of a table.
 
-    Attributes
-    ----------
-    counted
-        What the paper counts, counted on this table; empty where the table lacks the rows or columns.
-    as_worded
-        Whether the count agrees with the statement; None where there is nothing to count.
-    contrast
-        With the corrected p-value; None where the table lacks the rows or columns.
+    Returns
+    -------
+    DataFrame
+        By number: counted (what the paper counts, counted on this table), as_worded (whether the count agrees; None
+        where nothing is counted), value, low and high of the contrast in points, p (corrected for the number of
+        statements), and verdict. NaN and inconclusive where the table lacks the rows or columns.
     """
-
-    counted: str = ""
-    as_worded: bool | None = None
-    contrast: Contrast | None = None
-    verdict: str = INCONCLUSIVE
-
-
-def verdicts(estimates: TableEstimates, level: float = 0.05) -> dict[str, Finding]:
-    """Return the finding of every statement, by number, on the paper's rows of a table.
-
-    The p-values are corrected for the number of statements that could be tested.
-    """
-    uncorrected = tests(estimates)
-    p_values = corrected([contrast.p for contrast in uncorrected.values()])
-    counted = counts(estimates)
-    findings = dict.fromkeys(CLAIMS.index, Finding())
-    for (number, contrast), p in zip(uncorrected.items(), p_values, strict=True):
-        verdict = INCONCLUSIVE if p > level else HOLDS if contrast.interval.value > 0 else DOES_NOT
-        findings[number] = Finding(*counted[number], Contrast(contrast.interval, float(p)), verdict)
-    return findings
-
-
-def tests(estimates: TableEstimates) -> dict[str, Contrast]:
-    """Return the contrast that tests each statement, with its own p-value; none where rows or columns are missing."""
     estimates = estimates.of_the_paper().without_gaps()
+    found, counted = tests(estimates), counts(estimates)
+    found["p"] = corrected(found.p)
+    found["verdict"] = np.where(found.p > level, INCONCLUSIVE, np.where(found.value > 0, HOLDS, DOES_NOT))
+    found["counted"] = [CLAIMS.counted[number].format(*counted[number][1:]) for number in found.index]
+    found["as_worded"] = pd.Series({number: agrees for number, (agrees, *_) in counted.items()}, dtype=object)
+    return found.reindex(CLAIMS.index).fillna({"verdict": INCONCLUSIVE})
+
+
+def tests(estimates: TableEstimates) -> pd.DataFrame:
+    """Return the contrast of each statement, its p-value not corrected; no row where the table lacks rows or columns.
+
+    The table must have no gaps.
+    """
 
     def mean(**cells: Sequence[str]) -> NDArray[np.float64]:
         return mean_weights(estimates.table, **cells)
@@ -81,110 +67,87 @@ def tests(estimates: TableEstimates) -> dict[str, Contrast]:
     def positive(*weights: NDArray[np.float64]) -> Contrast | None:
         return decisive(map(estimates.contrast, weights))
 
-    networks = list(ACCURACY.index)
-    resnet34_lead, its_lead_elsewhere = (
+    best_lead, other_lead = (
         mean(features=["ResNet34"], machine=types) - mean(features=["ResNet18", *OTHER_NETWORKS], machine=types)
-        for types in (BEST_OF_RESNET34, WORST_OF_RESNET34)
+        for types in (BEST_OF_RESNET34, OTHER_TYPES)
     )
-    other_rows = [row for row in paper.table_1().index if row[0] not in RESNETS or row[1] not in BEST_DETECTORS]
-    accuracy = ACCURACY[ACCURACY.index.isin(estimates.table.index.unique("features"))]
+    accuracy = IMAGENET[IMAGENET.index.isin(estimates.table.index.unique("features"))]
     slope = (accuracy - accuracy.mean()) / ((accuracy - accuracy.mean()) ** 2).sum()
+    best = [mean(features=RESNETS, detector=[detector]) for detector in BEST_DETECTORS]
+    others = [row for row in paper.table_1().index if row[0] not in RESNETS or row[1] not in BEST_DETECTORS]
+    rest = [mean(features=[features], detector=[detector]) for features, detector in others]
     contrasts = {
-        "1a": _lack_of_autoencoder_firsts(estimates.table),
+        "1a": _autoencoder_share(estimates.table),
         "1b": positive(mean(detector=["LeNet-DCAE"]) - mean(detector=["Small-DCAE"])),
-        "1c": positive(mean(features=networks) - mean(features=[paper.NO_FEATURES])),
+        "1c": positive(mean(features=NETWORKS) - mean(features=[paper.NO_FEATURES])),
         "2a": _resnet_lead(estimates),
         "2b": positive(*(mean(features=[name]) - mean(features=["SqueezeNet"]) for name in ["AlexNet", *RESNETS])),
-        "2c": positive(resnet34_lead - its_lead_elsewhere),
-        "2d": positive(sum((slope[name] * mean(features=[name]) for name in slope.index), 0 * mean(features=networks))),
+        "2c": positive(best_lead - other_lead),
+        "2d": positive(sum((slope[name] * mean(features=[name]) for name in slope.index), 0 * mean(features=NETWORKS))),
         "2e": decisive(map(_resnet_lead, estimates.reduced)),
-        "3a": positive(
-            mean(features=networks, detector=BEST_DETECTORS) - mean(features=networks, detector=OTHER_DETECTORS)
-        ),
-        "3b": positive(
-            *(
-                mean(features=RESNETS, detector=[best]) - mean(features=[features], detector=[detector])
-                for best, (features, detector) in product(BEST_DETECTORS, other_rows)
-            )
-        ),
+        "3a": positive(mean(detector=BEST_DETECTORS) - mean(detector=OTHER_DETECTORS)),
+        "3b": positive(*(group - row for group, row in product(best, rest))),
         "3c": positive(mean(detector=["GMM"]) - mean(detector=["B-GMM"])),
         "4a": _spread(estimates, ["machine"]),
         "4b": _spread(estimates, ["machine", "id"]),
         "4c": positive(mean(machine=["fan"], id=["id_06"]) - mean(machine=["fan"], id=["id_04"])),
         "4d": positive(mean(machine=["fan", "pump", "slider"]) - mean(machine=["valve"])),
     }
-    return {number: contrast for number, contrast in contrasts.items() if contrast is not None}
+    present = {number: contrast for number, contrast in contrasts.items() if contrast is not None}
+    return pd.DataFrame.from_dict(present, orient="index", columns=Contrast._fields)
 
 
-def counts(estimates: TableEstimates) -> dict[str, tuple[str, bool | None]]:
-    """Return what the paper counts for each statement, counted on a table, and whether that agrees with the statement.
+def counts(estimates: TableEstimates) -> dict[str, tuple[Any, ...]]:
+    """Return whether the count of each statement agrees with it, and the numbers that `CLAIMS.counted` names.
 
-    Where rows or columns are missing, the entry of a statement has no meaning.
+    The table must have no gaps. An entry is meaningless where the table lacks rows or columns.
     """
-    table = estimates.of_the_paper().without_gaps().table
+    table, n_columns = estimates.table, estimates.table.shape[1]
     features, detector = (table.index.get_level_values(level) for level in ("features", "detector"))
-    network, first = features != paper.NO_FEATURES, table.eq(table.max())
-    autoencoder_first = table[~network].max() > table[network].max()
-    named = ", ".join(" ".join(column) for column in table.columns[autoencoder_first])
-    wins = (table[detector == "LeNet-DCAE"].to_numpy() - table[detector == "Small-DCAE"].to_numpy()).round(1).ravel()
-    ties = f" and {(wins == 0).sum()} tied" if (wins == 0).any() else ""
+    network, best, first = features != paper.NO_FEATURES, detector.isin(BEST_DETECTORS), table.eq(table.max())
+    ahead = table.columns[table[~network].max() > table[network].max()]
+    gains = np.sign((table[detector == "LeNet-DCAE"].to_numpy() - table[detector == "Small-DCAE"].to_numpy()).round(1))
+    wins, losses, ties = (int((gains == sign).sum()) for sign in (1, -1, 0))
     better = table[network].gt(table[~network].max()).mean(axis=None)
     firsts = first.groupby("features", sort=False).any().sum(axis=1).rename({paper.NO_FEATURES: "auto-encoders"})
     resnet34 = first[features == "ResNet34"].any()
-    resnet34_there = resnet34[resnet34.index.isin(BEST_OF_RESNET34, level="machine")].sum()
-    means = table[network].mean(axis=1).groupby("features", sort=False).mean()
-    by_accuracy = means[ACCURACY.index.intersection(means.index, sort=False)]
-    leads = pd.Series([lead.interval.value for lead in map(_resnet_lead, estimates.reduced) if lead], dtype=float)
-    won = first[detector.isin(BEST_DETECTORS)].any().sum()
-    of_rows = table.mean(axis=1)
-    ranks = of_rows.rank(ascending=False)[features.isin(RESNETS) & detector.isin(BEST_DETECTORS)]
-    gain = of_rows[detector == "GMM"].droplevel("detector") - of_rows[detector == "B-GMM"].droplevel("detector")
-    types = table.mean().groupby("machine", sort=False)
-    ranges = types.max() - types.min()
+    there = resnet34[resnet34.index.isin(BEST_OF_RESNET34, level="machine")].sum()
+    networks = table[network].mean(axis=1).groupby("features", sort=False).mean()
+    rising = networks[IMAGENET.index.intersection(networks.index, sort=False)]
+    leads = [lead.value for lead in map(_resnet_lead, estimates.reduced) if lead]
+    won, means = first[best].any().sum(), table.mean(axis=1)
+    ranks = means.rank(ascending=False)[features.isin(RESNETS) & best]
+    gain = means[detector == "GMM"].droplevel("detector") - means[detector == "B-GMM"].droplevel("detector")
+    types, top = table.mean().groupby("machine", sort=False), table.max().groupby("machine", sort=False).max()
     fan = table.T[table.columns.get_level_values("machine") == "fan"].droplevel("machine").T
     fan_gain = fan.max().get("id_06", np.nan) - fan.max().get("id_04", np.nan)
-    best = table.max().groupby("machine", sort=False).max()
     return {
         "1a": (
-            f"an auto-encoder is first on {autoencoder_first.sum()} of {table.shape[1]} machine IDs"
-            f"{f' ({named})' if named else ''}; {(~network).mean() * table.shape[1]:.1f} would be its share of equal rows",
-            autoencoder_first.sum() <= 1,
+            len(ahead) <= 1,
+            len(ahead),
+            n_columns,
+            ", ".join(map(" ".join, ahead)) or "–",
+            (~network).mean() * n_columns,
         ),
-        "1b": (f"{(wins > 0).sum()} to {(wins < 0).sum()}{ties}", (wins > 0).sum() > len(wins) / 2),
-        "1c": (f"{better:.0%} of the cells of networks are above both auto-encoders", better > 0.5),
-        "2a": (f"first places: {_listed(firsts, '')}", 2 * firsts[firsts.index.isin(RESNETS)].sum() > firsts.sum()),
-        "2b": (f"mean AUC: {_listed(means)}", means.min() == means.get("SqueezeNet")),
-        "2c": (
-            f"{resnet34_there} of its {resnet34.sum()} first places are on sliders and valves",
-            resnet34_there > resnet34.sum() / 2,
-        ),
-        "2d": (f"by ImageNet accuracy: {_listed(by_accuracy)}", by_accuracy.is_monotonic_increasing),
-        "2e": (f"ResNets minus the others: {', '.join(map(tables.signed, leads))}", (leads > 0).all()),
-        "3a": (f"{won} of {table.shape[1]} first places", won > table.shape[1] / 2),
-        "3b": (
-            "by mean AUC they come " + ", ".join(f"{' '.join(row)} {rank:.0f}." for row, rank in ranks.items()),
-            ranks.max() <= len(ranks),
-        ),
-        "3c": (f"GMM minus B-GMM: {_listed(gain, '+.1f')}", (gain > 0).all()),
-        "4a": (f"mean AUC: {_listed(types.mean())}", np.ptp(types.mean()) > 0),
-        "4b": (f"highest minus lowest ID: {_listed(ranges)}", ranges.max() > 0),
-        "4c": (
-            f"best cells {', '.join(fan.max().map('{:.1f}'.format))}; averages "
-            f"{', '.join(fan.mean().map('{:.1f}'.format))}; M6 over M4 by {fan_gain:.1f} points",
-            None,
-        ),
-        "4d": (f"best cell: {_listed(best)}", best.get("valve", np.nan) < best.drop("valve", errors="ignore").min()),
+        "1b": (wins > gains.size / 2, wins, losses, ties),
+        "1c": (better > 0.5, better),
+        "2a": (2 * firsts[firsts.index.isin(RESNETS)].sum() > firsts.sum(), _listed(firsts, "")),
+        "2b": (networks.min() == networks.get("SqueezeNet"), _listed(networks)),
+        "2c": (there > resnet34.sum() / 2, there, resnet34.sum()),
+        "2d": (rising.is_monotonic_increasing, _listed(rising)),
+        "2e": (min(leads, default=0) > 0, ", ".join(map(tables.signed, leads))),
+        "3a": (won > n_columns / 2, won, n_columns),
+        "3b": (ranks.max() <= len(ranks), _listed(ranks.set_axis(ranks.index.map(" ".join)), ".0f")),
+        "3c": ((gain > 0).all(), _listed(gain, "+.1f")),
+        "4a": (np.ptp(types.mean()) > 0, _listed(types.mean())),
+        "4b": ((types.max() > types.min()).any(), _listed(types.max() - types.min())),
+        "4c": (None, _listed(fan.max()), _listed(fan.mean()), fan_gain),
+        "4d": (top.get("valve", np.nan) < top.drop("valve", errors="ignore").min(), _listed(top)),
     }
 
 
 def _listed(values: "pd.Series[float]", form: str = ".1f") -> str:
     return ", ".join(f"{name} {format(value, form).replace('-', '−')}" for name, value in values.items())
-
-
-def _resnet_lead(estimates: TableEstimates) -> Contrast | None:
-    estimates = estimates.of_the_paper().without_gaps()
-    resnets, others = (mean_weights(estimates.table, features=names) for names in (RESNETS, OTHER_NETWORKS))
-    return estimates.contrast(resnets - others)
 
 
 def decisive(contrasts: Iterable[Contrast | None]) -> Contrast | None:
@@ -193,30 +156,35 @@ def decisive(contrasts: Iterable[Contrast | None]) -> Contrast | None:
     If all are positive the largest p-value decides; otherwise the most significant negative one, Bonferroni-corrected.
     """
     present = [contrast for contrast in contrasts if contrast is not None]
-    negative = [contrast for contrast in present if contrast.interval.value <= 0]
+    negative = [contrast for contrast in present if contrast.value <= 0]
     if not negative:
         return max(present, key=lambda contrast: contrast.p, default=None)
     worst = min(negative, key=lambda contrast: contrast.p)
-    return Contrast(worst.interval, min(1.0, len(present) * worst.p))
+    return worst._replace(p=min(1.0, len(present) * worst.p))
 
 
-def _lack_of_autoencoder_firsts(table: pd.DataFrame) -> Contrast | None:
+def _resnet_lead(estimates: TableEstimates) -> Contrast | None:
+    estimates = estimates.of_the_paper().without_gaps()
+    resnets, others = (mean_weights(estimates.table, features=names) for names in (RESNETS, OTHER_NETWORKS))
+    return estimates.contrast(resnets - others)
+
+
+def _autoencoder_share(table: pd.DataFrame) -> Contrast | None:
     """Test how far the auto-encoders' share of first places is below that of as many equal rows (binomial)."""
     network = table.index.get_level_values("features") != paper.NO_FEATURES
     if network.all() or not network.any():
         return None
     first, expected = table[~network].max() > table[network].max(), float((~network).mean())
     test = binomtest(int(first.sum()), len(first), expected)
-    around = test.proportion_ci()
-    return Contrast(Interval(*(100 * (expected - share) for share in (first.mean(), *around[::-1]))), test.pvalue)
+    low, high = test.proportion_ci()
+    return Contrast(*(100 * (expected - share) for share in (first.mean(), high, low)), test.pvalue)
 
 
 def _spread(estimates: TableEstimates, levels: list[str]) -> Contrast | None:
     """Test with Cochran's Q whether means differ: those of machine types, or of the machine IDs within each type."""
     means = estimates.table.mean().groupby(levels, sort=False)
     variances = pd.DataFrame(estimates.covariances.mean(axis=(2, 3)).T, estimates.table.columns)
-    weights = means.size() ** 2 / variances.groupby(levels, sort=False).sum().max(axis=1)
-    values = means.mean()
+    values, weights = means.mean(), means.size() ** 2 / variances.groupby(levels, sort=False).sum().max(axis=1)
     groups = values.index.get_level_values("machine") if "id" in levels else np.zeros(len(values))
     freedom = len(values) - len(set(groups))
     if freedom < 1:
@@ -224,33 +192,26 @@ def _spread(estimates: TableEstimates, levels: list[str]) -> Contrast | None:
     centres = (weights * values).groupby(groups).transform("sum") / weights.groupby(groups).transform("sum")
     q = float((weights * (values - centres) ** 2).sum())
     widest = values.groupby(groups).agg(np.ptp).max()
-    return Contrast(Interval(widest, np.nan, np.nan), float(chi2.sf(q, freedom)))
+    return Contrast(widest, np.nan, np.nan, float(chi2.sf(q, freedom)))
 
 
 def place_counts(estimates: TableEstimates, level: str) -> pd.DataFrame:
-    """Count first and second places as the paper does, and the ties that it does not mention.
-
-    Parameters
-    ----------
-    level
-        ``features`` or ``detector``; the two auto-encoders count as one. AUCs are rounded as Table 1 is printed.
+    """Count first and second places of features or detectors as the paper does, and the ties it does not mention.
 
     Returns
     -------
     DataFrame
-        Columns first, second, and shared: how many of these places are shared with another row.
+        Columns first, second, and shared: how many of these places are shared with another row. AUCs are rounded to one
+        decimal, as Table 1 is printed, and the two auto-encoders count as one.
     """
     table = estimates.without_gaps().table.round(1)
-    autoencoder = table.index.get_level_values("features") == paper.NO_FEATURES
-    names = table.index.get_level_values(level).where(~autoencoder, "auto-encoders")
+    network = table.index.get_level_values("features") != paper.NO_FEATURES
+    names = table.index.get_level_values(level).where(network, "auto-encoders").rename(level)
     ranks = table.rank(ascending=False, method="min")
     tied = ranks.apply(lambda column: column.duplicated(keep=False))
     places = {"first": ranks == 1, "second": ranks == 2, "shared": tied & (ranks <= 2)}
     counted = pd.DataFrame({name: place.sum(axis=1).to_numpy() for name, place in places.items()})
-    return counted.groupby(names.rename(level), sort=False).sum().sort_values(["first", "second"], ascending=False)
-
-
-# Tables for pages
+    return counted.groupby(names, sort=False).sum().sort_values(["first", "second"], ascending=False)
 
 
 def place_table(level: str) -> pd.DataFrame:
@@ -259,40 +220,31 @@ def place_table(level: str) -> pd.DataFrame:
     return pd.concat({"in the text": text, "in its table": place_counts(published(), level)}, axis=1).rename_axis(level)
 
 
-def verdict_table(in_paper: Mapping[str, Finding], in_ours: Mapping[str, Finding] | None, why_not: str = "") -> HTML:
-    """Show each statement with its finding on the paper's table and on ours; `why_not` where ours is None."""
-    rows = [
-        (
-            f"{number} {html.escape(claim.says)}",
-            html.escape(claim.tested_as),
-            _finding_text(in_paper[number]),
-            f"not tested: {html.escape(why_not)}" if in_ours is None else _finding_text(in_ours[number]),
-        )
-        for number, claim in CLAIMS.iterrows()
-    ]
+def verdict_table(in_paper: pd.DataFrame, in_ours: pd.DataFrame | None, why_not: str = "") -> HTML:
+    """Show the verdicts on the paper's table and on ours, statement by statement; `why_not` where ours is None."""
+    rows = []
+    for number, claim in CLAIMS.map(html.escape).iterrows():
+        ours = f"not tested: {html.escape(why_not)}" if in_ours is None else _verdict_text(in_ours.loc[number])
+        rows.append((f"{number} {claim.says}", claim.tested_as, _verdict_text(in_paper.loc[number]), ours))
     heads = ("the paper says", "tested as", "in its own Table 1", "in our results")
     return tables._of_words("The paper’s statements", heads, rows)
 
 
-def _finding_text(finding: Finding) -> str:
-    verdict = f'<strong class="verdict">{MARKS[finding.verdict]} {finding.verdict}</strong>'
-    if finding.contrast is None:
+def _verdict_text(found: "pd.Series[Any]") -> str:
+    verdict = f'<strong class="verdict">{MARKS[found.verdict]} {found.verdict}</strong>'
+    if np.isnan(found.value):
         return f"{verdict}<br>not tested: rows or columns are missing"
-    agrees = {True: " (agrees as counted)", False: " (does not agree as counted)", None: ""}[finding.as_worded]
-    p = "&lt; 0.001" if finding.contrast.p < 0.001 else f"= {finding.contrast.p:.3f}"
-    points = interval_text(finding.contrast.interval)
-    return f"{verdict}<br>{html.escape(finding.counted)}{agrees}<br>{points} points, p {p}"
+    agrees = {True: " (agrees as counted)", False: " (does not agree as counted)", None: ""}[found.as_worded]
+    p = "&lt; 0.001" if found.p < 0.001 else f"= {found.p:.3f}"
+    return f"{verdict}<br>{html.escape(found.counted)}{agrees}<br>{_points(found)} points, p {p}"
 
 
-def interval_text(interval: Interval) -> str:
-    """Return points with their 95 % interval, where there is one."""
-    value, low, high = map(tables.signed, astuple(interval))
-    return value if np.isnan(interval.low) else f"{value} ({low} to {high})"
+def _points(contrast: Any) -> str:
+    value, low, high = (tables.signed(points) for points in (contrast.value, contrast.low, contrast.high))
+    return value if np.isnan(contrast.low) else f"{value} ({low} to {high})"
 
 
-def gains_table(gains: Mapping[tuple[str, str], Interval]) -> HTML:
+def gains_table(gains: Mapping[tuple[str, str], Contrast]) -> HTML:
     """Show how far the mean AUC of groups of rows lies above that of others."""
-    rows = [
-        (html.escape(f"{group} over {other}"), interval_text(interval)) for (group, other), interval in gains.items()
-    ]
+    rows = [(html.escape(" over ".join(groups)), _points(contrast)) for groups, contrast in gains.items()]
     return tables._of_words("Mean AUC over all cells, points (95 % interval)", ("what is compared", "difference"), rows)

@@ -7,6 +7,7 @@ tested on the same clips, so their errors are correlated.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,14 +17,15 @@ from mimii_lib import paper
 from mimii_lib.evaluation import row_names, standard_error
 from mimii_lib.extractors import UNTRAINED
 from mimii_lib.settings import SIMPLE_BASELINES, Split
-from mimii_lib.uncertainty import AucEstimates, Interval, corrected, p_value, symmetric
+from mimii_lib.uncertainty import AucEstimates, corrected, p_value, symmetric
 
 
-@dataclass(frozen=True)
-class Contrast:
+class Contrast(NamedTuple):
     """A weighted sum of cells in points with its 95 % interval, and the two-sided p-value of its being 0."""
 
-    interval: Interval
+    value: float
+    low: float
+    high: float
     p: float
 
 
@@ -65,17 +67,17 @@ class TableEstimates:
         variances = np.diagonal(self.covariances, axis1=2, axis2=3).max(axis=0)
         return pd.DataFrame(np.sqrt(variances).T, self.table.index, self.table.columns)
 
-    def contrast(self, weights: NDArray[np.float64]) -> Contrast | None:
-        """Return the sum of the cells times `weights` (rows, columns); None if a weight is NaN.
+    def contrast(self, weights: NDArray[np.float64], against: float = 0.0) -> Contrast | None:
+        """Return the sum of the cells times `weights` (rows, columns), minus `against`; None if a weight is NaN.
 
         The table must have no gaps.
         """
         if np.isnan(weights).any():
             return None
-        value = float((weights * self.table.to_numpy()).sum())
+        value = float((weights * self.table.to_numpy()).sum()) - against
         variances = np.einsum("rc,acrs,sc->a", weights, self.covariances, weights, optimize=True)
         error = float(np.sqrt(variances.max().clip(min=0)))
-        return Contrast(symmetric(value, error), p_value(value, error))
+        return Contrast(*astuple(symmetric(value, error)), p_value(value, error))
 
     def near_best(self, level: float = 0.05) -> dict[tuple[str, str], set[tuple[str, str]]]:
         """Return, by column, the best row and the rows that are not significantly worse at `level`.
@@ -152,39 +154,33 @@ def mean_weights(table: pd.DataFrame, **chosen: Sequence[str]) -> NDArray[np.flo
     return weights / weights.sum() if weights.any() else weights * np.nan
 
 
-def difference_weights(
-    table: pd.DataFrame, group: Mapping[str, Sequence[str]], other: Mapping[str, Sequence[str]], **chosen: Sequence[str]
-) -> NDArray[np.float64]:
-    """Return the weights of the mean over a group of cells minus that over another; see :func:`mean_weights`."""
-    return mean_weights(table, **group, **chosen) - mean_weights(table, **other, **chosen)
-
-
-def gains(estimates: TableEstimates) -> dict[tuple[str, str], Interval]:
-    """Return how much networks gain over the rows that the paper does not have.
+def gains(estimates: TableEstimates) -> dict[tuple[str, str], Contrast]:
+    """Return how much networks gain over the rows that the paper does not have, in points of mean AUC.
 
     Returns
     -------
     dict
-        Mean AUC of the first group of rows minus that of the second, by their names: each trained network and its
-        untrained copy, all trained networks and each simple baseline, each simple baseline and chance.
+        By the names of the first and the second group of rows: each trained network and its untrained copy, all
+        trained networks and each simple baseline, each simple baseline and chance.
     """
     estimates = estimates.without_gaps()
-    table, baselines = estimates.table, SIMPLE_BASELINES.values()
-    names = list(table.index.unique("features"))
+    names = estimates.table.index.unique("features")
     untrained = [name for name in names if name.endswith(UNTRAINED)]
-    others = {*untrained, paper.NO_FEATURES, *(features for features, _ in baselines)}
-    trained = {"features": [name for name in names if name not in others]}
-    rows = {" ".join(row): {"features": row[:1], "detector": row[1:]} for row in baselines}
-    weights = {}
+    others = {paper.NO_FEATURES, *untrained, *(features for features, _ in SIMPLE_BASELINES.values())}
+    trained = [name for name in names if name not in others]
+    contrasts = {}
     for name in untrained:
         # A network of which only one version was run has the paper's name, without the version.
-        match = max(filter(name.startswith, trained["features"]), key=len, default="")
-        weights[match, name] = difference_weights(table, {"features": [match]}, {"features": [name]})
-    weights |= {("trained networks", name): difference_weights(table, trained, row) for name, row in rows.items()}
-    weights |= {(name, "chance"): mean_weights(table, **row) for name, row in rows.items()}
-    contrasts = {groups: estimates.contrast(cells) for groups, cells in weights.items()}
-    return {
-        (group, other): Interval(*(value - 50 * (other == "chance") for value in astuple(contrast.interval)))
-        for (group, other), contrast in contrasts.items()
-        if contrast is not None
+        match = max(filter(name.startswith, trained), key=len, default="")
+        weights = (mean_weights(estimates.table, features=[features]) for features in (match, name))
+        contrasts[match, name] = estimates.contrast(np.subtract(*weights))
+    all_trained = mean_weights(estimates.table, features=trained)
+    baselines = {
+        " ".join(row): mean_weights(estimates.table, features=row[:1], detector=row[1:])
+        for row in SIMPLE_BASELINES.values()
     }
+    contrasts |= {
+        ("trained networks", name): estimates.contrast(all_trained - mean) for name, mean in baselines.items()
+    }
+    contrasts |= {(name, "chance"): estimates.contrast(mean, against=50) for name, mean in baselines.items()}
+    return {groups: contrast for groups, contrast in contrasts.items() if contrast is not None}
