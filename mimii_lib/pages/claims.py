@@ -6,7 +6,7 @@ p-values are corrected for the number of statements, and the verdict follows fro
 """
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from importlib.resources import files
 from itertools import product
 from typing import Any
@@ -19,7 +19,7 @@ from scipy.stats import binomtest, chi2
 
 from mimii_lib import paper
 from mimii_lib.pages import tables
-from mimii_lib.pages.contrasts import Contrast, TableEstimates, mean_weights, published
+from mimii_lib.pages.contrasts import Contrast, TableEstimates, published
 from mimii_lib.uncertainty import corrected
 
 CLAIMS = pd.read_csv(str(files("mimii_lib.pages") / "claims.csv"), index_col="number")
@@ -33,7 +33,7 @@ IMAGENET = pd.Series({"AlexNet": 56.5, "SqueezeNet": 58.1, "ResNet18": 69.8, "Re
 
 NETWORKS, RESNETS, OTHER_NETWORKS = list(IMAGENET.index), ["ResNet18", "ResNet34"], ["AlexNet", "SqueezeNet"]
 BEST_DETECTORS, OTHER_DETECTORS = ["GMM", "OC-SVM"], ["B-GMM", "IF", "KDE"]
-BEST_OF_RESNET34, OTHER_TYPES = ["slider", "valve"], ["fan", "pump"]
+RESNET34_TYPES, OTHER_TYPES = ["slider", "valve"], ["fan", "pump"]
 
 
 def verdicts(estimates: TableEstimates, level: float = 0.05) -> pd.DataFrame:
@@ -47,57 +47,53 @@ def verdicts(estimates: TableEstimates, level: float = 0.05) -> pd.DataFrame:
         statements), and verdict. NaN and inconclusive where the table lacks the rows or columns.
     """
     estimates = estimates.of_the_paper().without_gaps()
-    found, counted = tests(estimates), counts(estimates)
-    found["p"] = corrected(found.p)
-    found["verdict"] = np.where(found.p > level, INCONCLUSIVE, np.where(found.value > 0, HOLDS, DOES_NOT))
-    found["counted"] = [CLAIMS.counted[number].format(*counted[number][1:]) for number in found.index]
-    found["as_worded"] = pd.Series({number: agrees for number, (agrees, *_) in counted.items()}, dtype=object)
-    return found.reindex(CLAIMS.index).fillna({"verdict": INCONCLUSIVE})
+    outcomes, counts = statement_contrasts(estimates), statement_counts(estimates)
+    outcomes["p"] = corrected(outcomes.p)
+    outcomes["verdict"] = np.where(outcomes.p > level, INCONCLUSIVE, np.where(outcomes.value > 0, HOLDS, DOES_NOT))
+    outcomes["counted"] = [CLAIMS.counted[number].format(*counts[number][1:]) for number in outcomes.index]
+    outcomes["as_worded"] = pd.Series({number: agrees for number, (agrees, *_) in counts.items()}, dtype=object)
+    return outcomes.reindex(CLAIMS.index).fillna({"verdict": INCONCLUSIVE})
 
 
-def tests(estimates: TableEstimates) -> pd.DataFrame:
-    """Return the contrast of each statement, its p-value not corrected; no row where the table lacks rows or columns.
+def statement_contrasts(estimates: TableEstimates) -> pd.DataFrame:
+    """Return the contrast of each statement, its p-value not corrected, for a table without gaps.
 
-    The table must have no gaps.
+    A statement whose rows or columns the table lacks is left out.
     """
+    mean = estimates.weights
 
-    def mean(**cells: Sequence[str]) -> NDArray[np.float64]:
-        return mean_weights(estimates.table, **cells)
-
-    def positive(*weights: NDArray[np.float64]) -> Contrast | None:
+    def positive(*weights: NDArray[np.float64]) -> Contrast:
         return decisive(map(estimates.contrast, weights))
 
-    best_lead, other_lead = (
-        mean(features=["ResNet34"], machine=types) - mean(features=["ResNet18", *OTHER_NETWORKS], machine=types)
-        for types in (BEST_OF_RESNET34, OTHER_TYPES)
-    )
+    rest = ["ResNet18", *OTHER_NETWORKS]
+    lead = mean(features=["ResNet34"], machine=RESNET34_TYPES) - mean(features=rest, machine=RESNET34_TYPES)
+    other_lead = mean(features=["ResNet34"], machine=OTHER_TYPES) - mean(features=rest, machine=OTHER_TYPES)
     accuracy = IMAGENET[IMAGENET.index.isin(estimates.table.index.unique("features"))]
     slope = (accuracy - accuracy.mean()) / ((accuracy - accuracy.mean()) ** 2).sum()
     best = [mean(features=RESNETS, detector=[detector]) for detector in BEST_DETECTORS]
     others = [row for row in paper.table_1().index if row[0] not in RESNETS or row[1] not in BEST_DETECTORS]
-    rest = [mean(features=[features], detector=[detector]) for features, detector in others]
+    other_means = [mean(features=[features], detector=[detector]) for features, detector in others]
     contrasts = {
         "1a": _autoencoder_share(estimates.table),
         "1b": positive(mean(detector=["LeNet-DCAE"]) - mean(detector=["Small-DCAE"])),
         "1c": positive(mean(features=NETWORKS) - mean(features=[paper.NO_FEATURES])),
         "2a": _resnet_lead(estimates),
         "2b": positive(*(mean(features=[name]) - mean(features=["SqueezeNet"]) for name in ["AlexNet", *RESNETS])),
-        "2c": positive(best_lead - other_lead),
+        "2c": positive(lead - other_lead),
         "2d": positive(sum((slope[name] * mean(features=[name]) for name in slope.index), 0 * mean(features=NETWORKS))),
         "2e": decisive(map(_resnet_lead, estimates.reduced)),
         "3a": positive(mean(detector=BEST_DETECTORS) - mean(detector=OTHER_DETECTORS)),
-        "3b": positive(*(group - row for group, row in product(best, rest))),
+        "3b": positive(*(group - row for group, row in product(best, other_means))),
         "3c": positive(mean(detector=["GMM"]) - mean(detector=["B-GMM"])),
         "4a": _spread(estimates, ["machine"]),
         "4b": _spread(estimates, ["machine", "id"]),
         "4c": positive(mean(machine=["fan"], id=["id_06"]) - mean(machine=["fan"], id=["id_04"])),
         "4d": positive(mean(machine=["fan", "pump", "slider"]) - mean(machine=["valve"])),
     }
-    present = {number: contrast for number, contrast in contrasts.items() if contrast is not None}
-    return pd.DataFrame.from_dict(present, orient="index", columns=Contrast._fields)
+    return pd.DataFrame.from_dict(contrasts, orient="index", columns=Contrast._fields).dropna(subset="p")
 
 
-def counts(estimates: TableEstimates) -> dict[str, tuple[Any, ...]]:
+def statement_counts(estimates: TableEstimates) -> dict[str, tuple[Any, ...]]:
     """Return whether the count of each statement agrees with it, and the numbers that `CLAIMS.counted` names.
 
     The table must have no gaps. An entry is meaningless where the table lacks rows or columns.
@@ -106,15 +102,16 @@ def counts(estimates: TableEstimates) -> dict[str, tuple[Any, ...]]:
     features, detector = (table.index.get_level_values(level) for level in ("features", "detector"))
     network, best, first = features != paper.NO_FEATURES, detector.isin(BEST_DETECTORS), table.eq(table.max())
     ahead = table.columns[table[~network].max() > table[network].max()]
+    named = ", ".join(map(" ".join, ahead)) or "–"
     gains = np.sign((table[detector == "LeNet-DCAE"].to_numpy() - table[detector == "Small-DCAE"].to_numpy()).round(1))
     wins, losses, ties = (int((gains == sign).sum()) for sign in (1, -1, 0))
     better = table[network].gt(table[~network].max()).mean(axis=None)
     firsts = first.groupby("features", sort=False).any().sum(axis=1).rename({paper.NO_FEATURES: "auto-encoders"})
     resnet34 = first[features == "ResNet34"].any()
-    there = resnet34[resnet34.index.isin(BEST_OF_RESNET34, level="machine")].sum()
+    there = resnet34[resnet34.index.isin(RESNET34_TYPES, level="machine")].sum()
     networks = table[network].mean(axis=1).groupby("features", sort=False).mean()
     rising = networks[IMAGENET.index.intersection(networks.index, sort=False)]
-    leads = [lead.value for lead in map(_resnet_lead, estimates.reduced) if lead]
+    leads = [lead.value for lead in map(_resnet_lead, estimates.reduced)]
     won, means = first[best].any().sum(), table.mean(axis=1)
     ranks = means.rank(ascending=False)[features.isin(RESNETS) & best]
     gain = means[detector == "GMM"].droplevel("detector") - means[detector == "B-GMM"].droplevel("detector")
@@ -122,13 +119,7 @@ def counts(estimates: TableEstimates) -> dict[str, tuple[Any, ...]]:
     fan = table.T[table.columns.get_level_values("machine") == "fan"].droplevel("machine").T
     fan_gain = fan.max().get("id_06", np.nan) - fan.max().get("id_04", np.nan)
     return {
-        "1a": (
-            len(ahead) <= 1,
-            len(ahead),
-            n_columns,
-            ", ".join(map(" ".join, ahead)) or "–",
-            (~network).mean() * n_columns,
-        ),
+        "1a": (len(ahead) <= 1, len(ahead), n_columns, named, (~network).mean() * n_columns),
         "1b": (wins > gains.size / 2, wins, losses, ties),
         "1c": (better > 0.5, better),
         "2a": (2 * firsts[firsts.index.isin(RESNETS)].sum() > firsts.sum(), _listed(firsts, "")),
@@ -150,37 +141,35 @@ def _listed(values: "pd.Series[float]", form: str = ".1f") -> str:
     return ", ".join(f"{name} {format(value, form).replace('-', '−')}" for name, value in values.items())
 
 
-def decisive(contrasts: Iterable[Contrast | None]) -> Contrast | None:
-    """Return the contrast that decides a statement which requires all of them to be positive; None if there is none.
+def decisive(contrasts: Iterable[Contrast]) -> Contrast:
+    """Return the contrast that decides a statement which requires all of them to be positive; NaN is left out.
 
     If all are positive the largest p-value decides; otherwise the most significant negative one, Bonferroni-corrected.
     """
-    present = [contrast for contrast in contrasts if contrast is not None]
-    negative = [contrast for contrast in present if contrast.value <= 0]
-    if not negative:
-        return max(present, key=lambda contrast: contrast.p, default=None)
-    worst = min(negative, key=lambda contrast: contrast.p)
-    return worst._replace(p=min(1.0, len(present) * worst.p))
+    ordered = sorted((contrast for contrast in contrasts if contrast.p >= 0), key=lambda contrast: contrast.p)
+    negative = [contrast for contrast in ordered if contrast.value <= 0]
+    if negative:
+        return negative[0]._replace(p=min(1.0, len(ordered) * negative[0].p))
+    return ordered[-1] if ordered else Contrast()
 
 
-def _resnet_lead(estimates: TableEstimates) -> Contrast | None:
+def _resnet_lead(estimates: TableEstimates) -> Contrast:
     estimates = estimates.of_the_paper().without_gaps()
-    resnets, others = (mean_weights(estimates.table, features=names) for names in (RESNETS, OTHER_NETWORKS))
-    return estimates.contrast(resnets - others)
+    return estimates.contrast(estimates.weights(features=RESNETS) - estimates.weights(features=OTHER_NETWORKS))
 
 
-def _autoencoder_share(table: pd.DataFrame) -> Contrast | None:
+def _autoencoder_share(table: pd.DataFrame) -> Contrast:
     """Test how far the auto-encoders' share of first places is below that of as many equal rows (binomial)."""
     network = table.index.get_level_values("features") != paper.NO_FEATURES
     if network.all() or not network.any():
-        return None
+        return Contrast()
     first, expected = table[~network].max() > table[network].max(), float((~network).mean())
     test = binomtest(int(first.sum()), len(first), expected)
     low, high = test.proportion_ci()
-    return Contrast(*(100 * (expected - share) for share in (first.mean(), high, low)), test.pvalue)
+    return Contrast._make([*(100 * (expected - share) for share in (first.mean(), high, low)), test.pvalue])
 
 
-def _spread(estimates: TableEstimates, levels: list[str]) -> Contrast | None:
+def _spread(estimates: TableEstimates, levels: list[str]) -> Contrast:
     """Test with Cochran's Q whether means differ: those of machine types, or of the machine IDs within each type."""
     means = estimates.table.mean().groupby(levels, sort=False)
     variances = pd.DataFrame(estimates.covariances.mean(axis=(2, 3)).T, estimates.table.columns)
@@ -188,11 +177,10 @@ def _spread(estimates: TableEstimates, levels: list[str]) -> Contrast | None:
     groups = values.index.get_level_values("machine") if "id" in levels else np.zeros(len(values))
     freedom = len(values) - len(set(groups))
     if freedom < 1:
-        return None
+        return Contrast()
     centres = (weights * values).groupby(groups).transform("sum") / weights.groupby(groups).transform("sum")
-    q = float((weights * (values - centres) ** 2).sum())
-    widest = values.groupby(groups).agg(np.ptp).max()
-    return Contrast(widest, np.nan, np.nan, float(chi2.sf(q, freedom)))
+    q = (weights * (values - centres) ** 2).sum()
+    return Contrast(values.groupby(groups).agg(np.ptp).max(), p=float(chi2.sf(q, freedom)))
 
 
 def place_counts(estimates: TableEstimates, level: str) -> pd.DataFrame:
@@ -230,21 +218,12 @@ def verdict_table(in_paper: pd.DataFrame, in_ours: pd.DataFrame | None, why_not:
     return tables._of_words("The paper’s statements", heads, rows)
 
 
-def _verdict_text(found: "pd.Series[Any]") -> str:
-    verdict = f'<strong class="verdict">{MARKS[found.verdict]} {found.verdict}</strong>'
-    if np.isnan(found.value):
+def _verdict_text(outcome: "pd.Series[Any]") -> str:
+    verdict = f'<strong class="verdict">{MARKS[outcome.verdict]} {outcome.verdict}</strong>'
+    if np.isnan(outcome.value):
         return f"{verdict}<br>not tested: rows or columns are missing"
-    agrees = {True: " (agrees as counted)", False: " (does not agree as counted)", None: ""}[found.as_worded]
-    p = "&lt; 0.001" if found.p < 0.001 else f"= {found.p:.3f}"
-    return f"{verdict}<br>{html.escape(found.counted)}{agrees}<br>{_points(found)} points, p {p}"
-
-
-def _points(contrast: Any) -> str:
-    value, low, high = (tables.signed(points) for points in (contrast.value, contrast.low, contrast.high))
-    return value if np.isnan(contrast.low) else f"{value} ({low} to {high})"
-
-
-def gains_table(gains: Mapping[tuple[str, str], Contrast]) -> HTML:
-    """Show how far the mean AUC of groups of rows lies above that of others."""
-    rows = [(html.escape(" over ".join(groups)), _points(contrast)) for groups, contrast in gains.items()]
-    return tables._of_words("Mean AUC over all cells, points (95 % interval)", ("what is compared", "difference"), rows)
+    agrees = {True: " (agrees as counted)", False: " (does not agree as counted)", None: ""}[outcome.as_worded]
+    points, low, high = map(tables.signed, outcome[["value", "low", "high"]])
+    interval = "" if np.isnan(outcome.low) else f" ({low} to {high})"
+    p = "&lt; 0.001" if outcome.p < 0.001 else f"= {outcome.p:.3f}"
+    return f"{verdict}<br>{html.escape(outcome.counted)}{agrees}<br>{points}{interval} points, p {p}"

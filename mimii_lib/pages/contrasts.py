@@ -23,10 +23,10 @@ from mimii_lib.uncertainty import AucEstimates, corrected, p_value, symmetric
 class Contrast(NamedTuple):
     """A weighted sum of cells in points with its 95 % interval, and the two-sided p-value of its being 0."""
 
-    value: float
-    low: float
-    high: float
-    p: float
+    value: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    p: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,31 @@ class TableEstimates:
         variances = np.diagonal(self.covariances, axis1=2, axis2=3).max(axis=0)
         return pd.DataFrame(np.sqrt(variances).T, self.table.index, self.table.columns)
 
-    def contrast(self, weights: NDArray[np.float64], against: float = 0.0) -> Contrast | None:
-        """Return the sum of the cells times `weights` (rows, columns), minus `against`; None if a weight is NaN.
+    def weights(self, **chosen: Sequence[str]) -> NDArray[np.float64]:
+        """Return the weights (rows, columns) of the mean over some cells; NaN if the table has none of them.
 
-        The table must have no gaps.
+        Parameters
+        ----------
+        **chosen
+            Names by level of rows (`features`, `detector`) and columns (`machine`, `id`); all names of other levels.
         """
+        rows, columns = (
+            np.all(
+                [axis.get_level_values(level).isin(chosen.get(level, axis.unique(level))) for level in axis.names], 0
+            )
+            for axis in self.table.axes
+        )
+        weights = np.outer(rows, columns).astype(float)
+        return weights / weights.sum() if weights.any() else weights * np.nan
+
+    def contrast(self, weights: NDArray[np.float64], against: float = 0.0) -> Contrast:
+        """Return the sum of the cells times `weights`, minus `against`; NaN if a weight is. The table has no gaps."""
         if np.isnan(weights).any():
-            return None
+            return Contrast()
         value = float((weights * self.table.to_numpy()).sum()) - against
         variances = np.einsum("rc,acrs,sc->a", weights, self.covariances, weights, optimize=True)
         error = float(np.sqrt(variances.max().clip(min=0)))
-        return Contrast(*astuple(symmetric(value, error)), p_value(value, error))
+        return Contrast._make([*astuple(symmetric(value, error)), p_value(value, error)])
 
     def near_best(self, level: float = 0.05) -> dict[tuple[str, str], set[tuple[str, str]]]:
         """Return, by column, the best row and the rows that are not significantly worse at `level`.
@@ -85,17 +99,13 @@ class TableEstimates:
         Each row is compared with the best on the same clips; the p-values of a column are corrected for their number.
         """
         near = {}
-        for number, column in enumerate(self.table):
-            present = np.flatnonzero(self.table[column].notna())
-            if not len(present):
-                continue
-            cells, covariances = self.table[column].to_numpy()[present], self.covariances[:, number][:, present]
-            covariances, best = covariances[:, :, present], int(cells.argmax())
-            variances = np.diagonal(covariances, axis1=1, axis2=2) - 2 * covariances[:, best]
-            errors = np.sqrt((variances + covariances[:, best, [best]]).max(axis=0).clip(min=0))
-            others = np.delete(np.arange(len(cells)), best)
-            p_values = corrected([p_value(cells[best] - cells[row], errors[row]) for row in others])
-            near[column] = set(self.table.index[present[[best, *others[p_values > level]]]])
+        for column, cells in self.table.dropna(axis=1, how="all").items():
+            part = self.select(cells.dropna().index, self.table.columns[self.table.columns == column])
+            rows, units = part.table.index, np.eye(len(part.table))[..., None]
+            best = int(part.table.to_numpy().argmax())
+            others = np.delete(np.arange(len(rows)), best)
+            p_values = corrected([part.contrast(units[best] - units[row]).p for row in others])
+            near[column] = {rows[best], *rows[others[p_values > level]]}
         return near
 
 
@@ -123,64 +133,39 @@ def reproduced(estimates: Mapping[tuple[str, str], AucEstimates]) -> TableEstima
         By machine type and ID; rows are (extractor, detector), as the AUC estimates of a run have them.
     """
     names = row_names(system for estimate in estimates.values() for system in estimate.values.index)
-    rows = {
-        column: pd.MultiIndex.from_tuples(
-            [names[system] for system in estimate.values.index], names=["features", "detector"]
-        )
-        for column, estimate in estimates.items()
-    }
-    cells = [pd.Series(100 * estimates[column].values.to_numpy(), rows[column]) for column in rows]
-    table = pd.concat(cells, axis=1).set_axis(pd.MultiIndex.from_tuples(rows, names=["machine", "id"]), axis=1)
-    covariances = np.zeros((1, len(rows), len(table), len(table)))
-    for number, column in enumerate(rows):
-        at = table.index.get_indexer(rows[column])
-        covariances[0, number][np.ix_(at, at)] = 1e4 * estimates[column].covariance.to_numpy()
+    index = pd.MultiIndex.from_tuples(names.values(), names=["features", "detector"])
+    table = pd.DataFrame(np.nan, index, pd.MultiIndex.from_tuples(estimates, names=["machine", "id"]))
+    covariances = np.zeros((1, len(estimates), len(index), len(index)))
+    for number, estimate in enumerate(estimates.values()):
+        rows = index.get_indexer([names[system] for system in estimate.values.index])
+        table.iloc[rows, number] = 100 * estimate.values.to_numpy()
+        covariances[0, number][np.ix_(rows, rows)] = 1e4 * estimate.covariance.to_numpy()
     return TableEstimates(table, covariances)
 
 
-def mean_weights(table: pd.DataFrame, **chosen: Sequence[str]) -> NDArray[np.float64]:
-    """Return the weights (rows, columns) of the mean over some cells; NaN if the table has none of them.
-
-    Parameters
-    ----------
-    **chosen
-        Names by level of the rows (`features`, `detector`) and columns (`machine`, `id`); all names of other levels.
-    """
-    rows, columns = (
-        np.all([axis.get_level_values(level).isin(chosen.get(level, axis.unique(level))) for level in axis.names], 0)
-        for axis in table.axes
-    )
-    weights = np.outer(rows, columns).astype(float)
-    return weights / weights.sum() if weights.any() else weights * np.nan
-
-
-def gains(estimates: TableEstimates) -> dict[tuple[str, str], Contrast]:
-    """Return how much networks gain over the rows that the paper does not have, in points of mean AUC.
+def gains(estimates: TableEstimates) -> pd.DataFrame:
+    """Compare mean AUCs: networks with the rows that the paper does not have, and those with chance.
 
     Returns
     -------
-    dict
-        By the names of the first and the second group of rows: each trained network and its untrained copy, all
-        trained networks and each simple baseline, each simple baseline and chance.
+    DataFrame
+        A row per comparison: each trained network over its untrained copy, all trained networks over each simple
+        baseline, each simple baseline over chance. Columns: difference in points, and its 95 % interval, low and high.
     """
     estimates = estimates.without_gaps()
-    names = estimates.table.index.unique("features")
+    names, baselines = estimates.table.index.unique("features"), SIMPLE_BASELINES.values()
     untrained = [name for name in names if name.endswith(UNTRAINED)]
-    others = {paper.NO_FEATURES, *untrained, *(features for features, _ in SIMPLE_BASELINES.values())}
+    others = {paper.NO_FEATURES, *untrained, *(features for features, _ in baselines)}
     trained = [name for name in names if name not in others]
     contrasts = {}
     for name in untrained:
         # A network of which only one version was run has the paper's name, without the version.
         match = max(filter(name.startswith, trained), key=len, default="")
-        weights = (mean_weights(estimates.table, features=[features]) for features in (match, name))
-        contrasts[match, name] = estimates.contrast(np.subtract(*weights))
-    all_trained = mean_weights(estimates.table, features=trained)
-    baselines = {
-        " ".join(row): mean_weights(estimates.table, features=row[:1], detector=row[1:])
-        for row in SIMPLE_BASELINES.values()
-    }
-    contrasts |= {
-        ("trained networks", name): estimates.contrast(all_trained - mean) for name, mean in baselines.items()
-    }
-    contrasts |= {(name, "chance"): estimates.contrast(mean, against=50) for name, mean in baselines.items()}
-    return {groups: contrast for groups, contrast in contrasts.items() if contrast is not None}
+        weights = estimates.weights(features=[match]) - estimates.weights(features=[name])
+        contrasts[f"{match} over {name}"] = estimates.contrast(weights)
+    for features, detector in baselines:
+        name, weights = f"{features} {detector}", estimates.weights(features=[features], detector=[detector])
+        contrasts[f"trained networks over {name}"] = estimates.contrast(estimates.weights(features=trained) - weights)
+        contrasts[f"{name} over chance"] = estimates.contrast(weights, against=50)
+    table = pd.DataFrame.from_dict(contrasts, orient="index", columns=["difference", "low", "high", "p"])
+    return table.dropna(subset="p").drop(columns="p")
