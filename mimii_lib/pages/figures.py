@@ -322,8 +322,8 @@ def caught_and_missed(run: Run, table: pd.DataFrame) -> tuple[dict[str, str], di
     In the best row of the table that scores patches, and its first seed, over all machine IDs; a clip's place is the
     share of normal test clips with a lower score.
     """
-    row = explanations.best_row(table)
-    found = explanations.gallery(explanations.judged(run, row), k=1)
+    row = explanations.best_system(table)
+    found = explanations.example_clips(explanations.ranked_clips(run, row), k=1)
     chosen, scores = {}, {}
     for clip in found[found.label == "abnormal"].itertuples():
         number = Path(clip.path).stem
