@@ -73,7 +73,7 @@ def _score_track(explanation: Explanation) -> str:
             axis.plot(middles[worst], values[worst], "o", color=ABNORMAL, ms=5)
         for axis, label in zip(axes[:, 0], ("mel scale (kHz)", "score (sd)", "distance"), strict=True):
             axis.set(ylabel=label)
-        axes[2, 0].set(xlabel="time (s)", yscale="log")
+        axes[2, 0].set(xlabel="time (s)")
         figure.align_ylabels(axes[:, 0])
         text = "log-mel spectrogram with the worst patches framed; below it score and distance of every patch"
         drawn = svg(figure, f"{explanation.name}: {text}, over the band of the normal test patches")
@@ -121,7 +121,7 @@ def occlusion_figures(explained: Sequence[Explanation]) -> HTML:
 def _occlusion_figure(explanation: Explanation) -> str:
     (height, width), settings = explanation.patches.shape[-2:], explanation.run.settings.imaging
     maps, right = explanation.maps, imaging.seconds(width, settings)
-    with drawing(1, 3, figsize=(1.4 * WIDTH, 2.2)) as (figure, axes):
+    with drawing(1, 3, figsize=(WIDTH, 1.9)) as (figure, axes):
         draw_spectrogram(axes[0, 0], explanation.patches[0, 0], settings).set_clim(0, 255)
         for row, column in np.argwhere(maps[1] > max(maps[1].max() / 2, NEGLIGIBLE[1])):
             _frame(axes[0, 0], (column * right / GRID, row * height / GRID), (right / GRID, height / GRID))
