@@ -44,8 +44,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
+from mimii_lib.pages import figures, run_box, tables
 from mimii_lib.run import Run
-from mimii_lib.pages import figures, tables
 from mimii_lib.paper import MIMII
 from mimii_lib.settings import Split
 
@@ -61,7 +61,7 @@ run = Run(
     weights=weights,
     settings=settings,
 )
-run
+run_box.facts([run])
 
 # %% [markdown]
 # The box above says what this page was made from, and every page of the experiment starts with one.
@@ -105,7 +105,7 @@ glue("n_few", len(enough) - sum(enough), display=False)
 # truncated, or has another rate or length, stops the run, unless `split.unreadable=leave_out` tells it to go on without.
 
 # %%
-tables.unusable_clips(run)
+tables.bullets(run.recordings.left_out.values() or ["Every clip can be used."])
 
 # %% [markdown]
 # Can every ID be evaluated? One without an abnormal

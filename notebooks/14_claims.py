@@ -36,11 +36,10 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from dataclasses import replace
 
-from IPython.display import HTML
 from myst_nb import glue
 
-from mimii_lib.pages import open_points, claims, tables
-from mimii_lib.run import facts, runs_of
+from mimii_lib.pages import claims, open_points, run_box, tables
+from mimii_lib.run import runs_of
 
 runs = runs_of(
     machine,
@@ -54,7 +53,7 @@ runs = runs_of(
     weights=weights,
     settings=settings,
 )
-HTML(facts(runs))
+run_box.facts(runs)
 
 # %% [markdown]
 # ## First and second places

@@ -34,11 +34,10 @@ weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
-from IPython.display import HTML
 from myst_nb import glue
 
-from mimii_lib.pages import explanations, explanation_figures, tables
-from mimii_lib.run import facts, runs_of
+from mimii_lib.pages import explanation_figures, explanations, run_box, tables
+from mimii_lib.run import runs_of
 
 runs = runs_of(
     machine,
@@ -52,7 +51,7 @@ runs = runs_of(
     weights=weights,
     settings=settings,
 )
-HTML(facts(runs))
+run_box.facts(runs)
 
 # %% [markdown]
 # ## Whose decisions?

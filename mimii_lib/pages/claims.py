@@ -215,7 +215,7 @@ def verdict_table(in_paper: pd.DataFrame, in_ours: pd.DataFrame | None, why_not:
         ours = f"not tested: {html.escape(why_not)}" if in_ours is None else _verdict_text(in_ours.loc[number])
         rows.append((f"{number} {claim.says}", claim.tested_as, _verdict_text(in_paper.loc[number]), ours))
     heads = ("the paper says", "tested as", "in its own Table 1", "in our results")
-    return tables._of_words("The paper’s statements", heads, rows)
+    return tables.word_table("The paper’s statements", heads, rows)
 
 
 def _verdict_text(outcome: "pd.Series[Any]") -> str:

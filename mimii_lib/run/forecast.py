@@ -551,3 +551,14 @@ def _installed() -> int | None:
     with suppress(AttributeError, ValueError, OSError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return None
+
+
+def time_spent(runs: Sequence[Run]) -> dict[str, float]:
+    """Return the seconds that the kept results of runs took, by stage."""
+    plan = forecast(runs, choices=False, measure=False)
+    return {stage.what: stage.took for stage in plan.stages if stage.took}
+
+
+def installed_memory() -> int | None:
+    """Return the memory of this machine in bytes, or None where the system does not report it."""
+    return _installed()

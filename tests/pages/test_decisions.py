@@ -237,15 +237,15 @@ def test_page_six_shows_the_same_clips(made):
 
 
 @pytest.fixture(scope="module")
-def beside():
-    file = Path(__file__).parents[2] / "book" / "_ext" / "beside.py"
-    spec = importlib.util.spec_from_file_location("beside", file)
+def external_media():
+    file = Path(__file__).parents[2] / "book" / "_ext" / "external_media.py"
+    spec = importlib.util.spec_from_file_location("external_media", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_embedded_sounds_become_files(beside, tmp_path):
+def test_embedded_sounds_become_files(external_media, tmp_path):
     """What is read stays as it was; each sound and picture is a file of the same bytes, the same one once."""
     random = np.random.default_rng(0)
     contents = {kind: random.bytes(999) for kind in ("audio/mpeg", "image/png")}
@@ -254,12 +254,12 @@ def test_embedded_sounds_become_files(beside, tmp_path):
     body = (
         f'<p>data:</p><audio src="{sound}"></audio><img alt="a" src="{picture}"><img src="b.png"><audio src="{sound}">'
     )
-    made = beside.moved(body, tmp_path, lambda name: f"../{name}")
+    made = external_media.externalise(body, tmp_path, lambda name: f"../{name}")
     assert re.sub("<[^>]*>", "", made) == re.sub("<[^>]*>", "", body)
     assert len(list(tmp_path.rglob("*.*"))) == 2
     links = re.findall(r'src="\.\./([^"]*)"', made)
     assert [(tmp_path / link).read_bytes() for link in links] == [*contents.values(), contents["audio/mpeg"]]
     assert [Path(link).suffix for link in links] == [".mp3", ".png", ".mp3"]
     assert 'src="b.png"' in made
-    assert beside.moved('<audio preload="metadata">', tmp_path, str) == '<audio preload="none">'
-    assert beside.moved(made, tmp_path, str.upper) == made
+    assert external_media.externalise('<audio preload="metadata">', tmp_path, str) == '<audio preload="none">'
+    assert external_media.externalise(made, tmp_path, str.upper) == made

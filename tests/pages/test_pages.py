@@ -242,7 +242,7 @@ def test_paper_is_white(page, scheme):
     })""")
     assert all(max(ink[:3]) < 160 for ink, _ in shades)
     assert all(min(ground[:3]) > 230 or ground[3:] == [0] for _, ground in shades)
-    for hidden in (".bd-sidebar-primary", "audio", ".tag_hide-input details", "aside.elsewhere"):
+    for hidden in (".bd-sidebar-primary", "audio", ".tag_hide-input details", "aside.launch"):
         assert not page.locator(hidden).first.is_visible(), hidden
     assert page.get_by_text("dB at most").last.is_visible()  # a solution, which the screen folds away
 
