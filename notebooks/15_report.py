@@ -63,7 +63,8 @@ tables.report_facts(summary)
 # %%
 import pandas as pd
 
-pd.DataFrame(summary["data"]["ids"]).set_index(["machine", "id"])
+recordings = pd.DataFrame(summary["data"]["ids"]).set_index(["machine", "id"])
+recordings.assign(sha256=recordings.sha256.str[:12])
 
 # %% [markdown]
 # ## Results

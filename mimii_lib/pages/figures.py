@@ -237,11 +237,11 @@ def loss_curves(fits: dict[str, Any]) -> Figure:
 def auc_dots(run: Run, aucs: pd.DataFrame) -> Figure:
     """Draw the AUC of every system and seed as dots and the mean over the seeds as a bar, a panel per machine ID."""
     systems = run.results.systems()
-    percent = 100 * aucs.fillna({"extractor": ""}).set_index(["id", "extractor", "detector"]).auc.sort_index()
+    by_system = aucs.assign(auc=100 * aucs.auc).groupby(["id", "extractor", "detector"], dropna=False).auc
     with _panels(len(run.ids), height=0.4 + 0.21 * len(systems), sharex=True, sharey=True) as (figure, axes):
         for axis, machine_id in zip(axes, run.ids, strict=True):
             for row, (extractor, detector) in enumerate(systems):
-                values = percent[machine_id, extractor or "", detector]
+                values = by_system.get_group((machine_id, extractor, detector))
                 axis.plot(values, [row] * len(values), "o", color=NORMAL, ms=4, alpha=0.5, mew=0)
                 axis.plot(values.mean(), row, "|", color="black", ms=12, mew=2)
             axis.axvline(50, color=QUIET, lw=0.8, ls=":")
@@ -316,7 +316,9 @@ def pipeline(run: Run) -> HTML:
                        axis.axhline(scores[abnormal][0].mean(), color=ABNORMAL))),
         ("06_results", "AUC", "do abnormal clips (upper row) score above normal ones (lower)?",
          lambda axis: axis.scatter(ranks, abnormal, s=12, c=colours)),
-        ("05_dcae_baselines", "The baseline", baseline, lambda axis: axis.imshow(np.hstack([image, coarse]))),
+        ("05_dcae_baselines", "The baseline", baseline,
+         lambda axis: (axis.imshow(image, extent=(0, 64, 0, 64)), axis.imshow(coarse, extent=(80, 144, 0, 64)),
+                       axis.set_xlim(0, 144))),
     ]  # fmt: skip
     items = "".join(
         f'<li><a href="../executed/{run.machine}/{page}.html">{_thumbnail(draw)}'

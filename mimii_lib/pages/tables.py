@@ -356,9 +356,16 @@ def table_1(table: pd.DataFrame, near: Mapping[tuple[str, str], Set[tuple[str, s
     for column, row in product(table.columns, table.index):
         if pd.notna(auc := table.loc[row, column]):
             tag = {1: "b", 2: "u"}.get(ranks.loc[row, column], "span")
-            shown.loc[row, column] = f"<{tag}>{auc:.1f}</{tag}>{NEAR * (row in near.get(column, ()))}"
+            mark = NEAR if row in near.get(column, ()) else ""
+            shown.loc[row, column] = f"<{tag}>{auc:.1f}</{tag}>{mark}"
     published, empty = paper.table_1().index.levels[0], table.isna().all(axis=1)
-    rows = [(row[0] + OURS * (row[0] not in published), row[1] + NOT_RUN * empty[row]) for row in table.index]
+    rows = [
+        (
+            features if features in published else features + OURS,
+            detector + (NOT_RUN if empty[features, detector] else ""),
+        )
+        for features, detector in table.index
+    ]
     columns = [(machine.capitalize(), name.replace("id_0", "M")) for machine, name in table]
     shown.index, shown.columns = pd.MultiIndex.from_tuples(rows), pd.MultiIndex.from_tuples(columns)
     return html_table(shown.rename_axis(columns=["machine", "ID"]), caption, "table1")
