@@ -9,7 +9,7 @@ is a scikit-learn estimator like the detectors: ``fit`` on patches of normal cli
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch

@@ -257,8 +257,8 @@ def caught_and_missed(run: Run, aucs: pd.DataFrame) -> tuple[dict[str, str], dic
     They are of the system with the best mean AUC that scores patches, and of its first seed. A clip's rank is the share
     of normal test clips of its machine ID with a lower score.
     """
-    system, paths, scores = explanations.best_row(aucs), {}, {}
-    table = explanations.gallery(explanations.judged(run, system), k=1)
+    system, paths, scores = explanations.best_system(aucs), {}, {}
+    table = explanations.example_clips(explanations.ranked_clips(run, system), k=1)
     for clip in table[table.label == "abnormal"].itertuples():
         name = f"{clip.kind}: {clip.id}, clip {Path(clip.path).stem}"
         caption = f"{name}; scores above {clip.place:.0%} of the normal clips"

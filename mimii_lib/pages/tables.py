@@ -1,9 +1,8 @@
 """Tables of the book's pages: clips, extractors, shapes, Table 1, provenance."""
 
 import html
-import json
 from collections.abc import Iterable, Mapping, Sequence, Set
-from itertools import groupby, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,11 @@ from mimii_lib import paper
 from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.evaluation import system_names
 from mimii_lib.extractors import EXTRACTORS, get
-from mimii_lib.pages import claims, scale
-from mimii_lib.pages.claims import Finding, Gain
+from mimii_lib.pages import contrasts, scale
 from mimii_lib.pages.run_box import RECORDING_KINDS, facts_box
 from mimii_lib.run import Run, provenance
-from mimii_lib.run.profiles import ROOT
 from mimii_lib.settings import SIMPLE_BASELINES, Imaging
-from mimii_lib.uncertainty import AucEstimates, Interval, symmetric
+from mimii_lib.uncertainty import AucEstimates, symmetric
 
 pd.set_option("display.max_colwidth", None)  # pandas would truncate long cells
 
@@ -140,23 +137,6 @@ def auc_table(aucs: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis(index=None, columns=None)
 
 
-def faults_tried() -> list[dict[str, Any]]:
-    """Return what ``benchmarks/faults.py`` found, or nothing where it has not run in this checkout."""
-    file = ROOT / "results" / "faults.json"
-    found: list[dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else []
-    return found
-
-
-def faults(tried: Sequence[Mapping[str, Any]]) -> HTML:
-    """Show what came of each fault that ``benchmarks/faults.py`` tried: a table for each kind."""
-    marks = {True: "✓", False: "<strong>✗ wrong:</strong>", None: "–"}
-    made = []
-    for kind, group in groupby(tried, lambda each: each["kind"]):
-        rows = [(html.escape(each["fault"]), f"{marks[each['held']]} {html.escape(each['result'])}") for each in group]
-        made.append(_of_words(kind.capitalize(), ("what was broken", "what came of it"), rows).data)
-    return HTML("".join(made) or "<p>Not run here: <code>make book</code> and <code>make faults</code> do.</p>")
-
-
 def rehearsal_facts(record: Mapping[str, Any]) -> HTML:
     """Show what was rehearsed, when, and on what."""
     machine = record["machine"]
@@ -232,49 +212,6 @@ def whole_table(record: Mapping[str, Any]) -> HTML:
 _of_words = word_table
 
 
-# The paper's statements
-
-
-MARKS = {claims.HOLDS: "✓", claims.DOES_NOT: "✗", claims.INCONCLUSIVE: "?"}
-
-
-def statements(paper_found: Sequence[Finding], our_found: Sequence[Finding] | None, why_not: str = "") -> HTML:
-    """List the paper's statements with what came of each on its own table and on ours; None: `why_not` instead."""
-    rows = []
-    for at, claim in enumerate(claims.CLAIMS):
-        here = (
-            _finding(our_found[at]) if our_found else f"{MARKS[claims.INCONCLUSIVE]} {claims.INCONCLUSIVE}: {why_not}"
-        )
-        first = f"{claim.number} {html.escape(claim.says)}"
-        rows.append((first, html.escape(claim.tested_as), _finding(paper_found[at]), here))
-    heads = ("the paper says", "tested as", "in its own Table 1", "in our results")
-    return _of_words("The paper’s statements", heads, rows)
-
-
-def rankings(level: str) -> pd.DataFrame:
-    """Show the first and second places in the published Table 1 beside those that the paper's text counts."""
-    counted = claims.rankings(paper.table_1(), level)
-    text = pd.DataFrame.from_dict(paper.RANKINGS[level], orient="index", columns=["first", "second"])
-    return pd.concat({"in the text": text, "in its table": counted}, axis=1).rename_axis(index=level)
-
-
-def _finding(found: Finding) -> str:
-    """Return a verdict, what was counted and what was tested, as HTML."""
-    words = [f'<strong class="verdict">{MARKS[found.verdict]} {found.verdict}</strong>']
-    if found.counted:
-        counted = {True: "so it is as counted", False: "not so as counted", None: ""}[found.as_worded]
-        words.append(f"{html.escape(found.counted)}{f' ({counted})' if counted else ''}")
-    if found.test is not None:
-        contrast = found.test.contrast
-        said = signed(contrast.value) if pd.isna(contrast.low) else _around(contrast)
-        words.append(f"{said} points, p {_small(found.test.p)}")
-    return "<br>".join(words)
-
-
-def _small(p: float) -> str:
-    return "&lt; 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
 # Table 1
 
 OURS = '<span class="ours">not in the paper</span>'
@@ -333,7 +270,7 @@ def cells(
         allows for the sampling errors of both.
     """
     names = system_names(system for of_id in estimates.values() for system in of_id.values.index)
-    published, rows = claims.published(), []
+    published, rows = contrasts.published(), []
     aucs, errors = (
         table.reindex(index=names.values(), columns=estimates) for table in (published.table, published.errors())
     )
@@ -349,16 +286,6 @@ def cells(
                 cell |= {"difference": difference.value, "from": difference.low, "to": difference.high}
             rows.append(cell)
     return pd.DataFrame(rows)
-
-
-def gains(found: Sequence[Gain]) -> HTML:
-    """Show how much groups of rows are above others."""
-    rows = [(f"{html.escape(each.these)} over {html.escape(each.others)}", _around(each.difference)) for each in found]
-    return _of_words("Mean AUC over all cells, points (95 % interval)", ("what is compared", "difference"), rows)
-
-
-def _around(interval: Interval) -> str:
-    return f"{signed(interval.value)} ({signed(interval.low)} to {signed(interval.high)})"
 
 
 def sortable(cells: pd.DataFrame, caption: str) -> HTML:
