@@ -363,13 +363,13 @@ def _run(said: argparse.Namespace) -> int:
     names = [notebook.stem for notebook in said.notebooks]
     if said.leave_out not in (None, *names):
         raise unknown_value("--leave-out", said.leave_out, names)
-    with notebooks.one_kernel():
+    with notebooks.shared_kernel() as kernel:
         for notebook in said.notebooks:
             output = said.output if len(said.notebooks) == 1 else said.output / notebook.name
             if said.not_run and said.leave_out in (None, notebook.stem):
                 notebooks.not_run(notebook, output, dict(said.parameters), said.not_run)
             else:
-                notebooks.execute(notebook, output, dict(said.parameters))
+                notebooks.execute(notebook, output, dict(said.parameters), kernel)
     return 0
 
 
