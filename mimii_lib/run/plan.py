@@ -13,12 +13,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from joblib import hash as joblib_hash
-
 from mimii_lib import dataset, paper
 from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run, runs_of
+from mimii_lib.run.provenance import digest
 from mimii_lib.settings import load_profile, with_parameters
 
 
@@ -108,33 +107,26 @@ def plan(
         size = [word for name, value in asdict(profile.miniature).items() for word in (f"--{name}", str(value))]
         for snr in sorted(set(paper.SNRS) - {profile.snr}):
             miniatures[str(snr)] = [str(replace(profile, snr=snr).recordings), "--snr", str(snr), *size]
-    digests = {run.machine: _digests(run) for run in runs}
     return {
         "parameters": parameters | paths,
-        "identities": {machine: of_run for machine, (of_run, _) in digests.items()},
+        "identities": {run.machine: run.results.identity for run in runs},
         "not_run": not_run,
         "detectors": {run.machine: [name for name in run.profile.detectors if name in paper.DETECTORS] for run in runs},
         "autoencoders": {run.machine: run.results.autoencoders for run in runs},
-        "pieces": {machine: of_pieces if pieces else {} for machine, (_, of_pieces) in digests.items()},
+        "pieces": {run.machine: _pieces(run) if pieces else {} for run in runs},
         "choices": [run.machine for run in runs[: profile.sensitivity.machines]] if choices else [],
         "miniatures": miniatures,  # of the other SNRs, with which the page on the open choices compares
     }
 
 
-def _digests(run: Run) -> tuple[str, dict[str, str]]:
-    """Return digests of what a run's scores depend on: of all together, and by the name of each job of a cluster."""
-    identity, known = run.results.identity, run
-    texts: dict[str, set[str]] = defaultdict(set)
-    if run.settings.imaging.scaling == "training":
-        # The keys of these pictures hold decibels that take spectrograms: each job depends on all of the run instead.
-        known, texts = run.with_overrides(settings={"imaging.scaling": "clip"}), defaultdict(lambda: {identity})
-    every_key = []
+def _pieces(run: Run) -> dict[str, str]:
+    """Return a digest of what each job of a cluster depends on, by the job's name."""
+    digests: dict[str, set[str]] = defaultdict(set)
     for machine_id, extractor, detector, seed in run.results.trials():
-        *_, inputs, scores = (key.text for key in known.stages.keys(machine_id, extractor, detector, seed))
-        every_key += [inputs, scores]
+        *_, inputs, scores = (key.digest for key in run.stages.keys(machine_id, extractor, detector, seed))
         if extractor is not None:
-            texts[f"{machine_id}/features/{extractor}"].add(inputs)
-            texts[f"{machine_id}/detectors/{extractor}"].add(scores)
+            digests[f"{machine_id}/features/{extractor}"].add(inputs)
+            digests[f"{machine_id}/detectors/{extractor}"].add(scores)
         elif detector in paper.AUTOENCODERS:
-            texts[f"{machine_id}/{detector}/seed_{seed}"].add(scores)
-    return joblib_hash([identity, every_key]), {name: joblib_hash(sorted(of_job)) for name, of_job in texts.items()}
+            digests[f"{machine_id}/{detector}/seed_{seed}"].add(scores)
+    return {name: digest(sorted(of_job)) for name, of_job in digests.items()}
