@@ -259,7 +259,8 @@ def _plan(said: argparse.Namespace) -> int:
     parameters = {name: getattr(said, name) for name in ("profile", "data", "snr", "weights")}
     parameters |= {name: _flat(getattr(said, name)) for name in lists}
     switches = {"pieces": said.pieces, "dry_run": said.dry_run, "lock": said.lock}
-    write_plan(said.output, _machines(said), parameters, choices=not said.no_choices, **switches)
+    alternatives = None if said.no_choices else (lambda _: ())
+    write_plan(said.output, _machines(said), parameters, alternatives=alternatives, **switches)
     return 0
 
 

@@ -8,7 +8,7 @@ import fcntl
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mimii_lib import dataset, paper
 from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run, runs_of
+from mimii_lib.run.forecast import forecast
 from mimii_lib.run.provenance import digest
 from mimii_lib.settings import load_profile, with_parameters
 
@@ -26,7 +27,7 @@ def write_plan(
     machines: Sequence[str],
     parameters: Mapping[str, Any],
     *,
-    choices: bool = True,
+    alternatives: Callable[[Sequence[Run]], Iterable[tuple[Run, Sequence[str] | None]]] | None = None,
     pieces: bool = False,
     dry_run: bool = False,
     lock: int | None = None,
@@ -37,13 +38,16 @@ def write_plan(
     ----------
     machines, parameters
         Machine types, and the other parameters of :class:`Run` by name.
-    choices, pieces
+    alternatives
+        Returns what the page on the open choices computes beyond these runs, for the forecast; None: without that page.
+    pieces
         See :func:`plan`.
     dry_run
-        Make no miniature and remove no file. Without a miniature there is no plan, and `output` is removed.
+        Make no miniature. Where there is none yet there is no plan either, and `output` is removed.
     lock
         Descriptor of a file that the caller opened. Its lock is waited for and lasts until the caller, and all who
-        inherit the descriptor, have closed it: a killed caller leaves nothing to unlock.
+        inherit the descriptor, have closed it: a killed caller leaves nothing to unlock. With the lock, files are
+        removed that killed jobs have left half-written.
     """
     if lock is not None:
         try:
@@ -51,9 +55,9 @@ def write_plan(
         except BlockingIOError:
             print("Another 'make book' is at work in this folder; this one waits for its end", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
-    for file in [] if dry_run else [*Path("executed").rglob(".*"), *Path("results").rglob(".*")]:
-        if file.is_file():  # half-written by a killed job: a whole file has a name without a dot
-            file.unlink()
+        for file in [*Path("executed").rglob(".*"), *Path("results").rglob(".*")]:
+            if file.is_file():  # a whole file has a name without a dot
+                file.unlink()
     options = {name: value for name, value in parameters.items() if name != "profile"}
     profile = with_parameters(load_profile(parameters.get("profile")), **options)
     if profile.miniature is not None and (folder := profile.recordings) and not (folder / dataset.MARKER).is_file():
@@ -68,13 +72,13 @@ def write_plan(
     lines += [f"not run: {run.recordings.no_ids_reason}" for run in runs if not run.recordings.evaluable]
     for line in dict.fromkeys(lines):
         print(line, file=sys.stderr)
-    content = plan(runs, profile_options=parameters, choices=choices, pieces=pieces)
+    content = plan(runs, profile_options=parameters, choices=alternatives is not None, pieces=pieces)
     if profile.miniature is None:
-        from mimii_lib.run.forecast import forecast  # a book of the miniature does without
-
-        # The node that submits a cluster's jobs says nothing about the speed of the others.
         evaluable = [run for run in runs if run.recordings.evaluable]
-        print(expected := forecast(evaluable, choices=choices, measure=not pieces), flush=True)
+        repeated = alternatives(evaluable) if alternatives else ()
+        # The node that submits a cluster's jobs says nothing about the speed of the others.
+        expected = forecast(evaluable, alternatives=repeated, measure=not pieces)
+        print(expected, flush=True)
         if expected.problems:
             raise MimiiError("the run cannot end well, as the forecast says above")
     with atomic_write(output) as file:
