@@ -9,7 +9,6 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,21 +99,21 @@ def plan(
         Whether each network of a machine ID and each auto-encoder is a job of its own, as on a cluster.
     """
     not_run = {name: "not part of this run" for name in paper.MACHINES if name not in [run.machine for run in runs]}
-    not_run |= {run.machine: run.recordings.no_ids_reason for run in runs if not run.recordings.evaluable}
+    reasons = {run.machine: run.recordings.no_ids_reason for run in runs if not run.recordings.evaluable}
     profile, runs = runs[0].profile, [run for run in runs if run.recordings.evaluable]
     if not runs:
-        raise MimiiError(f"nothing can be run: {'; '.join(not_run.values())}")
+        raise MimiiError(f"nothing can be run: {'; '.join(reasons.values())}")
     parameters = {name: value for name, value in profile_options.items() if value is not None}
     paths = {name: str(Path(parameters[name]).resolve()) for name in ("data", "weights") if name in parameters}
     miniatures = {}
     if choices and profile.miniature is not None and "{snr}" in str(profile.data):
-        size = [word for name, value in asdict(profile.miniature).items() for word in (f"--{name}", str(value))]
+        size = [word for name, value in vars(profile.miniature).items() for word in (f"--{name}", str(value))]
         for snr in sorted(set(paper.SNRS) - {profile.snr}):
-            miniatures[str(snr)] = [str(replace(profile, snr=snr).recordings), "--snr", str(snr), *size]
+            miniatures[str(snr)] = [str(profile.data).replace("{snr}", str(snr)), "--snr", str(snr), *size]
     return {
         "parameters": parameters | paths,
         "identities": {run.machine: run.results.identity for run in runs},
-        "not_run": not_run,
+        "not_run": not_run | reasons,
         "detectors": {run.machine: [name for name in run.profile.detectors if name in paper.DETECTORS] for run in runs},
         "autoencoders": {run.machine: run.results.autoencoders for run in runs},
         "pieces": {run.machine: _pieces(run) if pieces else {} for run in runs},

@@ -167,10 +167,9 @@ class Killer:
 
 def copied(folder: Path) -> Path:
     """Copy what the project keeps under version control; the environment is the project's own."""
-    for name in output_of("git", "-C", str(ROOT), "ls-files", "-z").split("\0"):
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)  # with its time: make compares it with the environment's
+    folder.mkdir()
+    copy = f"git ls-files -z | xargs -0 cp -a --parents -t {folder}"  # with times, which make compares
+    subprocess.run(copy, shell=True, cwd=ROOT, check=True)
     (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
 
