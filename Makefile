@@ -5,20 +5,18 @@ CORES ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count())')
 
 BIN := .venv/bin
 MACHINE ?= $(MACHINES)
-# A path is told as a list of one text, in which Snakemake and YAML see no number, no quote and no remark.
-PATHS := $(if $(strip $(DATA)),data='["$(subst ','\'',$(DATA))"]') $(if $(strip $(WEIGHTS)),weights='["$(subst ','\'',$(WEIGHTS))"]')
-CONFIG := $(PATHS) profile='$(PROFILE)' $(foreach name,MACHINE SNR IDS EXTRACTORS DETECTORS SEEDS SETTINGS CHOICES,\
-  $(if $(strip $($(name))),$(shell echo $(name) | tr A-Z a-z)='$($(name))'))
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake \
-  $(if $(strip $(CLUSTER)),--workflow-profile profiles/$(strip $(CLUSTER)),--cores $(CORES)) \
-  --quiet host reason --rerun-incomplete --keep-going --nolock \
-  $(SNAKEMAKE_ARGS) --config $(CONFIG)
-
-KNOWN := PYTHON PROFILE CORES MACHINE MACHINES DATA SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS CHOICES \
-  CLUSTER SNAKEMAKE_ARGS
+NAMED := MACHINE SNR IDS EXTRACTORS DETECTORS SEEDS WEIGHTS SETTINGS
+KNOWN := PYTHON PROFILE CORES DATA MACHINES CHOICES CLUSTER SNAKEMAKE_ARGS $(NAMED)
+quoted = '$(subst ','\'',$(1))'
+OPTIONS := $(if $(strip $(DATA)),$(call quoted,$(DATA))) --profile=$(call quoted,$(PROFILE)) \
+  $(foreach name,$(NAMED),$(if $(strip $($(name))),--$(shell echo $(name) | tr A-Z a-z)=$(call quoted,$($(name))))) \
+  $(if $(filter no,$(CHOICES)),--no-choices) $(if $(strip $(CLUSTER)),--pieces)
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --quiet host reason --rerun-incomplete --keep-going --nolock \
+  $(if $(strip $(CLUSTER)),--workflow-profile profiles/$(strip $(CLUSTER)),--cores $(CORES)) $(SNAKEMAKE_ARGS)
 UNKNOWN := $(filter-out $(KNOWN) -%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is not known; expected one of $(KNOWN)))
 CLUSTERS := $(patsubst profiles/%/config.yaml,%,$(wildcard profiles/*/config.yaml))
+$(if $(filter-out yes no,$(CHOICES)),$(error CHOICES: $(CHOICES) is not known; expected one of yes no))
 $(if $(filter-out $(CLUSTERS),$(CLUSTER)),$(error CLUSTER: $(CLUSTER) is not known; expected one of $(CLUSTERS)))
 
 .DEFAULT_GOAL := help
@@ -26,10 +24,8 @@ $(if $(filter-out $(CLUSTERS),$(CLUSTER)),$(error CLUSTER: $(CLUSTER) is not kno
 
 help:  ## list these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
-	@echo
-	@echo "make book takes the parameters of the notebooks: PROFILE=… DATA=… SNR=… MACHINE=\"fan pump\" IDS=… SEEDS=… …"
-	@echo "On a cluster: make book CLUSTER=slurm …; profiles/slurm says what it takes of it."
-	@echo "SNAKEMAKE_ARGS=… hands options to Snakemake."
+	@echo; echo "make book takes the parameters of the notebooks: PROFILE=… DATA=… SNR=… MACHINE=\"fan pump\" IDS=… SEEDS=… …"
+	@echo "SNAKEMAKE_ARGS=… hands options to Snakemake; CLUSTER=slurm runs it on a cluster as profiles/slurm says."
 
 setup: .venv/ready  ## make the environment in .venv (about 2 minutes, 6 GB)
 
@@ -41,12 +37,15 @@ setup: .venv/ready  ## make the environment in .venv (about 2 minutes, 6 GB)
 	$(BIN)/python -m mimii_lib.run.precompile
 	touch $@
 
+# Descriptor 9 carries the lock of this folder: `mimii plan` takes it, and it ends with the recipe's last process.
 book: .venv/ready  ## run the experiment and render the book to _build/html/index.html
-	@$(SNAKEMAKE)
+	@mkdir -p .snakemake && exec 9> .snakemake/book.lock && \
+	  $(BIN)/mimii plan $(OPTIONS) --lock 9 -o .snakemake/plan.json && $(SNAKEMAKE)
 	@echo "The book: _build/html/index.html"
 
 plan: .venv/ready  ## say what `make book` would do, and do nothing
-	@$(SNAKEMAKE) --dry-run
+	@$(BIN)/mimii plan $(OPTIONS) --dry-run -o .snakemake/dry_run.json && if test -e .snakemake/dry_run.json; then \
+	  $(SNAKEMAKE) --dry-run --config plan=.snakemake/dry_run.json; fi
 
 bench: .venv/ready  ## measure speed and memory against the plain implementation (some 20 minutes)
 	$(BIN)/python benchmarks/speed.py --memory --growth
@@ -55,7 +54,7 @@ proof: .venv/ready  ## compare pictures, features, scores and AUCs with the plai
 	$(BIN)/python benchmarks/proof.py
 
 faults: .venv/ready  ## break things on purpose, and see that nothing is lost (half an hour)
-	$(BIN)/python benchmarks/faults.py --long
+	$(BIN)/python tests/faults.py --long
 
 intervals: .venv/ready  ## simulate whether the AUCs' intervals cover what they promise (a quarter of an hour)
 	$(BIN)/python benchmarks/intervals.py
@@ -66,10 +65,11 @@ rehearsal: .venv/ready  ## rehearse at MIMII's full size (an hour, 14 GB), which
 test: .venv/ready  ## run the tests
 	$(BIN)/pytest -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder  # one waits, for a browser or a server
 
-check: .venv/ready  ## format, lint, types, and notebook pairs in step
+check: .venv/ready  ## format, lint, types, the directions of imports, and notebook pairs in step
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/run/test_pairs.py
 
 clean:  ## remove everything that the other targets made, but the environment

@@ -107,6 +107,14 @@ def _parser() -> argparse.ArgumentParser:
     soon.add_argument("--count", action="store_true", help="say what is missing, and measure no time")
     soon.add_argument("--json", type=Path, metavar="FILE", help="write it as JSON, too")
 
+    book = command("plan", _plan, "prepare a book and write down what the workflow has to make")
+    _add_run(book)
+    book.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the plan, as JSON")
+    book.add_argument("--no-choices", action="store_true", help="without the page on the open choices")
+    book.add_argument("--pieces", action="store_true", help="a job for each network and auto-encoder: for a cluster")
+    book.add_argument("--dry-run", action="store_true", help="make no miniature and remove no half-written file")
+    book.add_argument("--lock", type=int, metavar="FD", help="wait for, and take, the lock of this open file")
+
     effects = command("choices", _choices, "measure what the paper's open choices change, and print it")
     effects.epilog = "The profile's 'sensitivity' says how much of the run is repeated."
     _add_run(effects)
@@ -245,6 +253,18 @@ def _forecast(said: argparse.Namespace) -> int:
     return 2 if found.problems else 0
 
 
+def _plan(said: argparse.Namespace) -> int:
+    from mimii_lib.run.plan import write_plan
+
+    lists = ("ids", "extractors", "detectors", "seeds", "settings")
+    parameters = {name: getattr(said, name) for name in ("profile", "data", "snr", "weights")}
+    parameters |= {name: _flat(getattr(said, name)) for name in lists}
+    switches = {"pieces": said.pieces, "dry_run": said.dry_run, "lock": said.lock}
+    alternatives = None if said.no_choices else (lambda _: ())
+    write_plan(said.output, _machines(said), parameters, alternatives=alternatives, **switches)
+    return 0
+
+
 def _choices(said: argparse.Namespace) -> int:
     from mimii_lib.pages import open_points
 
@@ -345,13 +365,13 @@ def _run(said: argparse.Namespace) -> int:
     names = [notebook.stem for notebook in said.notebooks]
     if said.leave_out not in (None, *names):
         raise unknown_value("--leave-out", said.leave_out, names)
-    with notebooks.one_kernel():
+    with notebooks.shared_kernel() as kernel:
         for notebook in said.notebooks:
             output = said.output if len(said.notebooks) == 1 else said.output / notebook.name
             if said.not_run and said.leave_out in (None, notebook.stem):
                 notebooks.not_run(notebook, output, dict(said.parameters), said.not_run)
             else:
-                notebooks.execute(notebook, output, dict(said.parameters))
+                notebooks.execute(notebook, output, dict(said.parameters), kernel)
     return 0
 
 

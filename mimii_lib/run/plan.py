@@ -1,0 +1,135 @@
+"""The plan of a book: what the workflow will make, decided before Snakemake starts.
+
+`mimii plan` writes the plan as JSON and the Snakefile reads it. Whatever the order of work depends on happens here:
+making the miniature, looking at every clip, finding the weights, and the forecast of a long run.
+"""
+
+import fcntl
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mimii_lib import dataset, paper
+from mimii_lib.data.files import atomic_write
+from mimii_lib.errors import MimiiError
+from mimii_lib.run import Run, runs_of
+from mimii_lib.run.forecast import forecast
+from mimii_lib.run.provenance import digest
+from mimii_lib.run.profiles import load_profile, with_parameters
+
+
+def write_plan(
+    output: Path,
+    machines: Sequence[str],
+    parameters: Mapping[str, Any],
+    *,
+    alternatives: Callable[[Sequence[Run]], Iterable[tuple[Run, Sequence[str] | None]]] | None = None,
+    pieces: bool = False,
+    dry_run: bool = False,
+    lock: int | None = None,
+) -> None:
+    """Prepare a book and write its plan to `output`. What is left out is printed to the standard error stream.
+
+    Parameters
+    ----------
+    machines, parameters
+        Machine types, and the other parameters of :class:`Run` by name.
+    alternatives
+        Returns what the page on the open choices computes beyond these runs, for the forecast; None: without that page.
+    pieces
+        See :func:`plan`.
+    dry_run
+        Make no miniature. Where there is none yet there is no plan either, and `output` is removed.
+    lock
+        Descriptor of a file that the caller opened. Its lock is waited for and lasts until the caller, and all who
+        inherit the descriptor, have closed it: a killed caller leaves nothing to unlock. With the lock, files are
+        removed that killed jobs have left half-written.
+    """
+    if lock is not None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another 'make book' is at work in this folder; this one waits for its end", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for file in [*Path("executed").rglob(".*"), *Path("results").rglob(".*")]:
+            if file.is_file():  # a whole file has a name without a dot
+                file.unlink()
+    options = {name: value for name, value in parameters.items() if name != "profile"}
+    profile = with_parameters(load_profile(parameters.get("profile")), **options)
+    if profile.miniature is not None and (folder := profile.recordings) and not (folder / dataset.MARKER).is_file():
+        if dry_run:
+            output.unlink(missing_ok=True)
+            print(f"{folder}: there is no miniature yet; 'make book' makes it first, then everything else")
+            return
+        print(f"{folder}: making the miniature (less than a minute)", file=sys.stderr)
+    runs = runs_of(machines, **parameters)
+    lines = [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]
+    lines += [f"not run: {reason}" for run in runs for reason in run.stages.unavailable_extractors.values()]
+    lines += [f"not run: {run.recordings.no_ids_reason}" for run in runs if not run.recordings.evaluable]
+    for line in dict.fromkeys(lines):
+        print(line, file=sys.stderr)
+    content = plan(runs, profile_options=parameters, choices=alternatives is not None, pieces=pieces)
+    if profile.miniature is None:
+        evaluable = [run for run in runs if run.recordings.evaluable]
+        repeated = alternatives(evaluable) if alternatives else ()
+        # The node that submits a cluster's jobs says nothing about the speed of the others.
+        expected = forecast(evaluable, alternatives=repeated, measure=not pieces)
+        print(expected, flush=True)
+        if expected.problems:
+            raise MimiiError("the run cannot end well, as the forecast says above")
+    with atomic_write(output) as file:
+        file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def plan(
+    runs: Sequence[Run], *, profile_options: Mapping[str, Any], choices: bool = True, pieces: bool = False
+) -> dict[str, Any]:
+    """Return what the workflow has to do, as plain data under the names that the Snakefile reads.
+
+    Parameters
+    ----------
+    runs, profile_options
+        A run for each machine type, and the parameters that they were made with: the jobs are given the same.
+    choices
+        Whether the page on the open choices is made.
+    pieces
+        Whether each network of a machine ID and each auto-encoder is a job of its own, as on a cluster.
+    """
+    not_run = {name: "not part of this run" for name in paper.MACHINES if name not in [run.machine for run in runs]}
+    reasons = {run.machine: run.recordings.no_ids_reason for run in runs if not run.recordings.evaluable}
+    profile, runs = runs[0].profile, [run for run in runs if run.recordings.evaluable]
+    if not runs:
+        raise MimiiError(f"nothing can be run: {'; '.join(reasons.values())}")
+    parameters = {name: value for name, value in profile_options.items() if value is not None}
+    paths = {name: str(Path(parameters[name]).resolve()) for name in ("data", "weights") if name in parameters}
+    miniatures = {}
+    if choices and profile.miniature is not None and "{snr}" in str(profile.data):
+        size = [word for name, value in vars(profile.miniature).items() for word in (f"--{name}", str(value))]
+        for snr in sorted(set(paper.SNRS) - {profile.snr}):
+            miniatures[str(snr)] = [str(profile.data).replace("{snr}", str(snr)), "--snr", str(snr), *size]
+    return {
+        "parameters": parameters | paths,
+        "identities": {run.machine: run.results.identity for run in runs},
+        "not_run": not_run | reasons,
+        "detectors": {run.machine: [name for name in run.profile.detectors if name in paper.DETECTORS] for run in runs},
+        "autoencoders": {run.machine: run.results.autoencoders for run in runs},
+        "pieces": {run.machine: _pieces(run) if pieces else {} for run in runs},
+        "choices": [run.machine for run in runs[: profile.sensitivity.machines]] if choices else [],
+        "miniatures": miniatures,  # of the other SNRs, with which the page on the open choices compares
+    }
+
+
+def _pieces(run: Run) -> dict[str, str]:
+    """Return a digest of what each job of a cluster depends on, by the job's name."""
+    digests: dict[str, set[str]] = defaultdict(set)
+    for machine_id, extractor, detector, seed in run.results.trials():
+        *_, inputs, scores = (key.digest for key in run.stages.keys(machine_id, extractor, detector, seed))
+        if extractor is not None:
+            digests[f"{machine_id}/features/{extractor}"].add(inputs)
+            digests[f"{machine_id}/detectors/{extractor}"].add(scores)
+        elif detector in paper.AUTOENCODERS:
+            digests[f"{machine_id}/{detector}/seed_{seed}"].add(scores)
+    return {name: digest(sorted(of_job)) for name, of_job in digests.items()}
