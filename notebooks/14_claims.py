@@ -123,7 +123,9 @@ glue("firmest", claims.CLAIMS.says[firmest].rstrip("."), display=False)
 for name in ("value", "low", "high"):
     glue(f"firmest_{name}", float(in_paper[name][firmest]), display=False)
 glue("autoencoders", in_paper.counted["1a"], display=False)
-contrary = in_paper[(in_paper.verdict == claims.HOLDS) & in_paper.as_worded.eq(False)]
+contrary = in_paper[
+    (in_paper.verdict == claims.HOLDS) & in_paper.as_worded.eq(False)
+]
 glue("contrary", ", ".join(contrary.index) or "none", display=False)
 glue("verdict", tables.verdict(runs[0]), display=False)
 

@@ -75,7 +75,10 @@ means = {
     for run, table in aucs.items()
 }
 names = {
-    run.machine: {"system": tables.name_of(best[run]), "AUC (%)": round(100 * means[run], 1)}
+    run.machine: {
+        "system": tables.name_of(best[run]),
+        "AUC (%)": round(100 * means[run], 1),
+    }
     for run in best
 }
 pd.DataFrame(names).T if names else explanation_figures.no_network_reason(runs)
