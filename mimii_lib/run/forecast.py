@@ -1,8 +1,8 @@
 """What runs will compute: how much of it is kept already, and what the rest takes in time, disk and memory.
 
-Missing results are counted in the cache. For time, a sample of one machine ID is run through every stage that has
-missing results, and its seconds are scaled with clips, patches and epochs. This forecasts a run as a whole within a
-factor of 1.5. Single stages may be off by more, mixtures above all, whose number of iterations depends on the sounds.
+Time is measured: a sample of one machine ID is run through the stages that have missing results, and its seconds are
+scaled with clips, patches and epochs. This forecasts a run as a whole within a factor of 1.5; single stages may be off
+by more, mixtures above all, whose number of iterations depends on the sounds.
 """
 
 import os
@@ -17,20 +17,17 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mimii_lib import extractors, paper
+from mimii_lib import extractors, imaging, paper
 from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run
 
-SAMPLE = {"normal": 96, "abnormal": 16}
-"""Clips of a machine ID that are run to measure time."""
+SAMPLE = {"normal": 96, "abnormal": 16}  # clips of a machine ID that are run to measure time
 GROWTH = {"gmm": 1.7, "b-gmm": 1.7, "if": 0.3, "kde": 1.8, "oc-svm": 2.1}
 """Exponent of a detector's time in the number of clips, as rehearsals of 1,815 and 18,019 clips measured."""
 TRAINED_BYTES = {"lenet-dcae": 6_300_000, "small-dcae": 200_000}
 LIBRARIES, NETWORK, COPIES = 0.7e9, 1.3e9, 8
-"""Bytes of memory for imported libraries and for a network at work, and the size of all copies of the largest features:
-those of the training clips, and in double precision the preprocessed ones of two seeds and a detector's own."""
-
+"""Bytes of memory for libraries and for a network at work; size of all copies of the largest features, in features."""
 COLUMNS = ["part", "stage", "what", "extractor", "detector", "seed", "there", "work", "seconds", "bytes"]
 
 
@@ -44,7 +41,7 @@ class Forecast:
     suggestions: list[str]
     """What can be left out, with its share of the time, the largest first."""
     problems: list[str]
-    """Why the run cannot end well."""
+    """Reasons why the run cannot end well."""
     missing: int
     seconds: float
     bytes: int
@@ -64,7 +61,7 @@ class Forecast:
         lines = [*self.facts, "", table.to_string(formatters={"pieces": "{:,}".format, "there": "{:,}".format}), ""]
         if not self.missing:
             return "\n".join([*lines, "Nothing is left to compute: every result is there."])
-        cores = f"{torch.get_num_threads()} cores, {self.workers} machine types at once"
+        cores = f"{torch.get_num_threads()} cores, machine types at once: {self.workers}"
         time = f"about {duration(self.seconds)} on this machine ({cores}), and some minutes for the pages of a book"
         installed = "" if self.installed is None else f" of {gigabytes(self.installed)}"
         risk = "; name fewer machine types" if self.installed and self.memory > self.installed else ""
@@ -80,9 +77,7 @@ class Forecast:
 def forecast(
     runs: Sequence[Run], *, alternatives: Iterable[tuple[Run, Sequence[str] | None]] = (), measure: bool = True
 ) -> Forecast:
-    """Count what runs will compute, and measure what that takes.
-
-    The results of the sample are kept like all others, so a second forecast measures only what is new.
+    """Count what runs will compute, and measure what that takes. Nothing is kept but the inspection of the clips.
 
     Parameters
     ----------
@@ -111,16 +106,15 @@ def forecast(
         # Spectrograms are computed on one core by each worker; a detector is fitted on one core.
         busy = {"spectrograms": workers, "scores": min(1.0, missing.stage.eq("scores").sum() / cores)}
         pieces.loc[missing.index, "seconds"] = missing.work * rates / missing.stage.map(busy).fillna(1.0)
-    sums = {name: (name, "sum") for name in ("there", "seconds", "bytes")}
-    kinds = pieces.groupby(["part", "what"], sort=False, as_index=False)
+    kinds = pieces.groupby(["part", "what"], sort=False)
+    stages = kinds[["there", "seconds", "bytes"]].sum().assign(pieces=kinds.size()).reset_index()
     size, free = int(pieces.bytes.sum()), shutil.disk_usage(first.cache.folder).free
-    remedy = "name another folder in the environment variable MIMII_CACHE, free some space, or leave something out"
-    full = f"{first.cache.folder}: {gigabytes(size)} of disk needed, {gigabytes(free)} free; {remedy}"
+    full = f"{gigabytes(size)} of disk needed, {gigabytes(free)} free; name another folder in MIMII_CACHE"
     return Forecast(
-        stages=kinds.agg(pieces=("there", "size"), **sums).to_dict("records"),
+        stages=stages.to_dict("records"),
         facts=_facts(runs),
         suggestions=_suggestions(first, pieces),
-        problems=[full] if size > free else [],
+        problems=[f"{first.cache.folder}: {full}"] if size > free else [],
         missing=len(missing),
         seconds=float(pieces.seconds.sum()),
         bytes=size,
@@ -134,8 +128,7 @@ def forecast(
 def time_spent(runs: Sequence[Run]) -> dict[str, float]:
     """Return the seconds, with every core at work, that the kept results of runs took, by kind of result."""
     pieces = _pieces([("results", run, None) for run in runs])
-    seconds = pieces[pieces.seconds > 0].groupby("what", sort=False).seconds.sum()
-    return {str(what): float(number) for what, number in seconds.items()}
+    return dict(pieces[pieces.seconds > 0].groupby("what", sort=False).seconds.sum().to_dict())
 
 
 def installed_memory() -> int | None:
@@ -147,58 +140,54 @@ def installed_memory() -> int | None:
 
 def _pieces(parts: Iterable[tuple[str, Run, Sequence[str] | None]]) -> pd.DataFrame:
     """Return the results that runs need or have, a row each; what several of them need belongs to the first."""
-    pieces: dict[tuple[str, str], dict[str, Any]] = {}
+    pieces: dict[str, dict[str, Any]] = {}
     for part, run, detectors in parts:
         systems = [system for system in run.results.systems() if detectors is None or system[1] in detectors]
         for trial in run.results.trials(systems):
-            keys = run.stages.keys(*trial)
+            keys = [key for key in run.stages.keys(*trial) if key.stage != "clips"]
             there = [run.cache.has(key) for key in keys]
             for number, key in enumerate(keys):
-                # Nothing is needed for a result that is kept.
-                if (key.stage, key.text) not in pieces and (there[number] or not any(there[number + 1 :])):
-                    # A process has its share of the cores; a detector computes on one of them.
-                    seconds, threads = run.cache.timings(key)
-                    used = (1 if key.stage == "scores" and trial[1] else threads) / torch.get_num_threads()
-                    piece = {"part": part, "there": there[number], "seconds": seconds.get(key.stage, 0.0) * used}
-                    pieces[key.stage, key.text] = piece | _piece(run, key.stage, *trial)
+                # Nothing is needed for a result that is kept. A detector computes on one core, all else on all.
+                if key.digest not in pieces and (there[number] or not any(there[number + 1 :])):
+                    timing = run.cache.timing(key)
+                    share = (1 if key.stage == "scores" and trial[1] else timing.threads) / torch.get_num_threads()
+                    piece = {"part": part, "there": there[number], "seconds": timing.seconds * share}
+                    pieces[key.digest] = piece | _piece(run, key.stage, *trial)
     return pd.DataFrame(pieces.values(), columns=COLUMNS)
 
 
 def _piece(run: Run, stage: str, machine_id: str, extractor: str | None, detector: str, seed: int) -> dict[str, Any]:
-    """Return the kind of a result, the trial that it belongs to alone, its work in units of its kind, and its bytes."""
+    """Return the kind of a result, its work in units of that kind, its bytes, and what it alone belongs to."""
     view, n_clips = run.settings.imaging, len(run.recordings.clips_of(machine_id))
-    n_train, n_test = (
-        view.patches * len(run.recordings.split_clips(machine_id, seed, role)) for role in ("train", "test")
-    )
+    train, test = (len(run.recordings.split_clips(machine_id, seed, role)) for role in ("train", "test"))
+    n_patches, n_train, n_test = (view.patches * clips for clips in (n_clips, train, test))
     title, dimension = (extractors.get(extractor).title, extractors.get(extractor).dimension) if extractor else ("", 0)
-    whose: dict[str, Any] = {"extractor": extractor, "detector": detector, "seed": seed}
-    if stage == "spectrograms":
-        what, work, size = "log-mel spectrograms", n_clips, 4 * n_clips * view.n_mels * view.frames
-        whose = {}
-    elif stage == "features":
-        what, work, size = f"{title}: features", n_clips * view.patches, 4 * n_clips * view.patches * dimension
-        whose = {"extractor": extractor}
-    elif stage == "auto-encoders":
-        what, work = f"{paper.AUTOENCODERS[detector]}: training", run.settings.autoencoders.epochs * n_train
-        size = TRAINED_BYTES[detector]
-    else:
-        what, work, size = f"{paper.AUTOENCODERS.get(detector, 'simple baselines')}: scores", n_test, 8 * n_test
-        if extractor:
-            what = f"{title}: {paper.DETECTORS[detector]}"
-            work = n_train ** GROWTH[detector] * (run.settings.detectors.pca or dimension)
-    return {"stage": stage, "what": what, "work": work, "bytes": size, **whose}
+    name = (paper.DETECTORS | paper.AUTOENCODERS).get(detector, "simple baselines")
+    fitting = n_train ** GROWTH.get(detector, 1) * (run.settings.detectors.pca or dimension)
+    trial, epochs = {"extractor": extractor, "detector": detector, "seed": seed}, run.settings.autoencoders.epochs
+    what, work, size, owner = {
+        "spectrograms": ("log-mel spectrograms", n_clips, 4 * n_clips * view.n_mels * view.frames, {}),
+        "features": (f"{title}: features", n_patches, 4 * n_patches * dimension, {"extractor": extractor}),
+        "auto-encoders": (f"{name}: training", epochs * n_train, TRAINED_BYTES.get(detector, 0), trial),
+        "scores": (*((f"{title}: {name}", fitting) if extractor else (f"{name}: scores", n_test)), 8 * n_test, trial),
+    }[stage]
+    return {"stage": stage, "what": what, "work": work, "bytes": size, **owner}
 
 
 def _seconds_per_work(run: Run, missing: pd.DataFrame) -> pd.Series:
     """Run a sample of a machine ID; return the seconds that a unit of work took, by kind of result."""
     clips = run.recordings.clips_of(run.recordings.evaluable[0])
     paths = [path for label, number in SAMPLE.items() for path in clips.path[clips.label == label][:number]]
+    imaging.log_mel(run.waveform(paths[0]), run.settings.imaging)  # compiles librosa's functions
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
             link = Path(folder, path)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to((run.recordings.data / path).absolute())
-        sample = run.with_overrides(
+        sample = Run(
+            run.machine,
+            profile=run.profile,
+            cache=Path(folder, "results"),
             data=folder,
             ids=run.recordings.evaluable[:1],
             seeds=run.profile.seeds[:1],
@@ -233,10 +222,9 @@ def _suggestions(run: Run, pieces: pd.DataFrame) -> list[str]:
         f"SETTINGS='autoencoders.seeds={seed}' trains the auto-encoders for one seed": trained & other_seed,
         f"DETECTORS='{' '.join(classical)}' leaves out the auto-encoders": trained & bool(classical),
     }
-    names = list(run.stages.weights_used)
-    for name in names[1:]:  # the page on the open choices repeats the first
-        rest = " ".join(other for other in names if other != name)
+    for name in list(run.stages.weights_used)[1:]:  # the page on the open choices repeats the first
+        rest = " ".join(other for other in run.stages.weights_used if other != name)
         options[f"EXTRACTORS='{rest}' leaves out {extractors.get(name).title}"] = pieces.extractor == name
     shares = {text: pieces.seconds[mask].sum() / (pieces.seconds.sum() or 1) for text, mask in options.items()}
-    ranked = sorted(shares.items(), key=lambda item: -item[1])
-    return [f"{text}: {share:.0%} of the time" for text, share in ranked if share >= 0.05]
+    ranked = sorted((text for text in shares if shares[text] >= 0.05), key=lambda text: -shares[text])
+    return [f"{text}: {shares[text]:.0%} of the time" for text in ranked]
