@@ -47,7 +47,7 @@ class Forecast:
     bytes: int
     free: int
     workers: int
-    """Machine types that are computed at the same time; `memory` is that of all of them together."""
+    """Machine types that are computed at the same time; each of them needs `memory` at most."""
     memory: float
     installed: int | None
 
@@ -63,12 +63,12 @@ class Forecast:
             return "\n".join([*lines, "Nothing is left to compute: every result is there."])
         cores = f"{torch.get_num_threads()} cores, machine types at once: {self.workers}"
         time = f"about {duration(self.seconds)} on this machine ({cores}), and some minutes for the pages of a book"
-        installed = "" if self.installed is None else f" of {gigabytes(self.installed)}"
-        risk = "; name fewer machine types" if self.installed and self.memory > self.installed else ""
+        memory, installed = self.memory * self.workers, f" of {gigabytes(self.installed)}" if self.installed else ""
+        risk = "; name fewer machine types" if self.installed and memory > self.installed else ""
         lines += [
             f"Time: {time if self.seconds else 'not measured'}",
             f"Disk: {gigabytes(self.bytes)} of {gigabytes(self.free)} that are free",
-            f"Memory: up to {gigabytes(self.memory)}{installed}{risk}",
+            f"Memory: up to {gigabytes(memory)}{installed}{risk}",
         ]
         lines += ["", "What can be left out:"] * bool(self.suggestions) + [f"- {text}" for text in self.suggestions]
         return "\n".join([*lines, *self.problems])
@@ -120,7 +120,7 @@ def forecast(
         bytes=size,
         free=free,
         workers=workers,
-        memory=workers * float(LIBRARIES + max(NETWORK, COPIES * features)),
+        memory=float(LIBRARIES + max(NETWORK, COPIES * features)),
         installed=installed_memory(),
     )
 
