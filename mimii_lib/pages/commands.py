@@ -141,14 +141,10 @@ def forecast_command(
 def choices_command(**options: Any) -> None:
     """Print what every alternative of an open point changes, and the networks at equal numbers of dimensions."""
     runs = _runs(**options)
-    for effect in open_points.effects(runs):
-        change = f"{effect.difference:+.1f} points (95 %: {effect.low:+.1f} to {effect.high:+.1f})"
-        result = f"not run: {effect.not_run}" if effect.not_run else change
-        print(f"{effect.point.number:2d} {effect.point.title}, {effect.alternative.name}: {result}", flush=True)
-    print("\nMean AUC in percent by number of dimensions (0: all)")
-    for reduced in open_points.at_equal_dimension(runs):
-        mean = f"{reduced.auc:.1f}, {reduced.difference:+.1f} against the first network"
-        print(f"{reduced.extractor} {reduced.dimensions}: {f'not run: {reduced.not_run}' if reduced.not_run else mean}")
+    print("Change of the mean AUC in percentage points, with its 95 % interval")
+    print(open_points.effects(runs).round(1).to_string(index=False, na_rep="–"), flush=True)
+    print("\nMean AUC in percent by number of dimensions (0: all), and its difference to the first network")
+    print(open_points.at_equal_dimension(runs).round(1).to_string(index=False, na_rep="–"))
 
 
 def plan_command(*, output: Path, no_choices: bool = False, **options: Any) -> None:
