@@ -77,7 +77,7 @@ def _add_data_commands(command: Callable[..., Any]) -> None:
     add("--channels", type=int, help="channels per file (default 1)")
     add("--machines", nargs="+", metavar="MACHINE", help=f"of {MACHINES} (default: all)")
     add = command("download", "download MIMII's archives and unpack them; the same command resumes")
-    add("dest", nargs="?", metavar="DEST", help="folder to hold the <snr>_dB_<machine> folders")
+    add("dest", nargs="?", default=None, metavar="DEST", help="folder to hold the <snr>_dB_<machine> folders")
     add("--snr", type=int, help=snr)
     add("--machines", nargs="+", metavar="MACHINE", help=f"of {MACHINES} (default: all)")
     add("--mirror", metavar="WHERE", help="address or folder of the archives (default: Zenodo)")
@@ -92,7 +92,9 @@ def _add_data_commands(command: Callable[..., Any]) -> None:
 def _add_run_commands(command: Callable[..., Any]) -> None:
     several: dict[str, Any] = {"nargs": "+", "action": "extend"}
     run, choices = _Parser(add_help=False), _Parser(add_help=False)
-    run.add_argument("data", type=Path, nargs="?", metavar="DATA", help="folder of recordings (default: the profile's)")
+    run.add_argument(
+        "data", type=Path, nargs="?", default=None, metavar="DATA", help="folder of recordings (default: the profile's)"
+    )
     run.add_argument("--machine", **several, help=f"of {MACHINES} (default: all there are)")
     run.add_argument("--ids", **several, help="machine IDs such as id_00 (default: all there are)")
     run.add_argument("--snr", type=int, help="signal-to-noise ratio in dB (default: the profile's, or -6)")
