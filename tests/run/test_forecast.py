@@ -60,8 +60,7 @@ def test_what_is_missing_is_what_the_run_then_computes(fan, before, parameters):
     run.auc()
     assert counted.missing == kept(run) - results
     again = forecast([fan(**parameters)])
-    assert (again.missing, again.seconds, again.bytes) == (0, 0, 0)
-    assert "Nothing is left to compute" in str(again)
+    assert (again.missing, again.seconds, again.bytes, "Nothing is left" in str(again)) == (0, 0, 0, True)
 
 
 def test_alternatives_count_beyond_the_run_and_can_be_left_out(fan):
@@ -83,8 +82,8 @@ def test_a_forecast_measures_time_disk_and_memory_and_keeps_no_result(fan):
     assert not kept(run)
     assert all(stage["seconds"] > 0 for stage in expected.stages)
     assert 0.5e9 < expected.memory < installed_memory()
-    assert any(text.startswith("SEEDS=0 computes one seed instead of 2") for text in expected.suggestions)
-    for part in ("fan: id_00; 15 clips, 45 patches; seeds 0, 1", "SqueezeNet 1.1: KDE", "Time: about", "are free"):
+    assert any("SEEDS=0 computes one seed instead of 2" in text for text in expected.suggestions)
+    for part in ("15 clips, 45 patches; seeds 0, 1", "SqueezeNet 1.1: KDE", "Time: about", "are free"):
         assert part in str(expected)
     assert str(run.recordings.data) not in str(expected)
     run.auc()
@@ -114,8 +113,8 @@ def test_a_full_disk_is_a_problem_that_ends_the_command_with_2(fan, tiny, quick,
 
 def test_what_cannot_be_run_costs_nothing_and_is_named(fan):
     """A network without weights is named; where no machine ID can be evaluated the reasons are an error."""
-    both = forecast([fan(extractors="squeezenet1_1 resnet34")], measure=False)
-    assert both.stages == forecast([fan()], measure=False).stages
-    assert "not run: resnet34" in str(both)
+    counted = forecast([fan(extractors="squeezenet1_1 resnet34")], measure=False)
+    assert counted.stages == forecast([fan()], measure=False).stages
+    assert "not run: resnet34" in str(counted)
     with pytest.raises(MimiiError, match="too few clips"):
         forecast([fan(settings="split.min_train_clips=100")])
