@@ -109,8 +109,7 @@ def test_every_machine_type_in_the_folder_is_run_and_saved_splits_give_the_same_
     assert saved.machine.unique().tolist() == ["fan", "valve"]
     assert set(saved.data) == {"miniature"}
     pd.testing.assert_series_equal(pd.read_csv(tmp_path / "auc.csv").auc, saved.auc)
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["seeds"] == {"fan": [0, 1], "valve": [0, 1]}
+    assert json.loads((tmp_path / "report.json").read_text())["seeds"] == {"fan": [0, 1], "valve": [0, 1]}
     assert mimii(*words, "--splits", tmp_path / "splits.csv", "--json", tmp_path / "given.json")[0] == 0
     assert (tmp_path / "drawn.json").read_text() == (tmp_path / "given.json").read_text()
 
@@ -152,7 +151,7 @@ def test_features_are_those_that_the_detectors_need(mimii, tiny, quick, monkeypa
 
 # What is refused
 
-REFUSED = {
+REFUSED = {  # what the error names, and the words of the command
     "hops": "auc {tiny} --machine fan --settings imaging.hops=512",
     "median": "auc {tiny} --machine fan --settings evaluation.pooling=median",
     "drone": "auc {tiny} --machine drone",
@@ -176,7 +175,6 @@ REFUSED = {
     "-6_dB_fan/fan": "auc {tmp_path}",
     "-6_dB_fan": "check {tmp_path}",
 }
-"""What the error names, and the words of the command."""
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -198,8 +196,7 @@ def test_recordings_that_cannot_be_used_are_named(mimii, one_id, quick, fault):
     else:
         shutil.rmtree(one_id / "abnormal")
     code, out, errors = mimii("auc", one_id.parents[2], "--profile", quick)
-    assert (code, out) == (2, "")
-    assert is_one_sentence(errors.splitlines(keepends=True)[-1])
+    assert (code, out, is_one_sentence(errors.splitlines(keepends=True)[-1])) == (2, "", True)
     assert ("fan id_00: skipped, no abnormal clip" if fault == "no abnormal clips" else path.name) in errors
 
 
@@ -236,8 +233,7 @@ def test_a_closed_pipe_is_no_error(tiny):
 def test_check_counts_real_recordings(mimii, real):
     """Real recordings are counted and can be used; what an evaluation lacks is reported."""
     code, out, _ = mimii("check", real)
-    assert code == 0
-    assert "172 clips; 0 cannot be used" in out
+    assert (code, "172 clips; 0 cannot be used" in out) == (0, True)
     assert "no abnormal clip" in out
 
 
