@@ -1,7 +1,6 @@
 """What the book's pages show: tables."""
 
 import html
-import json
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, replace
 from itertools import groupby
@@ -19,7 +18,7 @@ from mimii_lib.pages import claims, open_points, report, scale
 from mimii_lib.pages.claims import Finding, Gain
 from mimii_lib.pages.open_points import Effect, Point
 from mimii_lib.run import KINDS, Run, facts_box, provenance
-from mimii_lib.settings import ROOT, SIMPLE_BASELINES, Imaging, Settings, table
+from mimii_lib.settings import SIMPLE_BASELINES, Imaging, Settings, table
 from mimii_lib.uncertainty import AucEstimates, Interval, symmetric
 
 pd.set_option("display.max_colwidth", None)  # a table on a page tells all that it holds
@@ -229,23 +228,6 @@ def conformance(held: pd.DataFrame) -> HTML:
         )
     heads = ("the paper states", "setting and function", "test")
     return _of_words("Statements of the paper and what holds them", heads, rows)
-
-
-def faults_tried() -> list[dict[str, Any]]:
-    """Return what ``benchmarks/faults.py`` found, or nothing where it has not run in this checkout."""
-    file = ROOT / "results" / "faults.json"
-    found: list[dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else []
-    return found
-
-
-def faults(tried: Sequence[Mapping[str, Any]]) -> HTML:
-    """Show what came of each fault that ``benchmarks/faults.py`` tried: a table for each kind."""
-    marks = {True: "✓", False: "<strong>✗ wrong:</strong>", None: "–"}
-    made = []
-    for kind, group in groupby(tried, lambda each: each["kind"]):
-        rows = [(html.escape(each["fault"]), f"{marks[each['held']]} {html.escape(each['result'])}") for each in group]
-        made.append(_of_words(kind.capitalize(), ("what was broken", "what came of it"), rows).data)
-    return HTML("".join(made) or "<p>Not run here: <code>make book</code> and <code>make faults</code> do.</p>")
 
 
 def rehearsal_facts(record: Mapping[str, Any]) -> HTML:
