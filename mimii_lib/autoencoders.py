@@ -108,6 +108,14 @@ SIZES = (8, 16, 32, 64)
 """Pixels a side of the pictures that the networks are laid out for; the paper's are 64."""
 
 
+def picture_side(n_pixels: int) -> int:
+    """Return the side of the smallest square picture that the networks take and that holds so many pixels."""
+    for side in SIZES:
+        if side**2 >= n_pixels:
+            return side
+    raise MimiiError(f"auto-encoder: {n_pixels} pixels a picture found, expected at most {SIZES[-1] ** 2}")
+
+
 class DCAE(BaseEstimator):
     """A convolutional auto-encoder as an anomaly detector.
 
@@ -224,9 +232,7 @@ class DCAE(BaseEstimator):
     def _entries(self, X: NDArray[np.uint8], *, reset: bool) -> NDArray[np.uint8]:
         """Return the pictures as squares, (n, size, size) uint8, or raise if X holds none."""
         X = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, ensure_non_negative=True)
-        size = next((size for size in SIZES if size**2 >= X.shape[1]), None)
-        if size is None:
-            raise MimiiError(f"{self.network}: {X.shape[1]} pixels a picture found, expected at most {SIZES[-1] ** 2}")
+        size = picture_side(X.shape[1])
         squares = np.zeros((len(X), size**2), np.uint8)
         squares[:, : X.shape[1]] = np.rint(X).clip(0, 255)
         return squares.reshape(-1, size, size)

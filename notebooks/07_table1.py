@@ -44,7 +44,8 @@ from mimii_lib.evaluation import (
     table_1_shape,
 )
 from mimii_lib.paper import table_1
-from mimii_lib.run import facts, seeds_of, runs_of, training_of
+from mimii_lib.pages.run_box import facts, seeds_of, training_of
+from mimii_lib.run import runs_of
 from mimii_lib.settings import SIMPLE_BASELINES
 
 runs = runs_of(

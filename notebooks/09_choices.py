@@ -35,7 +35,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from IPython.display import HTML
 
-from mimii_lib.run import facts, runs_of
+from mimii_lib.pages.run_box import facts
+from mimii_lib.run import runs_of
 
 runs = runs_of(
     machine,

@@ -40,7 +40,8 @@ from IPython.display import HTML
 from myst_nb import glue
 
 from mimii_lib.pages import open_points, claims, tables
-from mimii_lib.run import facts, runs_of
+from mimii_lib.pages.run_box import facts
+from mimii_lib.run import runs_of
 
 runs = runs_of(
     machine,

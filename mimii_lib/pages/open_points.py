@@ -361,7 +361,7 @@ def effect(runs: Sequence[Run], point: Point, alternative: Alternative) -> Effec
 
 def _without_folder(error: MimiiError, run: Run) -> str:
     """Return why something was not run, for a page: where the recordings lie is nobody's business."""
-    return str(error).replace(f"{run.data}: ", "").replace(str(run.data), "the data folder")
+    return str(error).replace(f"{run.recordings.data}: ", "").replace(str(run.recordings.data), "the data folder")
 
 
 def pair(run: Run, alternative: Alternative) -> tuple[Run, Run]:
@@ -373,15 +373,15 @@ def pair(run: Run, alternative: Alternative) -> tuple[Run, Run]:
         "extractors": run.stages.extractors[:1],
     }
     channel = dict(alternative.change.get("settings", {})).get("imaging.channel")
-    if channel is not None and soundfile.info(run.data / run.clips.path[0]).channels == 1:
+    if channel is not None and soundfile.info(run.recordings.data / run.clips.path[0]).channels == 1:
         raise MimiiError("the files have one channel")
     default = run.with_overrides(**(small | dict(alternative.base)))
     changed = default.with_overrides(**alternative.change)
     for each in (default, changed):
         if each.stages.unavailable_extractors:
             raise MimiiError("weights not reachable")
-        if each.skipped:
-            raise MimiiError("; ".join(f"{name}: {reason}" for name, reason in each.skipped.items()))
+        if each.recordings.skipped:
+            raise MimiiError("; ".join(f"{name}: {reason}" for name, reason in each.recordings.skipped.items()))
     return default, changed
 
 
@@ -425,7 +425,7 @@ def at_equal_dimension(runs: Sequence[Run]) -> list[Reduced]:
     found, part = [], repeated(runs)
     for number in DIMENSIONS:
         first: list[ClipScores] = []
-        for name in part[0].extractors:
+        for name in part[0].stages.extractors:
             alternative = Alternative(name, {"extractors": name, "settings": {"detectors.pca": number}})
             try:
                 tested = [each for run in part for each in _tested(pair(run, alternative)[1], alternative)]

@@ -15,7 +15,8 @@ import pandas as pd
 
 from mimii_lib import paper
 from mimii_lib.evaluation import table_1_shape
-from mimii_lib.run import KINDS, Run, provenance
+from mimii_lib.pages.run_box import KINDS
+from mimii_lib.run import Run, provenance
 from mimii_lib.run.forecast import forecast
 from mimii_lib.settings import as_json
 

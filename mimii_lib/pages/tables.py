@@ -17,7 +17,8 @@ from mimii_lib.imaging import seconds as seconds_of
 from mimii_lib.pages import claims, open_points, report, scale
 from mimii_lib.pages.claims import Finding, Gain
 from mimii_lib.pages.open_points import Effect, Point
-from mimii_lib.run import KINDS, Run, facts_box, provenance
+from mimii_lib.pages.run_box import KINDS, facts_box
+from mimii_lib.run import Run, provenance
 from mimii_lib.settings import SIMPLE_BASELINES, Imaging, Settings, table
 from mimii_lib.uncertainty import AucEstimates, Interval, symmetric
 

@@ -1,32 +1,95 @@
-"""Results on disk, each under a key that is made of exactly what it depends on.
+"""Kept results on disk, each under a cache key of exactly what it depends on.
 
-A result is a folder ``<stage>/<digest of the key>`` with the result, as joblib writes it, its key in plain text (the
-settings and the identities of the inputs), and how long it took. It is written to a temporary name and moved into
-place, so that it is there as a whole or not at all, whatever is killed; while one process computes it, others wait.
-joblib's own ``Memory`` is not used, since it goes on with a warning where the disk is full.
+A result is a folder ``<stage>/<digest of the key>`` with the result, its key in plain text (settings, identities of the
+inputs, digest of the code, versions), and the seconds that it took. Results are arrays (npy), tables (parquet) and
+state dicts: reading them executes nothing. A result is written to a temporary name and moved into place, so that it is
+there as a whole or not at all, whatever is killed; while one process computes it, others wait for it.
 """
 
 import hashlib
 import json
 import os
 import secrets
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
-from types import ModuleType
 from typing import Any
 
-import joblib
+import numpy as np
+import pandas as pd
+import torch
 from filelock import FileLock
+from numpy.lib.format import open_memmap
 from platformdirs import user_cache_dir
 
-from mimii_lib.data.files import atomic_write, file_digest, wait_for
+from mimii_lib.data.files import atomic_write, wait_for
 from mimii_lib.errors import MimiiError
-from mimii_lib.run import provenance
+from mimii_lib.run.code_digest import code_digest, package_versions
 from mimii_lib.settings import ROOT, as_json
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a kind of result is written to a file and read back without executing anything."""
+
+    suffix: str
+    write: Callable[[Any, Path], Any]
+    read: Callable[[Path], Any]
+
+
+ARRAY = Format(
+    ".npy",
+    lambda array, file: np.save(file, array, allow_pickle=False),
+    partial(open_memmap, mode="r"),
+)
+"""Arrays come back mapped read-only from disk."""
+TABLE = Format(".parquet", lambda table, file: table.to_parquet(file), pd.read_parquet)
+STATE = Format(".pt", torch.save, lambda file: torch.load(file, weights_only=True))
+"""Dictionaries of tensors and numbers."""
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """What a kept result is and depends on.
+
+    Attributes
+    ----------
+    stage
+        Name of the stage: the folder of its results.
+    function
+        Computes the result: its code and that of all modules that it reaches by imports belong to the key.
+    inputs
+        Settings and identities of the inputs, as JSON can hold them; the key of an earlier stage by its `digest`.
+    format
+        How the result is written.
+    """
+
+    stage: str
+    function: Callable[..., Any]
+    inputs: Mapping[str, Any]
+    format: Format = ARRAY
+
+    @cached_property
+    def text(self) -> str:
+        """The key in plain text: one line of JSON."""
+        code = {"code": code_digest(self.function), "versions": package_versions(self.function)}
+        return as_json(dict(self.inputs) | code)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of the key."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that a result took, and the threads of the process that computed it."""
+
+    seconds: float
+    threads: int
 
 
 def default_folder() -> Path:
@@ -36,71 +99,13 @@ def default_folder() -> Path:
     return ROOT / ".cache" if (ROOT / "pyproject.toml").is_file() else Path(user_cache_dir("mimii"))
 
 
-TOOK = "took.json"
-"""Name of the file beside a result that says how long it took."""
-
-
-class CacheKey:
-    """What a result is and depends on.
-
-    Parameters
-    ----------
-    stage
-        Name of the stage: the folder of its results.
-    key
-        Everything the result depends on: settings, and the identity of the input.
-    code
-        Modules whose source the result depends on: a change in one of them makes it anew, and so does another version
-        of a package that computes.
-    """
-
-    def __init__(self, stage: str, key: dict[str, Any], *code: ModuleType):
-        self.stage = stage
-        sources = {module.__name__: source_digest(module) for module in code}
-        self.text = as_json(key | {"code": sources, "versions": provenance.describe()["versions"]})
-
-
-class _Watches(threading.local):
-    """The watches that run in a thread, the innermost last."""
-
-    def __init__(self) -> None:
-        self.running: list[dict[str, float]] = []
-
-
-_WATCHES = _Watches()
-
-
-@contextmanager
-def timed(part: str) -> Iterator[dict[str, float]]:
-    """Time a part of what a thread computes, apart from what surrounds it.
-
-    Yields the seconds by part, which are there at the end: the part's own, and those of other parts within it.
-    """
-    seconds = {part: 0.0}
-    began = perf_counter()
-    _WATCHES.running.append(seconds)
-    try:
-        yield seconds
-    finally:
-        _WATCHES.running.pop()
-        whole = perf_counter() - began
-        seconds[part] += whole
-        if _WATCHES.running:
-            around = _WATCHES.running[-1]
-            around[next(iter(around))] -= whole
-            for name, spent in seconds.items():
-                around[name] = around.get(name, 0.0) + spent
-
-
 class ResultCache:
-    """A folder of results.
+    """A folder of kept results.
 
     Parameters
     ----------
     folder
         Where the results are kept; :func:`default_folder` if None.
-    threads
-        Threads of this process, which are noted beside the time that a result took.
 
     Raises
     ------
@@ -108,69 +113,57 @@ class ResultCache:
         If the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path | None = None, threads: int = 1):
-        self.folder, self.threads = folder or default_folder(), threads
+    def __init__(self, folder: Path | None = None):
+        self.folder = folder or default_folder()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / f".{secrets.token_hex(4)}"
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise _not_kept(self.folder, error) from None
+            raise _cannot_keep(self.folder, error) from None
 
-    def get(self, place: CacheKey, compute: Callable[[], Any]) -> Any:
-        """Return what `compute` gives, computed once for this `place`.
-
-        Parameters
-        ----------
-        place
-            What the result is and depends on.
-        compute
-            Makes the result; called only if it is not there. Arrays come back mapped read-only from disk.
+    def get(self, key: CacheKey, compute: Callable[[], Any]) -> Any:
+        """Return the result of `compute`, which is called only if no result is kept under this key.
 
         Raises
         ------
         MimiiError
             If the result cannot be written.
         """
-        result = self._file(place)
-        if result.is_file():
-            with suppress(Exception):  # a damaged file, whatever joblib says of it, is made anew
-                return joblib.load(result, mmap_mode="r")
-        with _locked(result.parent):
-            if not _is_readable(result):
-                with timed(place.stage) as seconds:
-                    made = compute()
-                    with atomic_write(result.with_name("key.json")) as file:
-                        file.write_text(place.text)
-                    with atomic_write(result) as file:
-                        joblib.dump(made, file)
-                with atomic_write(result.with_name(TOOK)) as file:
-                    file.write_text(json.dumps({"threads": self.threads, "seconds": seconds}))
-        return joblib.load(result, mmap_mode="r")
+        file = self._file(key)
+        if file.is_file():
+            with suppress(Exception):  # a damaged file is computed anew, whatever its reader says of it
+                return key.format.read(file)
+        with _locked(file.parent):
+            if not _is_readable(key, file):
+                start = perf_counter()
+                result = compute()
+                timing = {"seconds": perf_counter() - start, "threads": torch.get_num_threads()}
+                for name, text in (("key.json", key.text), ("timing.json", json.dumps(timing))):
+                    with atomic_write(file.with_name(name)) as temporary:
+                        temporary.write_text(text)
+                with atomic_write(file) as temporary:
+                    key.format.write(result, temporary)
+        return key.format.read(file)
 
-    def has(self, place: CacheKey) -> bool:
-        """Tell whether the result of a `place` is there."""
-        return self._file(place).is_file()
+    def has(self, key: CacheKey) -> bool:
+        """Tell whether the result of a key is kept."""
+        return self._file(key).is_file()
 
-    def took(self, place: CacheKey) -> tuple[dict[str, float], int]:
-        """Return the seconds that a result took, and the threads of the process that made it.
+    def timing(self, key: CacheKey) -> Timing:
+        """Return how long a kept result took; 0 s where that is not known."""
+        with suppress(OSError, ValueError, TypeError):
+            return Timing(**json.loads(self._file(key).with_name("timing.json").read_text()))
+        return Timing(0.0, 1)
 
-        The seconds are by part, its own under the name of its stage; there are none where that is not known.
-        """
-        with suppress(OSError, ValueError, KeyError):
-            found = json.loads(self._file(place).with_name(TOOK).read_text())
-            return dict(found["seconds"]), int(found["threads"])
-        return {}, 1
-
-    def _file(self, place: CacheKey) -> Path:
-        return self.folder / place.stage / hashlib.sha256(place.text.encode()).hexdigest()[:32] / "result.joblib"
+    def _file(self, key: CacheKey) -> Path:
+        return self.folder / key.stage / key.digest / f"result{key.format.suffix}"
 
 
-def _is_readable(result: Path) -> bool:
-    """Tell whether a result is there and can be read."""
+def _is_readable(key: CacheKey, file: Path) -> bool:
     try:
-        joblib.load(result, mmap_mode="r")
+        key.format.read(file)
     except Exception:
         return False
     return True
@@ -182,48 +175,40 @@ def _locked(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / "lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with timed("waited"):
-            lock.acquire()
+        lock.acquire()
     except OSError as error:
         raise MimiiError(
-            f"{folder / 'lock'}: cannot be locked ({error.strerror}); see to its rights, or name another folder in the "
-            "environment variable MIMII_CACHE"
+            f"{folder / 'lock'}: cannot be locked ({error.strerror}); check its permissions, or name another folder in "
+            "the environment variable MIMII_CACHE"
         ) from None
     try:
-        for left in folder.glob(".*"):
-            left.unlink(missing_ok=True)
+        for leftover in folder.glob(".*"):
+            leftover.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
-
-
-@cache
-def source_digest(module: ModuleType) -> str:
-    """Return a short digest of a module's source."""
-    return file_digest(Path(str(module.__file__)))[:16]
 
 
 @contextmanager
 def exclusive_write(path: Path) -> Iterator[None]:
-    """Let one process at a time work on a file: who comes later has the last word.
+    """Serialise the processes that write a file: the last one wins.
 
-    A job can outlive a workflow that was killed. What the next one makes waits for it, and replaces what it made.
+    A job can outlive a workflow that was killed; the job of the next workflow waits for it and replaces its file.
     """
-    # Not beside the file, where it would stay behind.
-    folder = default_folder() / "locks"
+    folder = default_folder() / "locks"  # not beside the file, where the lock would stay behind
     lock = FileLock(folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]}.lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        wait_for(lock, f"{path}: another process is at work on it; this one waits for its end")
+        wait_for(lock, f"{path}: another process is writing it; waiting for its end")
     except OSError as error:
-        raise _not_kept(folder, error) from None
+        raise _cannot_keep(folder, error) from None
     try:
         yield
     finally:
         lock.release()
 
 
-def _not_kept(folder: Path, error: OSError) -> MimiiError:
+def _cannot_keep(folder: Path, error: OSError) -> MimiiError:
     return MimiiError(
         f"{folder}: results cannot be kept here ({error.strerror}); "
         "name a folder that can be written to in the environment variable MIMII_CACHE"

@@ -21,12 +21,11 @@ from torch import nn
 from tqdm import tqdm
 
 from mimii_lib import extractors
-from mimii_lib.autoencoders import torch_device
 from mimii_lib.data.weights import Weights
 from mimii_lib.errors import MimiiError
 from mimii_lib.extractors import Extractor
 from mimii_lib.imaging import extractor_input, standardised_colours, upscaling
-from mimii_lib.settings import Autoencoders, Features, Imaging
+from mimii_lib.settings import Features, Imaging
 
 BATCH = {"openvino": 2, "torch": 8}
 """Patches that go through the network together: so few that their maps stay in memory that is already there.
@@ -117,11 +116,6 @@ def choose(settings: Features) -> Engine:
         return Engine(f"openvino {version('openvino')}", "cpu", precision)
     precision = "bfloat16" if reduced and (gpu or _cpu_has_bfloat16()) else "float32"
     return Engine(f"torch {version('torch')}", "cuda" if gpu else "cpu", precision)
-
-
-def training_engine(settings: Autoencoders) -> Engine:
-    """Return what the auto-encoders train on, as it is recorded with every result."""
-    return Engine(f"torch {version('torch')}", torch_device(settings.device).type, settings.precision)
 
 
 def extract(

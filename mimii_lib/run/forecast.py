@@ -24,7 +24,8 @@ from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.data.weights import Weights, WeightsNotFound
 from mimii_lib.errors import MimiiError
 from mimii_lib.pages.open_points import DIMENSIONS, POINTS, Alternative, pair, repeated
-from mimii_lib.run import Run, seeds_of
+from mimii_lib.pages.run_box import seeds_of
+from mimii_lib.run import Run
 from mimii_lib.run.cache import CacheKey, ResultCache
 from mimii_lib.run.costs import Cost, Unit, measured
 from mimii_lib.settings import SIMPLE_BASELINES, Profile, with_parameters

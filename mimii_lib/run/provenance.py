@@ -1,13 +1,15 @@
 """Where a number came from: versions and commit."""
 
+import hashlib
 import json
 import platform
 import subprocess
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from mimii_lib.settings import ROOT
+from mimii_lib.settings import ROOT, as_json
 
 PACKAGES = ("librosa", "numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
 """Packages whose version can change a number."""
@@ -34,6 +36,11 @@ def short(commit: str) -> str:
     """Return a commit in ten digits, with the mark."""
     digits, _, mark = commit.partition(",")
     return digits[:10] + (f",{mark}" if mark else "")
+
+
+def digest(value: Any) -> str:
+    """Return a digest of what JSON can hold, the same for the same value."""
+    return hashlib.sha256(as_json(value).encode()).hexdigest()
 
 
 def processor() -> str:

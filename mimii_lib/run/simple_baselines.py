@@ -13,6 +13,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from mimii_lib import evaluation
 from mimii_lib.detectors import Standardiser
 from mimii_lib.settings import Detectors
 
@@ -56,6 +57,19 @@ def make(name: str, settings: Detectors) -> Pipeline:
     """Return the control called `name`, not yet fitted: standardised, as features of a network are."""
     last: Any = Neighbours(settings.n_neighbors) if name == "knn" else Mahalanobis()
     return make_pipeline(Standardiser(settings.variance_floor), last)
+
+
+def baseline_scores(fitted: Pipeline, summaries: NDArray[np.float64], test: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return the anomaly scores of test clips, one for each: (clips, 1).
+
+    Parameters
+    ----------
+    summaries : array of shape (clips, numbers)
+        Levels or band statistics of all clips of the machine ID.
+    test
+        Rows of the test clips.
+    """
+    return evaluation.anomaly_scores(fitted.score_samples(summaries[test]))[:, None]
 
 
 def band_statistics(spectrograms: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,12 +19,12 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
-from mimii_lib import autoencoders, dataset, detectors, evaluation, extractors, imaging, paper, settings
+from mimii_lib import dataset, evaluation, imaging, paper, settings
 from mimii_lib.data import bundled_weights, weights
 from mimii_lib.errors import MimiiError
-from mimii_lib.run import Run, cache, engines
+from mimii_lib.pages.run_box import facts
+from mimii_lib.run import Run
 
-DIGEST = cache.source_digest
 COLUMNS = ["machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"]
 
 
@@ -44,24 +45,22 @@ def made(tiny, quick):
     return make
 
 
+def kept_results():
+    """Return the number of kept results of each stage."""
+    return Counter(file.parts[-3] for file in Path(os.environ["MIMII_CACHE"]).rglob("result.*"))
+
+
 @pytest.fixture
-def nothing_new(monkeypatch):
-    """Return a function after whose call a spectrogram, features or a fit can be read back but not computed."""
+def nothing_new():
+    """Return a function after whose call no spectrograms, features, networks or scores may be computed."""
+    before = []
 
-    def forbid(*what):
-        def fail(*args, **kwargs):
-            raise AssertionError("this was computed before")
+    def check(*stages):
+        before.append((stages or ("spectrograms", "features", "auto-encoders", "scores"), kept_results()))
 
-        places = {
-            "log-mel": [(imaging, "log_mel")],
-            "features": [(engines, "extract")],
-            "fit": [(Run, "_fitted"), (autoencoders.DCAE, "fit")],
-        }
-        for name in what or places:
-            for place in places[name]:
-                monkeypatch.setattr(*place, fail)
-
-    return forbid
+    yield check
+    for stages, results in before:
+        assert {stage: kept_results()[stage] for stage in stages} == {stage: results[stage] for stage in stages}
 
 
 # Computed once
@@ -110,7 +109,7 @@ def test_a_detectors_setting_leaves_the_features(made, nothing_new, profile, qui
     """Another number of mixture components fits anew on the features that are there."""
     two = made(detectors="gmm").scores("id_00", "squeezenet1_1", "gmm", 0)
     other = profile(quick.read_text().replace("n_components: 2", "n_components: 3"))
-    nothing_new("log-mel", "features")
+    nothing_new("spectrograms", "features")
     three = made(detectors="gmm", profile=other).scores("id_00", "squeezenet1_1", "gmm", 0)
     assert two.shape == three.shape
     assert not np.allclose(two, three)
@@ -119,40 +118,17 @@ def test_a_detectors_setting_leaves_the_features(made, nothing_new, profile, qui
 def test_a_seed_leaves_the_features(made, nothing_new):
     """Another seed splits and fits anew on the features that are there."""
     made(seeds=0).auc()
-    nothing_new("log-mel", "features")
+    nothing_new("spectrograms", "features")
     assert made(seeds=2).auc().seed.to_list() == [2]
 
 
-def test_an_imaging_setting_makes_new_features(made, nothing_new, profile, quick):
+def test_an_imaging_setting_makes_new_features(made, profile, quick):
     """Another dynamic range makes other pictures, so nothing that was made from the old ones is used."""
     made().auc()
     other = profile(quick.read_text().replace("imaging:", "imaging:\n    top_db: 40"))
-    nothing_new("features")
-    with pytest.raises(AssertionError, match="computed before"):
-        made(profile=other).auc()
-
-
-@pytest.mark.parametrize("module", [dataset, imaging, extractors, bundled_weights, engines])
-def test_changed_code_makes_new_features(made, nothing_new, monkeypatch, module):
-    """Features are made anew when the code that reads, draws, loads the weights, cuts or computes has changed."""
-    made().features("id_00", "squeezenet1_1")
-    nothing_new("features")
-    made().features("id_00", "squeezenet1_1")
-    monkeypatch.setattr(cache, "source_digest", lambda other: "new" if other is module else DIGEST(other))
-    with pytest.raises(AssertionError, match="computed before"):
-        made().features("id_00", "squeezenet1_1")
-
-
-@pytest.mark.parametrize(("detector", "module"), [("kde", detectors), ("small-dcae", autoencoders)])
-def test_changed_code_makes_new_scores(made, nothing_new, monkeypatch, detector, module):
-    """Scores are made anew when the code of their detector has changed, the features are not."""
-    extractor = None if detector == "small-dcae" else "squeezenet1_1"
-    made().scores("id_00", extractor, detector, 0)
-    nothing_new()
-    made().scores("id_00", extractor, detector, 0)
-    monkeypatch.setattr(cache, "source_digest", lambda other: "new" if other is module else DIGEST(other))
-    with pytest.raises(AssertionError, match="computed before"):
-        made().scores("id_00", extractor, detector, 0)
+    before = kept_results()
+    made(profile=other).auc()
+    assert kept_results() - before == {"spectrograms": 1, "features": 1, "scores": 1}
 
 
 def test_other_weights_make_other_features(made, tmp_path):
@@ -248,7 +224,7 @@ def test_a_mixture_needs_as_many_patches_as_components(made):
     run = made(settings="detectors.n_components=80", detectors="gmm")
     assert run.recordings.skipped == {"id_00": "too few clips: 6 left to train on, at least 27 needed"}
     assert run.auc().empty
-    with pytest.raises(MimiiError, match="fan id_00: 18 training patches for 80"):
+    with pytest.raises(MimiiError, match="gmm: 18 training patches for 80"):
         run.scores("id_00", "squeezenet1_1", "gmm", 0)
     enough = made(settings="detectors.n_components=18", detectors="gmm")
     assert enough.ids == ["id_00"]
@@ -343,7 +319,7 @@ def test_every_number_says_where_it_comes_from(made):
     assert (row.data, row.snr, row.profile) == ("miniature", -6, "quick")
     assert row.engine == str(run.stages.engine)
     assert re.fullmatch(r"(openvino|torch) \S+, (cpu|cuda), float32", row.engine)
-    assert baseline.engine == str(engines.training_engine(run.settings.autoencoders))
+    assert baseline.engine == f"torch {version('torch')}, {baseline.engine.split(', ')[1]}, float32"
     assert row.weights_source.startswith("package: ndf ")
     assert row.weights_sha256 == bundled_weights.BUNDLED["squeezenet1_1"].sha256
     assert pd.isna(baseline.weights_source)
@@ -353,16 +329,6 @@ def test_every_number_says_where_it_comes_from(made):
     for package in ("torch", "scikit-learn", "librosa", "numpy"):
         assert versions[package] == version(package)
     assert re.match(r"[0-9a-f]{40}(, with changes)?$|unknown$", row.commit)
-
-
-def test_the_box_of_facts(made):
-    """The box on a page tells the machine, the recordings, the weights and the engine of a run."""
-    run = made(settings="features.engine=torch")
-    box = run._repr_html_()
-    assert f"<dt>Engine</dt><dd>torch {version('torch')}, {run.stages.engine.device}, float32</dd>" in box
-    for part in ("fan: id_00", "miniature", "squeezenet1_1 (package: ndf", "<dt>Seeds</dt><dd>0</dd>", "quick"):
-        assert part in box
-    assert "Precision" not in box
 
 
 def test_the_digest_of_the_data_is_a_sha256(made):
@@ -381,7 +347,7 @@ def test_no_path_of_this_machine_is_published(made, tiny, quick, shared):
     run = made(weights=folder, extractors="squeezenet1_0 squeezenet1_1")
     table = run.results.with_provenance(run.auc())
     assert table.weights_source[0] == "folder: squeezenet1_0.pt"
-    said = table.to_csv() + str(run._repr_html_())
+    said = table.to_csv() + str(facts([run]))
     for path in (tiny, quick.parent, folder, settings.ROOT, Path.home(), Path(tempfile.gettempdir())):
         assert f"{path}/" not in said
         assert str(path) + '"' not in said
@@ -433,7 +399,7 @@ def test_other_pictures_take_the_spectrograms_that_are_there(made, nothing_new, 
     """What comes after the spectrogram makes new features and no new spectrogram."""
     run = made()
     before = run.features("id_00", "squeezenet1_1")
-    nothing_new("log-mel")
+    nothing_new("spectrograms")
     after = run.with_overrides(settings=said).features("id_00", "squeezenet1_1")
     assert before.shape != after.shape or not np.allclose(before, after, atol=0.1)
 
@@ -464,7 +430,7 @@ def test_another_engine_computes_for_itself(made, said):
     run, other = made(), made(settings=said)
     first, second = (each.features("id_00", "squeezenet1_1") for each in (run, other))
     np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4 * np.abs(first).max())
-    keys = [each._extractor_key("squeezenet1_1") for each in (run, other)]
+    keys = [each.stages.keys("id_00", "squeezenet1_1", "kde", 0)[1].digest for each in (run, other)]
     assert (keys[0] == keys[1]) == (run.stages.engine == other.stages.engine)
 
 
@@ -487,7 +453,7 @@ def test_another_choice_is_another_score(made, nothing_new, detector, said):
     run = made(detectors=detector)
     ((extractor, _),) = run.results.systems()
     before = run.scores("id_00", extractor, detector, 0)
-    nothing_new("log-mel", "features")
+    nothing_new("spectrograms", "features")
     after = run.with_overrides(settings=said).scores("id_00", extractor, detector, 0)
     assert after.shape == before.shape
     assert not np.array_equal(after, before)
@@ -632,7 +598,7 @@ def test_what_goes_wrong_at_once_is_told(made, two_threads):
     """An error in one of several threads is the one sentence that it is alone."""
     run = made(settings="detectors.n_components=80", detectors="gmm kde", seeds="0 1 2")
     cells = [("id_00", "squeezenet1_1", detector, seed) for detector in ("kde", "gmm") for seed in (0, 1, 2)]
-    with pytest.raises(MimiiError, match="fan id_00: 18 training patches for 80") as error:
+    with pytest.raises(MimiiError, match="gmm: 18 training patches for 80") as error:
         run.results.compute(cells)
     assert "\n" not in str(error.value)
 
@@ -731,11 +697,11 @@ def test_clips_that_were_left_out_are_told(broken, made, tiny, tmp_path):
     for path in paths:
         (rest / path).unlink()
     pd.testing.assert_frame_equal(areas, made(data=rest).auc())
-    assert "2 clips that cannot be used" in run._repr_html_()
+    assert "2 clips that cannot be used" in facts([run])
     assert set(run.results.with_provenance(areas).left_out) == {2}
     whole = made(settings="split.unreadable=leave_out")
     assert whole.recordings.left_out == {}
-    assert "cannot be used" not in whole._repr_html_()
+    assert "cannot be used" not in facts([whole])
     assert set(whole.results.with_provenance(whole.auc()).left_out) == {0}
 
 
@@ -776,7 +742,7 @@ def test_the_same_clips_named_from_above_or_below(made, tiny):
     inner = made(data=tiny / "-6_dB_fan")
     outer = made()
     assert {path.removeprefix("-6_dB_fan/") for path in outer.clips.path} == set(inner.clips.path)
-    assert inner.inspected.keys() == set(inner.clips.path)
+    assert inner.recordings.levels("id_00").tolist() == outer.recordings.levels("id_00").tolist()
 
 
 def test_an_id_whose_clips_were_all_left_out_is_told(tiny, made, tmp_path):

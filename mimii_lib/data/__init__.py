@@ -1,0 +1,1 @@
+"""Get sound and weights: download, checks, the miniature, weights."""

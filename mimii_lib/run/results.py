@@ -1,0 +1,202 @@
+"""The results of a run: which systems and trials there are, their AUCs, and where every number comes from."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+from torch import get_num_threads
+from tqdm import tqdm
+
+from mimii_lib import evaluation, paper
+from mimii_lib.errors import MimiiError
+from mimii_lib.run import provenance
+from mimii_lib.run.recordings import Recordings
+from mimii_lib.run.stages import Stages
+from mimii_lib.settings import SIMPLE_BASELINES, Profile, as_json
+from mimii_lib.uncertainty import AucEstimates, Measure, resampled
+
+System = tuple[str | None, str]
+"""A row of the table: extractor (None: auto-encoders and simple baselines need none) and detector."""
+Trial = tuple[str, str | None, str, int]
+"""One AUC: machine ID, extractor, detector and seed."""
+
+
+class Results:
+    """The AUCs of a run."""
+
+    def __init__(self, recordings: Recordings, stages: Stages, profile: Profile):
+        self.recordings, self.stages, self.profile = recordings, stages, profile
+
+    # What there is to evaluate
+
+    def systems(self, extractor: str | None = None) -> list[System]:
+        """Return the systems that can be run; those of one extractor if one is named.
+
+        Raises
+        ------
+        MimiiError
+            If an extractor is named and the run has no detector that takes features.
+        """
+        detectors = [name for name in self.profile.detectors if name in paper.DETECTORS]
+        if extractor is not None:
+            if not detectors:
+                raise MimiiError(f"detectors: only auto-encoders found; name one of {', '.join(paper.DETECTORS)} too")
+            return [(extractor, name) for name in detectors]
+        systems: list[System] = [(network, name) for network in self.stages.weights_used for name in detectors]
+        return systems + [(None, name) for name in (*self.autoencoders, *self.simple_baselines)]
+
+    @property
+    def autoencoders(self) -> list[str]:
+        """Auto-encoders that were asked for."""
+        return [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
+
+    @property
+    def simple_baselines(self) -> list[str]:
+        """Simple baselines that were asked for."""
+        return [name for name in self.profile.detectors if name in SIMPLE_BASELINES]
+
+    def seeds(self, detector: str) -> tuple[int, ...]:
+        """Return the seeds of a detector: auto-encoders may be trained for fewer."""
+        fewer = self.profile.settings.autoencoders.seeds
+        if detector in paper.AUTOENCODERS and fewer is not None:
+            return tuple(seed for seed in self.profile.seeds if seed in fewer) or self.profile.seeds[:1]
+        return self.profile.seeds
+
+    def trials(self, systems: Sequence[System] | None = None, seeds: Sequence[int] | None = None) -> list[Trial]:
+        """Return all trials, or those of some systems and seeds."""
+        return [
+            (machine_id, extractor, detector, seed)
+            for machine_id in self.recordings.evaluable
+            for extractor, detector in (self.systems() if systems is None else systems)
+            for seed in (self.seeds(detector) if seeds is None else seeds)
+        ]
+
+    def missing(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return the trials whose scores are not kept yet."""
+        return [trial for trial in trials if not self.stages.cache.has(self.stages.keys(*trial)[-1])]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the scores of all trials are kept."""
+        return not self.missing(self.trials())
+
+    # Scores and AUCs
+
+    def compute(self, trials: Sequence[Trial]) -> None:
+        """Compute and keep the scores of trials, on as many threads as there are cores.
+
+        Features come first: an extractor takes all cores for itself, and so does an auto-encoder.
+        """
+        trials = self.missing(trials)
+        for machine_id, network, seed in dict.fromkeys((name, network, seed) for name, network, _, seed in trials):
+            if network is not None:
+                self.stages.features(machine_id, network, seed)
+        # The detectors of a seed in a row: they share the preprocessed features.
+        with_features = sorted((trial for trial in trials if trial[1]), key=lambda trial: (*trial[:2], trial[3]))
+        with tqdm(total=len(trials), desc=self.recordings.machine, unit="AUC", disable=None) as progress:
+            # A worker computes on one thread. OpenMP counts threads by worker, BLAS over all: both are limited.
+            with (
+                threadpool_limits(limits=1),
+                ThreadPoolExecutor(get_num_threads(), initializer=threadpool_limits, initargs=(1,)) as workers,
+            ):
+                for _ in workers.map(lambda trial: self.stages.scores(*trial), with_features):
+                    progress.update()
+            for trial in (trial for trial in trials if trial[1] is None):
+                self.stages.scores(*trial)
+                progress.update()
+
+    def clip_scores(
+        self, machine_id: str, extractor: str | None, detector: str, seed: int, pooling: str | None = None
+    ) -> evaluation.ClipScores:
+        """Return the test clips of a trial with one anomaly score each; `pooling` replaces that of the settings."""
+        settings = self.profile.settings.evaluation
+        clips = self.recordings.split_clips(machine_id, seed, "test")
+        return evaluation.ClipScores(
+            f"{self.recordings.machine} {machine_id}",
+            (extractor, detector),
+            clips.path.str.split("/").str[-2:].str.join("/").to_numpy(str),
+            (clips.label == "abnormal").to_numpy(),
+            evaluation.pool(
+                self.stages.scores(machine_id, extractor, detector, seed),
+                replace(settings, pooling=pooling or settings.pooling),
+            ),
+        )
+
+    def auc(self, systems: Sequence[System] | None = None, seeds: Sequence[int] | None = None) -> pd.DataFrame:
+        """Return the AUC of every machine ID, system and seed, or of some systems and seeds.
+
+        Returns
+        -------
+        DataFrame
+            Columns machine, id, extractor (None: no network), detector, seed, auc in [0, 1],
+            n_train, n_normal, n_abnormal: the clips that the AUC rests on.
+        """
+        trials = self.trials(systems, seeds)
+        self.compute(trials)
+        columns = ["machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"]
+        return pd.DataFrame(map(self._auc_row, trials), columns=columns)
+
+    def _auc_row(self, trial: Trial) -> tuple[Any, ...]:
+        clips = self.clip_scores(*trial)
+        n_train, n_abnormal = len(self.recordings.split_clips(trial[0], trial[3], "train")), int(clips.anomalous.sum())
+        auc = evaluation.auc(clips.anomalous, clips.scores)
+        return (self.recordings.machine, *trial, auc, n_train, len(clips.anomalous) - n_abnormal, n_abnormal)
+
+    def _clip_scores_of(self, machine_id: str, pooling: str | None = None) -> Iterator[evaluation.ClipScores]:
+        """Yield the test clips of every system and seed on a machine ID."""
+        for system in self.systems():
+            for seed in self.seeds(system[1]):
+                yield self.clip_scores(machine_id, *system, seed, pooling=pooling)
+
+    def estimates(self, machine_id: str) -> AucEstimates:
+        """Return the AUC of every system on a machine ID, the mean over its seeds, with its covariance."""
+        return resampled(list(self._clip_scores_of(machine_id)))
+
+    def means(
+        self, machine_id: str, measure: Measure = evaluation.auc, pooling: str | None = None
+    ) -> dict[System, float]:
+        """Return the AUC of every system on a machine ID, the mean over its seeds.
+
+        `measure` may be :func:`mimii_lib.evaluation.partial_auc`; `pooling` replaces that of the settings.
+        """
+        areas: dict[Any, list[float]] = {}
+        for clips in self._clip_scores_of(machine_id, pooling):
+            areas.setdefault(clips.row, []).append(measure(clips.anomalous, clips.scores))
+        return {system: float(np.mean(values)) for system, values in areas.items()}
+
+    # Where the numbers come from
+
+    @property
+    def training(self) -> str:
+        """How long the auto-encoders are trained, for a reader."""
+        epochs, n_seeds = self.profile.settings.autoencoders.epochs, len(self.seeds("lenet-dcae"))
+        return f"{epochs} epoch{'s' * (epochs > 1)}, {n_seeds} seed{'s' * (n_seeds > 1)}"
+
+    def with_provenance(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table of AUCs with the data, settings, weights, versions and commit that each rests on."""
+        weights = self.stages.weights_used
+        return table.assign(
+            data=self.recordings.kind,
+            data_sha256=table.id.map({name: self.recordings.digest(name) for name in table.id.unique()}),
+            left_out=table.id.map(self.recordings.left_out_by_id),
+            snr=self.profile.snr,
+            weights_source=table.extractor.map({name: found.source for name, found in weights.items()}),
+            weights_sha256=table.extractor.map({name: found.sha256 or None for name, found in weights.items()}),
+            engine=[self.stages.engine_of(name) for name in table.detector],
+            profile=self.profile.name,
+            settings=as_json(self.profile.settings),
+            **provenance.describe(),
+        )
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of what the results depend on: cache keys of all scores, the clips' names, and what was left out."""
+        keys = [self.stages.keys(*trial)[-1].digest for trial in self.trials()]
+        clips = [self.recordings.digest(name) for name in self.recordings.evaluable]
+        settings = replace(self.profile, name="", data=None, weights=None)
+        return provenance.digest([keys, clips, self.recordings.left_out, self.recordings.skipped, settings])

@@ -1,0 +1,90 @@
+"""Stage: features → standardised features → a fitted detector → anomaly scores of patches (§5.2)."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from mimii_lib import detectors, evaluation
+from mimii_lib.errors import MimiiError
+from mimii_lib.run.stages.rows import Rows, patch_rows
+from mimii_lib.settings import Detectors
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """Features of a split after standardisation (and PCA), which all detectors of a seed share.
+
+    Attributes
+    ----------
+    preprocessor
+        Fitted on the training patches.
+    train, test : arrays of shape (patches, dimension)
+    """
+
+    preprocessor: Pipeline
+    train: NDArray[np.float64]
+    test: NDArray[np.float64]
+
+
+def preprocess(features: NDArray[np.float32], train: Rows, test: Rows, settings: Detectors, seed: int) -> Preprocessed:
+    """Standardise the patches of training and test clips by those of the training clips.
+
+    Parameters
+    ----------
+    features : array of shape (clips, patches, dimension)
+    train, test
+        Training and test clips.
+
+    Raises
+    ------
+    MimiiError
+        If PCA shall keep more dimensions than there are.
+    """
+    train_patches = patch_rows(features, train)
+    if settings.pca > min(train_patches.shape):
+        n_patches, dimension = train_patches.shape
+        raise MimiiError(
+            f"detectors.pca: found {settings.pca}, expected at most {min(n_patches, dimension)}: there are {n_patches} "
+            f"training patches of {dimension} features"
+        )
+    preprocessor = detectors.prepared(settings, seed).fit(train_patches)
+    return Preprocessed(
+        preprocessor, preprocessor.transform(train_patches), preprocessor.transform(patch_rows(features, test))
+    )
+
+
+def fit_detector(detector: str, features: Preprocessed, settings: Detectors, seed: int) -> Any:
+    """Return a detector fitted on the training patches.
+
+    Raises
+    ------
+    MimiiError
+        If there are fewer patches than mixture components.
+    """
+    if detector in ("gmm", "b-gmm") and len(features.train) < settings.n_components:
+        raise MimiiError(
+            f"{detector}: {len(features.train)} training patches for {settings.n_components} mixture components; "
+            "use more clips or fewer components"
+        )
+    with warnings.catch_warnings():
+        # The paper's iteration limit ends a fit early on purpose, and identical patches make k-means warn.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return detectors.make(detector, settings, seed).fit(features.train)
+
+
+def detector_scores(
+    detector: str, features: Preprocessed, n_clips: int, settings: Detectors, seed: int
+) -> NDArray[np.float64]:
+    """Fit a detector and return the anomaly scores of the test clips: (clips, patches)."""
+    fitted = fit_detector(detector, features, settings, seed)
+    return evaluation.anomaly_scores(fitted.score_samples(features.test)).reshape(n_clips, -1)
+
+
+def pipeline(preprocessor: Pipeline, detector: Any) -> Pipeline:
+    """Return a preprocessor and a detector as one pipeline, which takes features as they are."""
+    return make_pipeline(*(step for _, step in preprocessor.steps), detector)

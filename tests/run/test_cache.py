@@ -1,0 +1,162 @@
+"""Kept results: whole or not at all, computed by one process at a time, found by their cache key, never executed."""
+
+import errno
+import json
+import pickle
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mimii_lib.data.checks import inspect
+from mimii_lib.data.files import atomic_write
+from mimii_lib.errors import MimiiError
+from mimii_lib.run.cache import STATE, TABLE, CacheKey, ResultCache, exclusive_write
+
+KEY = CacheKey("stage", inspect, {"number": 1})
+
+
+def test_a_result_is_computed_once_and_says_what_made_it(tmp_path):
+    """The second call reads; the key lies beside the result in plain text, with the digest of the code and versions."""
+    calls, cache = [], ResultCache(tmp_path)
+    for _ in range(2):
+        np.testing.assert_array_equal(cache.get(KEY, lambda: calls.append(1) or np.arange(5)), np.arange(5))
+    assert calls == [1]
+    assert cache.has(KEY)
+    assert not cache.has(CacheKey("stage", inspect, {"number": 2}))
+    (key,) = tmp_path.rglob("key.json")
+    text = json.loads(key.read_text())
+    assert text["number"] == 1
+    assert {"numpy", "soundfile"} <= text["versions"].keys()
+    assert cache.timing(KEY).seconds > 0
+    assert cache.timing(CacheKey("stage", inspect, {"number": 2})).seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (KEY, np.arange(6.0).reshape(2, 3)),
+        (CacheKey("table", inspect, {}, TABLE), pd.DataFrame({"path": ["a", "b"], "level": [1.5, np.nan]})),
+        (CacheKey("state", inspect, {}, STATE), {"network": {"weight": torch.eye(2)}, "n_pixels": 4}),
+    ],
+    ids=["array", "table", "state"],
+)
+def test_every_format_reads_what_it_wrote(key, value, tmp_path):
+    """Arrays, tables and state dicts come back with the same content."""
+    cache = ResultCache(tmp_path)
+    for _ in range(2):
+        assert str(cache.get(key, lambda: value)) == str(value)
+
+
+@pytest.mark.parametrize("format_name", ["array", "table", "state"])
+def test_a_cache_executes_nothing(format_name, tmp_path):
+    """A pickle in the place of a result is not run: the result is computed anew."""
+    trap = tmp_path / "trap"
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (trap,)
+
+    key = {"array": KEY, "table": CacheKey("table", inspect, {}, TABLE), "state": CacheKey("state", inspect, {}, STATE)}
+    value = {"array": np.arange(3), "table": pd.DataFrame({"a": [1]}), "state": {"n": 1}}[format_name]
+    cache = ResultCache(tmp_path / "cache")
+    cache.get(key[format_name], lambda: value)
+    (file,) = (tmp_path / "cache").rglob("result.*")
+    for content in (pickle.dumps(Trap()), None):
+        if content is None:
+            torch.save(Trap(), file)
+        else:
+            file.write_bytes(content)
+        assert str(cache.get(key[format_name], lambda: value)) == str(value)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("left", [0, 10, 0.5, 0.99])
+def test_a_damaged_result_is_computed_anew(left, tmp_path):
+    """A file that lost its end, or all of its bytes, is never read half."""
+    cache = ResultCache(tmp_path)
+    cache.get(KEY, lambda: np.arange(1000))
+    (file,) = tmp_path.rglob("result.npy")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: left if isinstance(left, int) else int(left * len(whole))])
+    np.testing.assert_array_equal(cache.get(KEY, lambda: np.arange(1000)), np.arange(1000))
+    assert file.read_bytes() == whole
+
+
+def test_leftovers_of_a_killed_process_are_cleared(tmp_path):
+    """A temporary file beside a result goes when the result is computed."""
+    cache = ResultCache(tmp_path)
+    cache.get(KEY, lambda: np.zeros(1))
+    (file,) = tmp_path.rglob("result.npy")
+    file.unlink()
+    file.with_name(".result-12345678.npy").write_bytes(b"half")
+    cache.get(KEY, lambda: np.zeros(1))
+    assert {path.name for path in file.parent.iterdir()} == {"result.npy", "key.json", "timing.json", "lock"}
+
+
+def test_a_second_process_waits_and_reads(tmp_path):
+    """While one computes a result, another that needs it waits, and computes nothing."""
+    began, done, calls, results = threading.Event(), threading.Event(), [], []
+
+    def slow():
+        calls.append("slow")
+        began.set()
+        done.wait(10)
+        return np.array(7)
+
+    first = threading.Thread(target=lambda: ResultCache(tmp_path).get(KEY, slow))
+    first.start()
+    began.wait(10)
+    second = threading.Thread(
+        target=lambda: results.append(ResultCache(tmp_path).get(KEY, lambda: calls.append("again")))
+    )
+    second.start()
+    second.join(0.3)
+    assert second.is_alive()
+    done.set()
+    first.join(10)
+    second.join(10)
+    assert (results, calls) == ([7], ["slow"])
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_old_file(tmp_path):
+    """A file that cannot be written keeps its old content, and nothing lies beside it."""
+    file = tmp_path / "some.json"
+    file.write_text("old")
+    with (
+        pytest.raises(MimiiError, match="some.json: cannot be written .No space left on device."),
+        atomic_write(file) as temporary,
+    ):
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_writers_of_a_file_are_serialised(tmp_path, capsys):
+    """A job that outlived its workflow ends before the next one begins on the same file; no lock lies beside it."""
+    file, entered = tmp_path / "some.json", threading.Event()
+
+    def later():
+        with exclusive_write(file):
+            entered.set()
+            file.write_text("later")
+
+    with exclusive_write(file):
+        second = threading.Thread(target=later)
+        second.start()
+        assert not entered.wait(0.3)
+        file.write_text("earlier")
+    second.join(10)
+    assert file.read_text() == "later"
+    assert list(tmp_path.iterdir()) == [file]
+    assert "another process is writing it" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_named():
+    """Where results cannot be kept, the error says how to name another folder."""
+    with pytest.raises(MimiiError, match="results cannot be kept here.*MIMII_CACHE"):
+        ResultCache(Path("/proc/nowhere"))

@@ -1,0 +1,147 @@
+"""A kept result is computed anew when the code that computes it changes, and only then: in copies of the library."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mimii_lib.data import checks
+from mimii_lib.run import code_digest, simple_baselines
+from mimii_lib.run.stages import detection, features, reconstruction, spectrograms
+
+LIBRARY = Path(code_digest.__file__).parents[1]
+STAGES = {
+    "clips": checks.inspect,
+    "spectrograms": spectrograms.log_mel_spectrograms,
+    "features": features.extract_features,
+    "training": reconstruction.train_autoencoder,
+    "detector scores": detection.detector_scores,
+    "baseline scores": simple_baselines.baseline_scores,
+}
+
+
+@pytest.fixture
+def library(tmp_path):
+    """Return a copy of the library."""
+    return Path(shutil.copytree(LIBRARY, tmp_path / "mimii_lib", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+def digests(library):
+    """Return the digest of every stage's code in a copy of the library, as a new process there would find it."""
+    file = library / "run" / "code_digest.py"
+    spec = importlib.util.spec_from_file_location(code_digest.__name__, file)
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    return {stage: copy.code_digest(function) for stage, function in STAGES.items()}
+
+
+def edit(library, module, old, new):
+    """Replace a text in a module of a copy of the library."""
+    file = library / module
+    source = file.read_text()
+    assert re.search(old, source, flags=re.MULTILINE), f"{module} has no {old}"
+    file.write_text(re.sub(old, new, source, count=1, flags=re.MULTILINE))
+
+
+CHANGES = {
+    "reading a clip": ("dataset.py", r"^def read\(", r"WIDE = 1\n\n\ndef read(", {"clips", "spectrograms"}),
+    "log-mel": ("imaging.py", r"power=2\.0", "power=1.0", {"spectrograms", "features", "training"}),
+    "weights": ("data/bundled_weights.py", r"\.flip\(1\)", "", {"features"}),
+    "the engine": ("run/engines.py", r'"openvino": 2', '"openvino": 4', {"features"}),
+    "the cut of a network": ("extractors.py", r"AdaptiveAvgPool2d\(2\)", "AdaptiveAvgPool2d(1)", {"features"}),
+    "selecting patches": ("run/stages/rows.py", r"inputs\[clips\]", "inputs[clips][::-1]", {"detector scores"}),
+    "a detector": ("detectors.py", r"np\.minimum\(", "np.maximum(", {"detector scores"}),
+    "a fit": ("run/stages/detection.py", r"\.fit\(features\.train\)", ".fit(features.test)", {"detector scores"}),
+    "the sign": ("evaluation.py", r"return -np\.asarray", "return np.asarray", {"detector scores", "baseline scores"}),
+    "a simple baseline": ("run/simple_baselines.py", r"\.mean\(axis=1\)", ".max(axis=1)", {"baseline scores"}),
+    "training": ("autoencoders.py", r"mse_loss\(", "2 * mse_loss(", {"training"}),
+    "a default": ("settings.py", r"16_000", "8_000", set(STAGES)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "old", "new", "changed"), CHANGES.values(), ids=CHANGES)
+def test_changed_code_makes_another_key(library, module, old, new, changed):
+    """A changed line changes the digests of the stages that reach it by imports."""
+    before = digests(library)
+    edit(library, module, old, new)
+    after = digests(library)
+    assert changed <= {stage for stage in STAGES if before[stage] != after[stage]}
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "kept"),
+    [
+        ("evaluation.py", r"return -np\.asarray", "return np.asarray", {"clips", "spectrograms", "features"}),
+        ("detectors.py", r"np\.minimum\(", "np.maximum(", {"spectrograms", "features", "training"}),
+        ("autoencoders.py", r"mse_loss\(", "2 * mse_loss(", {"spectrograms", "features", "detector scores"}),
+        ("run/results.py", r"^class Results", "WIDE = 1\n\n\nclass Results", set(STAGES)),
+        ("cli.py", r"^def main", "WIDE = 1\n\n\ndef main", set(STAGES)),
+        ("pages/figures.py", r"\Z", "WIDE = 1\n", set(STAGES)),
+    ],
+)
+def test_code_that_a_stage_does_not_reach_leaves_its_results(library, module, old, new, kept):
+    """What a stage does not import may change without computing it anew."""
+    before = digests(library)
+    edit(library, module, old, new)
+    after = digests(library)
+    assert not {stage for stage in kept if before[stage] != after[stage]}
+
+
+def test_docstrings_comments_and_layout_are_no_code(library):
+    """Rewritten docstrings, added comments and blank lines in every module leave all digests as they are."""
+    before = digests(library)
+    for file in library.rglob("*.py"):
+        if file.name != "code_digest.py":
+            source = re.sub(r'^(\s*)"""(?=\S)', r'\1"""Rewritten. ', file.read_text(), flags=re.MULTILINE)
+            file.write_text(f"# A comment.\n\n{source}\n\n# Another one.\n")
+    assert digests(library) == before
+
+
+def test_versions_are_of_the_packages_that_compute():
+    """A stage depends on the packages that it reaches, and on what these need for computing."""
+    spectrogram, detector = (
+        set(code_digest.package_versions(STAGES[name])) for name in ("spectrograms", "detector scores")
+    )
+    assert {"librosa", "numpy", "scipy", "soundfile"} <= spectrogram
+    assert {"scikit-learn", "scipy", "numpy"} <= detector
+    assert "librosa" not in detector
+    assert not {"tqdm", "filelock", "pytest"} & (spectrogram | detector)
+
+
+def test_a_function_of_a_notebook_is_part_of_the_key():
+    """Of an extractor that a notebook registers the code counts, too; of one of the project its module does."""
+
+    def cut(net):
+        return net[:3]
+
+    def longer(net):
+        return net[:4]
+
+    assert code_digest.outside_code(cut) != code_digest.outside_code(longer)
+    assert code_digest.outside_code(checks.inspect) == []
+
+
+def test_stale_results_do_not_come_back(library, tiny, quick, tmp_path):
+    """With another sign in `anomaly_scores` the AUC is mirrored, with features kept."""
+
+    def auc():
+        command = ["auc", tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick]
+        environment = {**os.environ, "PYTHONPATH": str(library.parent), "MIMII_CACHE": str(tmp_path / "cache")}
+        run = [sys.executable, "-m", "mimii_lib.cli", *map(str, command)]
+        lines = subprocess.run(run, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        results = Counter(file.parts[-3] for file in (tmp_path / "cache").rglob("result.*"))
+        return float(re.search(r"kde +(\S+)", lines)[1]), results
+
+    area, results = auc()
+    edit(library, "evaluation.py", r'"""Turn ', '"""Convert ')
+    assert auc() == (area, results)
+    edit(library, "evaluation.py", r"return -np\.asarray", "return np.asarray")
+    mirrored, more = auc()
+    assert mirrored == pytest.approx(100 - area, abs=0.11)
+    assert more - results == Counter(scores=results["scores"])
