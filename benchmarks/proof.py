@@ -312,14 +312,14 @@ def auc_claims(run: Run, machine_id: str, extractor: str, expected: Features, se
         spread = f"{100 * min(plain):.1f}" + (f" to {100 * max(plain):.1f}" if len(plain) > 1 else "")
         limit = spread + (f" ± {100 * slack:.1f}" if slack else "")
         holds = outside(exact[detector], plain) <= slack + 1e-9
-        what = f"{extractor}, {runs['float32'].engine}"
+        what = f"{extractor}, {runs['float32'].stages.engine}"
         yield f"AUC × 100 from wav: {title}", what, limit, f"{100 * exact[detector]:.1f}", holds
         limit = f"{100 * exact[detector]:.1f} ± {100 * wide:.1f}"
         holds = outside(reduced[detector], [exact[detector]]) <= wide + 1e-9
         if detector in RANDOM:
             limit += f" or {spread} ± {100 * wide:.1f}"
             holds |= outside(reduced[detector], plain) <= wide + 1e-9
-        what = f"{extractor}, {runs['bfloat16'].engine}"
+        what = f"{extractor}, {runs['bfloat16'].stages.engine}"
         yield f"AUC × 100 from wav: {title}", what, limit, f"{100 * reduced[detector]:.1f}", holds
 
 

@@ -358,9 +358,9 @@ def extraction_stage(folder: Path, shrink: int, engine: str) -> None:
     """Extract AlexNet's features, the largest network with the longest ones, with random weights."""
     path, n = folder / "alexnet.pt", PATCHES * sum(LARGEST) // shrink
     torch.save(extractors.get("alexnet").network().state_dict(), path)
-    patches, features = np.ones((n, 64, 64), np.uint8), np.ones((n, WIDEST), np.float32)
+    patches, features, batch = np.ones((n, 64, 64), np.uint8), np.ones((n, WIDEST), np.float32), -(-64 // shrink)
     weights = Weights("alexnet", "random", file_digest(path), path)
-    features[:64] = engines.extract(patches[:64], weights, Imaging(), Features(engine=engine))
+    features[:batch] = engines.extract(patches[:batch], weights, Imaging(), Features(engine=engine))
 
 
 def detector_stage(folder: Path, shrink: int, names: Sequence[str], seeds: Sequence[int]) -> None:

@@ -282,15 +282,9 @@ def survive_kills(
 ) -> str:
     """Kill a command at random moments and repeat it until it ends; begin anew until there were enough kills.
 
-    Parameters
-    ----------
-    start
-        Starts the command on an empty folder, or on one in which it was killed before.
-    outcome
-        Returns what the command has made in a folder. It must equal what an undisturbed command makes.
-    share
-        The shortest and the longest time before a kill (SIGKILL), as shares of the time of an undisturbed command.
-        Every third kill spares the processes that the command has started.
+    `start` starts the command on a folder that is empty or in which it was killed, and `outcome` returns what it has
+    made there, which must equal what an undisturbed command makes. `share` are the shortest and the longest time before
+    a kill (SIGKILL), as shares of the time of an undisturbed command. Every third kill spares the command's children.
     """
     folder, began = bench.empty("undisturbed"), time.monotonic()
     succeed(start(folder))
