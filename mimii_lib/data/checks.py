@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mimii_lib import dataset, paper
+from mimii_lib.data.files import file_digest
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Imaging
-from mimii_lib.data.files import file_digest
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from mimii_lib import dataset, paper
-from mimii_lib.errors import MimiiError
 from mimii_lib.data.files import wait_for
 from mimii_lib.data.unpacking import ALL_CHANNELS, CHANNELS, ONE_CHANNEL, check_room, unpack
+from mimii_lib.errors import MimiiError
 
 URL = "https://zenodo.org/records/3384388/files/{name}?download=1"
 """Where MIMII's archives lie."""

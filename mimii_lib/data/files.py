@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from mimii_lib.errors import MimiiError
 
+
 def file_digest(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -29,10 +29,10 @@ from scipy import fft, signal
 from tqdm import tqdm
 
 from mimii_lib import paper
+from mimii_lib.data.files import atomic_write
 from mimii_lib.dataset import LABELS, MARKER
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.settings import Imaging
-from mimii_lib.data.files import atomic_write
 
 Sound = NDArray[np.float64]
 

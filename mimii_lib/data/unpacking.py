@@ -13,9 +13,9 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from mimii_lib.errors import MimiiError
 from mimii_lib.data.files import atomic_write
 from mimii_lib.data.formatting import gigabytes
+from mimii_lib.errors import MimiiError
 
 CHANNELS = 8
 ONE_CHANNEL, ALL_CHANNELS = 320_044, 2_560_080

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mimii_lib import extractors
-from mimii_lib.errors import MimiiError
-from mimii_lib.extractors import Extractor
 from mimii_lib.data.bundled_weights import BUNDLED, load_state_dict
 from mimii_lib.data.files import file_digest
+from mimii_lib.errors import MimiiError
+from mimii_lib.extractors import Extractor
 
 if TYPE_CHECKING:
     import torch

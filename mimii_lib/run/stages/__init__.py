@@ -32,8 +32,7 @@ from mimii_lib.run.code_digest import outside_code
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import detection, reconstruction
 from mimii_lib.run.stages.features import extract_features
-from mimii_lib.run.stages.patches import cut_patches
-from mimii_lib.run.stages.rows import Rows, patch_rows
+from mimii_lib.run.stages.patches import Rows, cut_patches, patch_rows
 from mimii_lib.run.stages.spectrograms import log_mel_spectrograms
 from mimii_lib.settings import SIMPLE_BASELINES, Profile, Settings
 

@@ -11,20 +11,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from mimii_lib import detectors, evaluation
 from mimii_lib.errors import MimiiError
-from mimii_lib.run.stages.rows import Rows, patch_rows
+from mimii_lib.run.stages.patches import Rows, patch_rows
 from mimii_lib.settings import Detectors
 
 
 @dataclass(frozen=True)
 class Preprocessed:
-    """Features of a split after standardisation (and PCA), which all detectors of a seed share.
-
-    Attributes
-    ----------
-    preprocessor
-        Fitted on the training patches.
-    train, test : arrays of shape (patches, dimension)
-    """
+    """Standardised (and reduced) features of a split, (patches, dimension), which all detectors of a seed share."""
 
     preprocessor: Pipeline
     train: NDArray[np.float64]
@@ -32,13 +25,7 @@ class Preprocessed:
 
 
 def preprocess(features: NDArray[np.float32], train: Rows, test: Rows, settings: Detectors, seed: int) -> Preprocessed:
-    """Standardise the patches of training and test clips by those of the training clips.
-
-    Parameters
-    ----------
-    features : array of shape (clips, patches, dimension)
-    train, test
-        Training and test clips.
+    """Standardise the features (clips, patches, dimension) of a split by those of its training clips.
 
     Raises
     ------

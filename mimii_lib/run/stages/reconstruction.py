@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mimii_lib import autoencoders, evaluation
 from mimii_lib.autoencoders import DCAE
-from mimii_lib.run.stages.rows import Rows, patch_rows
+from mimii_lib.run.stages.patches import Rows, patch_rows
 
 
 def train_autoencoder(autoencoder: DCAE, patches: NDArray[np.uint8], train: Rows) -> dict[str, Any]:
