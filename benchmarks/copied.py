@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("Snakefile", "_config.yml", "_toc.yml", "pyproject.toml")
+FILES = ("Makefile", "Snakefile", "_config.yml", "_toc.yml", "constraints.txt", "pyproject.toml")
 FOLDERS = ("book", "notebooks", "mimii_lib", "profiles", "tests", "benchmarks")
 
 
 class Copy:
-    """A copy of the project's sources in a folder, made where the folder has none yet.
+    """A copy of the project's sources in a folder, made where the folder has none yet, with the same environment.
 
     Attributes
     ----------
@@ -25,11 +25,12 @@ class Copy:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self.env = os.environ | {"PATH": path, "PYTHONPATH": str(folder)}
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / FOLDERS[-1]).exists():
+        if not (folder / ".venv").exists():
             for name in FILES:
                 shutil.copy(ROOT / name, folder)
             for name in FOLDERS:
                 shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            (folder / ".venv").symlink_to(sys.prefix)
 
     def start(self, words: list[str], log: Path) -> subprocess.Popen[bytes]:
         """Start a command in the copy, in a process group of its own; append what it prints to a log."""
@@ -39,6 +40,7 @@ class Copy:
             )
 
     def book(self, log: Path, *config: str) -> subprocess.Popen[bytes]:
-        """Start the making of a book with settings of the form ``name=value``."""
-        cores = ["--cores", str(os.cpu_count()), "--nolock", "--rerun-incomplete", "--quiet", "all"]
-        return self.start([sys.executable, "-m", "snakemake", *cores, "--config", *config], log)
+        """Start Snakemake, with configuration of the form ``name=value``."""
+        words = ["--cores", str(os.cpu_count()), "--nolock", "--rerun-incomplete", "--quiet", "all"]
+        words += ["--config", *config] if config else []
+        return self.start([sys.executable, "-m", "snakemake", *words], log)

@@ -355,8 +355,13 @@ def two_runs(bench: Bench) -> str:
 @trial("kills", long=True)
 def killed_books(bench: Bench) -> str:
     """Books that are killed while they are made, with or without the jobs that were at work."""
-    config = (f"profile={bench.profile}", f"data={bench.data}", "machine=fan", "choices=no")
-    text = survive_kills(bench, lambda folder: Copy(folder).book(folder / "log.txt", *config), pages, (0.1, 0.3))
+    variables = (f"PROFILE={bench.profile}", f"DATA={bench.data}", "MACHINE=fan", "CHOICES=no")
+    command = ["make", "-o", ".venv/ready", "book", *variables]  # the environment is used as it is
+
+    def start(folder: Path) -> Process:
+        return Copy(folder).start(command, folder / "log.txt")
+
+    text = survive_kills(bench, start, pages, (0.1, 0.3))
     return f"{text}: the same tables and pages, but for the dates and times in the report"
 
 
