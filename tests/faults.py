@@ -25,11 +25,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import soundfile
@@ -60,8 +59,6 @@ settings:
 """
 FOLDER = "-6_dB_fan"
 CLIP = f"{FOLDER}/fan/id_00/normal/00000003.wav"
-STATED_TIMES = re.compile(r"\d{4}-\d\d-\d\d|\b[\d,]+ (h \d+ min|min|s)\b")
-"""The dates and durations that the report's page states."""
 
 Process = subprocess.Popen[Any]
 
@@ -70,12 +67,8 @@ class NotTried(Exception):
     """A trial needs rights or a system that this machine does not have."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A fault in words and the function that tries it, alone in the `long` form if it takes minutes.
-
-    The function returns what came of the fault and raises AssertionError where that is wrong.
-    """
+class Trial(NamedTuple):
+    """A fault, and the function that returns what came of it or raises AssertionError; `long`: it takes minutes."""
 
     kind: str
     fault: str
@@ -370,7 +363,8 @@ def pages(project: Path) -> dict[str, object]:
     patterns = ("results/*.csv", "executed/**/*.ipynb", "_build/html/**/*.html")
     files = [path for pattern in patterns for path in project.glob(pattern)]
     texts = {path.relative_to(project).as_posix(): path.read_text() for path in files}
-    texts |= {name: STATED_TIMES.sub("…", text) for name, text in texts.items() if Path(name).stem == "report"}
+    times = re.compile(r"\d{4}-\d\d-\d\d|\b[\d,]+ (h \d+ min|min|s)\b")
+    texts |= {name: times.sub("…", text) for name, text in texts.items() if Path(name).stem == "report"}
     report = json.loads((project / "results" / "report.json").read_text())
     return texts | {"report": {name: value for name, value in report.items() if name not in ("date", "seconds")}}
 
