@@ -83,7 +83,7 @@ def planned():
         # The plan depends on the files, so they come before it.
         if not (PROFILE.recordings / dataset.MARKER).is_file():
             print("Making the miniature (less than a minute)", file=sys.stderr)
-        miniature.make(PROFILE.recordings, snr=PROFILE.snr, **asdict(PROFILE.miniature))
+        miniature.make_miniature(PROFILE.recordings, snr=PROFILE.snr, **asdict(PROFILE.miniature))
     runs, not_run = [], {machine: "not part of this run" for machine in paper.MACHINES if machine not in ASKED}
     for machine in ASKED:
         run = Run(machine, **SAID)

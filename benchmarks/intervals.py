@@ -14,10 +14,10 @@ import numpy as np
 from scipy.stats import norm
 
 from mimii_lib.evaluation import ClipScores
-from mimii_lib.uncertainty import Z, resampled, weighted_areas
+from mimii_lib.uncertainty import Z, bootstrap_aucs, weighted_aucs
 
 NORMAL, TESTED, SEEDS = 1000, 150, 5
-ROW = (None, "simulated")
+SYSTEM = (None, "simulated")
 OWN = 0.8
 """Share of a score's variance that is the clip's own."""
 
@@ -31,7 +31,7 @@ def simulated(area: float, abnormal: int, random: np.random.Generator, seeds: in
     for _ in range(seeds):
         kept = np.concatenate([random.choice(NORMAL, TESTED, replace=False), np.arange(NORMAL, len(truth))])
         scores = own[kept] + np.sqrt(1 - OWN) * random.standard_normal(len(kept))
-        tested.append(ClipScores("simulated", ROW, names[kept], truth[kept], scores))
+        tested.append(ClipScores("simulated", SYSTEM, names[kept], truth[kept], scores))
     return tested
 
 
@@ -40,10 +40,10 @@ def covered(area: float, abnormal: int, simulations: int, draws: int, seed: int 
     random = np.random.default_rng(seed)
     for number in range(simulations):
         tested = simulated(area, abnormal, random)
-        estimates = resampled(tested, draws=draws, seed=number)
-        areas = [weighted_areas(clips.anomalous, clips.scores, np.ones((len(clips.scores), 1))) for clips in tested]
-        naive = Z * np.std(areas, ddof=1) / np.sqrt(SEEDS)
-        yield area in estimates.interval(ROW), bool(abs(np.mean(areas) - area) <= naive)
+        estimates = bootstrap_aucs(tested, draws=draws, seed=number)
+        aucs = [weighted_aucs(clips.anomalous, clips.scores, np.ones((len(clips.scores), 1))) for clips in tested]
+        naive = Z * np.std(aucs, ddof=1) / np.sqrt(SEEDS)
+        yield area in estimates.interval(SYSTEM), bool(abs(np.mean(aucs) - area) <= naive)
 
 
 def main() -> None:

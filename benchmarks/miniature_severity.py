@@ -53,7 +53,7 @@ def main() -> None:
     print(f"|---|{'---|' * len(paper.IDS)}")
     for machine in paper.MACHINES:
         with tempfile.TemporaryDirectory() as folder:
-            miniature.make(Path(folder), machines=[machine], **vars(options))
+            miniature.make_miniature(Path(folder), machines=[machine], **vars(options))
             aucs = []
             for machine_id in tqdm(paper.IDS, desc=machine, leave=False, disable=None):
                 top = Path(folder) / f"{options.snr}_dB_{machine}" / machine / machine_id

@@ -64,7 +64,7 @@ def patches_of(path: Path | str) -> NDArray[np.uint8]:
 
 def different_pixels(path: Path | str) -> int:
     """Return how many pixels of a clip's patches the library colours otherwise; 0 is expected."""
-    ours = imaging.pictures(patches_of(path), Imaging()).permute(0, 2, 3, 1).numpy()
+    ours = imaging.rgb_patches(patches_of(path), Imaging()).permute(0, 2, 3, 1).numpy()
     return int((ours != reference.pictures_of_clip(path).astype(np.float32)).any(axis=-1).sum())
 
 
@@ -125,7 +125,9 @@ def score_error(train: Features, test: Features, detector: str, seed: int = 0) -
     Both sides run on one thread, as the library's detectors do: what is summed by several has no fixed order.
     80 mixture components need 80 training patches or more.
     """
-    ours = make_pipeline(detectors.prepared(Detectors(), seed), detectors.make(detector, Detectors(), seed))
+    ours = make_pipeline(
+        detectors.preprocessor(Detectors(), seed), detectors.build_detector(detector, Detectors(), seed)
+    )
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         scores = evaluation.anomaly_scores(ours.fit(train).score_samples(test))
@@ -158,9 +160,9 @@ def nearest_neighbour_error(train: Features, test: Features) -> tuple[int, float
         takes up to log 2 from the score.
     """
     settings = Detectors()
-    preprocessor = detectors.prepared(settings, 0).fit(train)
+    preprocessor = detectors.preprocessor(settings, 0).fit(train)
     train, test = preprocessor.transform(train), preprocessor.transform(test)
-    scores = evaluation.anomaly_scores(detectors.make("kde", settings, 0).fit(train).score_samples(test))
+    scores = evaluation.anomaly_scores(detectors.build_detector("kde", settings, 0).fit(train).score_samples(test))
     squared = cdist(test, train, "sqeuclidean").min(axis=1)
     constant = np.log(len(train)) + train.shape[1] * np.log(settings.bandwidth * np.sqrt(2 * np.pi))
     expected = constant + squared / (2 * settings.bandwidth**2)
@@ -341,7 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(temporary)
         profile = folder / "proof.yaml"
         profile.write_text("weight_sources: [folder, package]\n")
-        miniature.make(
+        miniature.make_miniature(
             folder / "miniature", snr=-6, normal=options.normal, abnormal=options.abnormal, machines=("fan",)
         )
         sources = {"miniature": ("fan", folder / "miniature"), "real recordings": ("slider", options.data)}

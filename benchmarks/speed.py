@@ -255,7 +255,7 @@ def clustered_features(path: Path, clips: int, d: int) -> NDArray[np.float32]:
 
 def slider_clips(folder: Path, normal: int, abnormal: int) -> Path:
     """Make a tree of so many clips of a slider: a few clips of the miniature under many names."""
-    miniature.make(folder / "few", snr=-6, normal=2, abnormal=0, machines=("slider",))
+    miniature.make_miniature(folder / "few", snr=-6, normal=2, abnormal=0, machines=("slider",))
     sources = sorted((folder / "few").rglob("*.wav"))
     for label, count in zip(dataset.LABELS, (normal, abnormal), strict=True):
         target = folder / "data" / "-6_dB_slider" / "slider" / "id_00" / label
@@ -426,7 +426,7 @@ def growth_table(paths: Sequence[Path], weights: Weights, n_train: int, repeats:
     def score(name: str, factor: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            detectors.make(name, settings, 0).fit(train[: factor * n_train]).score_samples(test)
+            detectors.build_detector(name, settings, 0).fit(train[: factor * n_train]).score_samples(test)
 
     rows: dict[str, Callable[[int], Any]] = {
         f"wav → features, {base} clips and more": lambda n: our_features(paths[: n * base], weights, Features()),
@@ -470,7 +470,7 @@ def main() -> None:
     networks = reachable_weights((EXTRACTOR,) if quick else (EXTRACTOR, "resnet18"), options.weights)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        miniature.make(
+        miniature.make_miniature(
             folder / "fan", snr=-6, normal=max(-(-clips // 4), 2 if quick else 6), abnormal=0, machines=("fan",)
         )
         paths = sorted((folder / "fan").rglob("*.wav"))

@@ -155,7 +155,7 @@ def _miniature(said: argparse.Namespace) -> int:
         miniature.make_full_size(said.dest, share=said.share, snr=said.snr, seed=said.seed)
         print(f"{said.dest}: {said.share:.0%} of MIMII's number of clips at {said.snr} dB")
         return 0
-    miniature.make(
+    miniature.make_miniature(
         said.dest,
         snr=said.snr,
         normal=said.normal,

@@ -171,7 +171,7 @@ figures.patch_steps(patches[0], settings)
 # %%
 import torch
 
-from mimii_lib.data.bundled_weights import IMAGENET_MEAN, IMAGENET_STD
+from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD
 
 colours = imaging.standardised_colours(IMAGENET_MEAN, IMAGENET_STD, settings)
 larger = imaging.upscaling(settings.n_mels, settings)

@@ -56,7 +56,7 @@ scale.operations(paper).div(1e15).round(2).rename("PFLOP").to_frame()
 # two; the mixtures are counted with all the iterations that the paper allows. Of {glue:text}`total:.0f` PFLOP, the
 # LeNet-DCAE takes {glue:text}`lenet:.0f`: **{glue:text}`lenet_share` of the work is one of the two baselines**, trained for
 # {glue:text}`epochs` epochs on each machine ID and each seed. And that is the cheaper way: its decoder enlarges a picture by repeating pixels before it
-# convolves, and we add up the repeated products beforehand (`autoencoders._upsampled`).
+# convolves, and we add up the repeated products beforehand (`autoencoders.upsample_and_deconvolve`).
 #
 # ## A rehearsal
 #

@@ -91,7 +91,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "miniature"
     with FileLock(f"{folder}.lock"):
-        miniature.make(folder, snr=-6, normal=12, abnormal=3, machines=("fan", "valve"))
+        miniature.make_miniature(folder, snr=-6, normal=12, abnormal=3, machines=("fan", "valve"))
     return folder
 
 

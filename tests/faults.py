@@ -90,7 +90,7 @@ class Bench:
     def __init__(self, folder: Path, kills: int = KILLS):
         self.folder, self.kills = folder, kills
         self.data, self.profile = folder / "data", folder / "quick.yaml"
-        miniature.make(self.data, snr=-6, normal=10, abnormal=3, machines=("fan",))
+        miniature.make_miniature(self.data, snr=-6, normal=10, abnormal=3, machines=("fan",))
         self.profile.write_text(PROFILE)
 
     def empty(self, name: str) -> Path:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, chi2
 
 from mimii_lib import paper
-from mimii_lib.evaluation import row_names, standard_error
+from mimii_lib.evaluation import standard_error, system_names
 from mimii_lib.extractors import UNTRAINED
 from mimii_lib.settings import SIMPLE_BASELINES, Split
 from mimii_lib.uncertainty import AucEstimates, Interval, corrected, p_value, symmetric
@@ -123,7 +123,7 @@ def ours(areas: Mapping[tuple[str, str], AucEstimates]) -> Results:
     areas
         By machine type and ID; rows are (extractor, detector), as :meth:`mimii_lib.run.Run.areas` returns them.
     """
-    names = row_names(row for found in areas.values() for row in found.values.index)
+    names = system_names(row for found in areas.values() for row in found.values.index)
     columns = pd.MultiIndex.from_tuples(list(areas), names=["machine", "id"])
     named = {
         column: pd.MultiIndex.from_tuples([names[row] for row in found.values.index], names=["features", "detector"])

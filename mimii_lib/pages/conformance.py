@@ -53,7 +53,7 @@ def _said(section: str, *rows: tuple[Any, ...]) -> list[Statement]:
     return [Statement(section, *row) for row in rows]
 
 
-_SCORES = "detectors.make"
+_SCORES = "detectors.build_detector"
 _MIXTURES = "test_detectors.py::test_mixtures_have_the_papers_parameters"
 _LAYERS = "test_autoencoders.py::test_layers_are_the_papers"
 _TRAINING = "test_autoencoders.py::test_the_papers_training"
@@ -148,7 +148,7 @@ STATEMENTS = (
         ),
         (
             "RGB images in the viridis colour map",
-            "imaging.pictures",
+            "imaging.rgb_patches",
             "test_imaging.py::test_pictures_are_matplotlibs",
             "imaging.colormap",
             "viridis",

@@ -171,7 +171,7 @@ def _beside(look: Explanation, rank: int) -> str:
 def _picture(entries: NDArray[np.uint8], look: Explanation) -> str:
     """Return a patch as the network sees it, pixel by pixel, as a PNG in base64."""
     buffer = io.BytesIO()
-    plt.imsave(buffer, imaging.pictures(entries[None], look.run.settings.imaging)[0].permute(1, 2, 0).numpy())
+    plt.imsave(buffer, imaging.rgb_patches(entries[None], look.run.settings.imaging)[0].permute(1, 2, 0).numpy())
     return base64.b64encode(buffer.getvalue()).decode()
 
 

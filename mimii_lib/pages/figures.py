@@ -181,7 +181,7 @@ def split_map(run: Run, machine_id: str) -> Figure:
 
 def patch_steps(entries: NDArray[np.uint8], settings: Imaging) -> Figure:
     """Draw one patch on its way: colour map entries, picture, picture at the extractor's size."""
-    rgb = imaging.pictures(entries[None], settings)
+    rgb = imaging.rgb_patches(entries[None], settings)
     sides = (imaging.upscaling(side, settings) for side in entries.shape)
     large = imaging.extractor_input(torch.tensor(entries[None]), imaging.colour_table(settings.colormap), *sides)
     steps = {
@@ -280,7 +280,7 @@ def loss_curves(fits: dict[str, Any]) -> Figure:
 def reconstructions(fits: dict[str, Any], entries: dict[str, NDArray[np.uint8]], settings: Imaging) -> Figure:
     """Draw patches, by caption, over their reconstructions by each auto-encoder."""
     stacked = np.stack(list(entries.values()))
-    rows = {"picture": imaging.pictures(stacked, settings).numpy()}
+    rows = {"picture": imaging.rgb_patches(stacked, settings).numpy()}
     rows |= {tables.NAMES[name]: fitted.reconstruct(stacked.reshape(len(stacked), -1)) for name, fitted in fits.items()}
     with drawing(len(rows), len(entries), figsize=(WIDTH, 1.3 * len(rows))) as (figure, axes):
         for line, (name, pictures) in zip(axes, rows.items(), strict=True):
@@ -365,7 +365,7 @@ def pipeline(run: Run) -> HTML:
     features = run.features(machine_id, extractor)[clip, 0]
     scores = run.scores(machine_id, *row, seed)
     pooled = evaluation.pool(scores, run.settings.evaluation)
-    rgb = imaging.pictures(entries[:1], settings)[0].permute(1, 2, 0).numpy()
+    rgb = imaging.rgb_patches(entries[:1], settings)[0].permute(1, 2, 0).numpy()
     side = int(len(features) ** 0.5)
 
     def shape(axis: Axes) -> None:

@@ -11,7 +11,7 @@ from IPython.display import HTML
 
 from mimii_lib import paper
 from mimii_lib.data.formatting import duration, gigabytes
-from mimii_lib.evaluation import row_names
+from mimii_lib.evaluation import system_names
 from mimii_lib.extractors import EXTRACTORS, get
 from mimii_lib.imaging import seconds as seconds_of
 from mimii_lib.pages import claims, open_points, report, scale
@@ -472,7 +472,7 @@ def cells(
         Whether the recordings are whole machine IDs of MIMII: then the difference is told too, with an interval that
         allows for the paper's own sampling error.
     """
-    names = row_names(row for found in areas.values() for row in found.values.index)
+    names = system_names(row for found in areas.values() for row in found.values.index)
     published, rows = claims.published(), []
     errors = published.errors()
     for (machine, machine_id), found in areas.items():

@@ -172,7 +172,7 @@ def _detector_costs(
     calls = threads * ceil(len(features) / threads)  # each thread as many, and each machine type at least one
 
     def front(pca: int) -> Any:
-        return detectors.prepared(replace(settings, pca=min(pca, *features[0].shape)), 0)
+        return detectors.preprocessor(replace(settings, pca=min(pca, *features[0].shape)), 0)
 
     seen = [front(settings.pca).fit_transform(each) for each in features]
     with (
@@ -215,7 +215,7 @@ def _detector_cost(
     fitted: dict[int, Any] = {}
 
     def fit(call: int, **change: Any) -> Any:
-        return detectors.make(detector, replace(settings, **change), call).fit(learnt[call % len(learnt)])
+        return detectors.build_detector(detector, replace(settings, **change), call).fit(learnt[call % len(learnt)])
 
     def fit_and_keep(call: int) -> None:
         fitted[call] = fit(call)
@@ -244,7 +244,7 @@ def _detector_cost(
 
 def _autoencoder_cost(run: Run, name: str, pictures: Any) -> Cost:
     """Return what an epoch over a batch costs, and the score of a picture."""
-    net = autoencoders.make(name, replace(run.settings.autoencoders, epochs=1), run.settings.imaging, 0)
+    net = autoencoders.build_autoencoder(name, replace(run.settings.autoencoders, epochs=1), run.settings.imaging, 0)
     batch = pictures[: net.batch_size]
     first, _ = _clock(net.fit, batch)
     net.set_params(epochs=max(1, round(4 * ENOUGH / first)))

@@ -38,7 +38,7 @@ class Recordings:
     def __init__(self, machine: str, profile: Profile, cache: ResultCache, splits_file: Path | None = None):
         self.machine, self.profile, self.cache, self.splits_file = machine, profile, cache, splits_file
         if profile.recordings is not None and profile.miniature is not None:
-            miniature.make(profile.recordings, snr=profile.snr, **asdict(profile.miniature))
+            miniature.make_miniature(profile.recordings, snr=profile.snr, **asdict(profile.miniature))
         self.data = dataset.data_folder(profile.recordings)
 
     @cached_property

@@ -14,14 +14,13 @@ from tqdm import tqdm
 
 from mimii_lib import evaluation, paper
 from mimii_lib.errors import MimiiError
+from mimii_lib.evaluation import System
 from mimii_lib.run import provenance
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import Stages
 from mimii_lib.settings import SIMPLE_BASELINES, Profile, as_json
-from mimii_lib.uncertainty import AucEstimates, Measure, resampled
+from mimii_lib.uncertainty import AucEstimates, bootstrap_aucs
 
-System = tuple[str | None, str]
-"""A row of the table: extractor (None: auto-encoders and simple baselines need none) and detector."""
 Trial = tuple[str, str | None, str, int]
 """One AUC: machine ID, extractor, detector and seed."""
 
@@ -155,10 +154,10 @@ class Results:
 
     def estimates(self, machine_id: str) -> AucEstimates:
         """Return the AUC of every system on a machine ID, the mean over its seeds, with its covariance."""
-        return resampled(list(self._clip_scores_of(machine_id)))
+        return bootstrap_aucs(list(self._clip_scores_of(machine_id)))
 
     def means(
-        self, machine_id: str, measure: Measure = evaluation.auc, pooling: str | None = None
+        self, machine_id: str, measure: evaluation.Metric = evaluation.auc, pooling: str | None = None
     ) -> dict[System, float]:
         """Return the AUC of every system on a machine ID, the mean over its seeds.
 
@@ -166,7 +165,7 @@ class Results:
         """
         areas: dict[Any, list[float]] = {}
         for clips in self._clip_scores_of(machine_id, pooling):
-            areas.setdefault(clips.row, []).append(measure(clips.anomalous, clips.scores))
+            areas.setdefault(clips.system, []).append(measure(clips.anomalous, clips.scores))
         return {system: float(np.mean(values)) for system, values in areas.items()}
 
     # Where the numbers come from

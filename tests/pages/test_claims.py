@@ -10,7 +10,7 @@ import pytest
 from mimii_lib import evaluation, paper
 from mimii_lib.pages import claims, tables
 from mimii_lib.settings import SIMPLE_BASELINES
-from mimii_lib.uncertainty import resampled
+from mimii_lib.uncertainty import bootstrap_aucs
 
 PUBLISHED = {
     claim.number: found
@@ -41,7 +41,7 @@ def random_areas(seed, better=(), beyond=()):
         for row in rows:
             scores = common + random.standard_normal(120) + 2 * (row[0] in better) * anomalous
             tested.append(evaluation.ClipScores(" ".join(column), row, names, anomalous, scores))
-        found[column] = resampled(tested, draws=60)
+        found[column] = bootstrap_aucs(tested, draws=60)
     return found
 
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_told_from_the_best():
     tested = [
         evaluation.ClipScores("fan id_00", ("resnet18", name), names, anomalous, each) for name, each in rows.items()
     ]
-    results = claims.ours({("fan", "id_00"): resampled(tested)})
+    results = claims.ours({("fan", "id_00"): bootstrap_aucs(tested)})
     assert results.near_best() == {("fan", "id_00"): {("ResNet18", "GMM"), ("ResNet18", "KDE")}}
 
 
