@@ -183,7 +183,7 @@ assert both == 1, "a clip both trains and tests"
 # **1.** {glue:text}`n_few` of MIMII's {glue:text}`n_ids` machine IDs have fewer abnormal clips than the paper tests. With
 # `split.balanced` the test set keeps only as many normal clips as there are abnormal ones. Which numbers of the split change, and which do not?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 balanced = run.with_overrides(settings={"split.balanced": True})
 tables.split_sizes(balanced)
 
@@ -194,7 +194,7 @@ tables.split_sizes(balanced)
 #
 # **2.** Could you tell normal from abnormal without any picture, by how loud a clip is? Settle it by experiment.
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 import numpy as np
 
 from mimii_lib.evaluation import auc

@@ -143,7 +143,7 @@ glue("verdict", tables.verdict(runs[0]), display=False)
 # **1.** Some of {glue:text}`n_claims` tests may be significant by chance. Which inconclusive statements would be significant without
 # the correction for their number?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 uncorrected = claims.statement_contrasts(published)
 inconclusive = in_paper.verdict[uncorrected.index] == claims.INCONCLUSIVE
 uncorrected[inconclusive & (uncorrected.p < 0.05)]
@@ -151,7 +151,7 @@ uncorrected[inconclusive & (uncorrected.p < 0.05)]
 # %% [markdown]
 # **2.** How firmly do the ResNets lead (2a)? Subtract points from all of their cells until the verdict changes.
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 is_resnet = published.table.index.isin(claims.RESNETS, level="features")
 verdicts = {}
 for points in (0, 1, 2, 3, 5):
@@ -163,7 +163,7 @@ verdicts
 # %% [markdown]
 # **3.** Test the statements on one machine type at a time. Which of them need all four?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 fans = published.select(published.table.index, published.table.columns[:4])
 claims.verdicts(fans)[["counted", "p", "verdict"]]
 

@@ -168,7 +168,7 @@ explanation_figures.occlusion_figures(explained)
 #
 # **1.** Explain another clip: the worst false alarm of the first machine type. Is there something to hear in it?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 alarms = [
     explanations.explain(run, best[run], clips.iloc[-1])
     for run, clips in list(examples.items())[:1]
@@ -184,7 +184,7 @@ explanation_figures.nearest_patches(alarms)
 # **2.** Let no feature's variance count as less than a hundredth of the mean variance (`detectors.variance_floor`), and explain the same
 # clip again. How far is its worst patch from training now, and how many features make up half of the squared distance?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 comparison = {}
 for run in list(examples)[:1]:
     floor = run.with_overrides(settings={"detectors.variance_floor": 0.01})
