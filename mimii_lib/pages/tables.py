@@ -10,12 +10,12 @@ import pandas as pd
 from IPython.display import HTML
 
 from mimii_lib import paper
-from mimii_lib.data.formatting import duration, gigabytes
+from mimii_lib.data.formatting import gigabytes
 from mimii_lib.evaluation import system_names
 from mimii_lib.extractors import EXTRACTORS, get
-from mimii_lib.pages import contrasts, scale
-from mimii_lib.pages.run_box import RECORDING_KINDS, facts_box
-from mimii_lib.run import Run, provenance
+from mimii_lib.pages import contrasts
+from mimii_lib.pages.run_box import RECORDING_KINDS
+from mimii_lib.run import Run
 from mimii_lib.settings import SIMPLE_BASELINES, Imaging
 from mimii_lib.uncertainty import AucEstimates, symmetric
 
@@ -135,81 +135,6 @@ def auc_table(aucs: pd.DataFrame) -> pd.DataFrame:
         * 100
     )
     return table.rename_axis(index=None, columns=None)
-
-
-def rehearsal_facts(record: Mapping[str, Any]) -> HTML:
-    """Show what was rehearsed, when, and on what."""
-    machine = record["machine"]
-    rows = {
-        "Clips": f"{record['clips']:,} ({record['share']:.0%} of MIMII's at one SNR)",
-        "Date": record["date"],
-        "Processor": f"{machine['processor']}, {machine['cores']} cores",
-        "Memory": gigabytes(machine["memory"]),
-        "At once": f"{record['workers']} machine types",
-        "Commit": provenance.short(record["commit"]),
-        "Record": "made in this checkout" if record["own"] else "comes with the project",
-    }
-    return facts_box(rows)
-
-
-def rehearsal_stages(records: Sequence[Mapping[str, Any]]) -> HTML:
-    """Show what each stage took in the last rehearsal, beside its forecast, and how it grew since the first."""
-    grown = scale.growth(records)
-    rows = []
-    for stage in records[-1]["stages"]:
-        ratio = f"{stage['forecast'] / stage['took']:.2f}" if stage["took"] else "–"
-        exponent = "–" if grown is None or stage["what"] not in grown else f"{grown[stage['what']]:.2f}"
-        took, forecast = (duration(stage[name]) if stage[name] else "–" for name in ("took", "forecast"))
-        rows.append((stage["what"], f"{stage['pieces']:,}", took, forecast, ratio, exponent))
-    heads = ("stage", "results", "took", "forecast", "forecast / took", "grows by")
-    return _of_words("What each stage took, every core at work", heads, rows)
-
-
-def rehearsal_steps(record: Mapping[str, Any]) -> HTML:
-    """Show how long each step of a rehearsal took from its start to its end, and how much memory it held."""
-    rows = []
-    for name, seconds in record["seconds"].items():
-        # What has no memory of its own is a part of the step before it.
-        memory = record["memory"].get(name)
-        rows.append((name if memory else f"– {name}", duration(seconds), gigabytes(memory) if memory else ""))
-    return _of_words("From start to end", ("step", "time", "memory at its peak"), rows)
-
-
-def rehearsal_disk(record: Mapping[str, Any]) -> HTML:
-    """Show what a rehearsal left on the disk."""
-    names = {"tree": "the recordings, one channel", "kept": "all kept results", "book": "the rendered book"}
-    rows = [
-        (names.get(name, f"of these: {name}"), gigabytes(size))
-        for name, size in record["disk"].items()
-        if size > 1e6 or name in names
-    ]
-    return _of_words("Disk", ("what", "size"), rows)
-
-
-def whole_table(record: Mapping[str, Any]) -> HTML:
-    """Show the forecast of all of Table 1 on the machine of a rehearsal, by network and auto-encoder."""
-    total = record["whole"]["seconds"]
-    parts: dict[str, list[float]] = {}
-    for stage in record["whole"]["stages"]:
-        name, _, what = stage["what"].partition(": ")
-        known = parts.setdefault(name, [0.0, 0.0, 0.0])
-        known[0 if what in ("", "features", "training") else 1] += stage["seconds"]
-        known[2] += stage["bytes"]
-    rows = [
-        (
-            name,
-            *(duration(each) if each else "–" for each in (first, then)),
-            f"{(first + then) / total:.1%}",
-            gigabytes(size),
-        )
-        for name, (first, then, size) in sorted(parts.items(), key=lambda item: -sum(item[1][:2]))
-        if first + then
-    ]
-    heads = ("rows", "features or training", "detectors or scores", "share of the time", "disk")
-    return _of_words("Every row of Table 1: forecast", heads, rows)
-
-
-_of_words = word_table
 
 
 # Table 1
