@@ -68,7 +68,7 @@ import numpy as np
 from mimii_lib.evaluation import standard_error
 
 by_system, by_id = table.mean(axis=1), table.mean()
-seeds_of_system = aucs.groupby(["id", "extractor", "detector"], dropna=False).auc
+system_aucs = aucs.groupby(["id", "extractor", "detector"], dropna=False).auc
 smallest = aucs.loc[(aucs.n_normal + aucs.n_abnormal).idxmin()]
 typical = aucs.auc.median()
 intervals = [
@@ -84,9 +84,7 @@ facts = {
     "easiest_auc": float(by_id.max()),
     "hardest": by_id.idxmin(),
     "hardest_auc": float(by_id.min()),
-    "seed_spread": float(
-        100 * (seeds_of_system.max() - seeds_of_system.min()).median()
-    ),
+    "seed_spread": float(100 * (system_aucs.max() - system_aucs.min()).median()),
     "half_width": float(
         50 * np.median([interval.high - interval.low for interval in intervals])
     ),

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 import yaml
 from filelock import FileLock
@@ -51,13 +50,12 @@ def write_sources(folder: Path, data: Path) -> None:
         "settings: {imaging: {patch_offset: 281}, detectors: {n_components: 2}}\n"
     )
     pages = [page["file"] for part in contents["parts"] for page in part["chapters"]]
-    with notebooks.one_kernel():
+    with notebooks.shared_kernel() as kernel:
         for page in (Path(page) for page in pages if page.startswith("executed/")):
             source, target = next(folder.glob(f"notebooks/*{page.name}.ipynb")), folder / f"{page}.ipynb"
             target.parent.mkdir(parents=True, exist_ok=True)
             if page.as_posix() in EXECUTED:
-                notebooks.execute(source, target, {"machine": "fan", "profile": str(folder / "tiny.yaml")})
+                parameters = {"machine": "fan", "profile": str(folder / "tiny.yaml")}
+                notebooks.execute(source, target, parameters, kernel)
             else:
-                title = next(cell for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "markdown")
-                title.source = title.source.replace("{machine}", "fan")
-                nbformat.write(nbformat.v4.new_notebook(cells=[title]), target)
+                notebooks.not_run(source, target, {"machine": "fan"} if len(page.parts) == 3 else {}, "not executed")

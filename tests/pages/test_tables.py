@@ -1,5 +1,7 @@
 """Tables of the pages: Table 1, and what a page says of its run."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,50 +24,26 @@ def parsed(html: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=paper.table_1().columns)
 
 
-def aucs_of(*rows: tuple) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["machine", "id", "extractor", "detector", "seed", "auc"])
+def test_table_1_shows_means_and_marks_the_best():
+    """A cell is the mean over the seeds in percent; the best of a column is bold, the second underlined, ≈ as given.
 
-
-@pytest.fixture
-def ours() -> pd.DataFrame:
-    """Return Table 1 of two systems on one machine ID, with two seeds of the first system."""
-    return table_1_shape(
-        aucs_of(
-            ("fan", "id_00", "resnet18", "gmm", 0, 0.80),
-            ("fan", "id_00", "resnet18", "gmm", 1, 0.70),
-            ("fan", "id_00", None, "small-dcae", 0, 0.512),
-            ("fan", "id_00", "squeezenet1_1_random", "kde", 0, 0.6),
-        )
-    )
-
-
-def test_table_1_shows_means_over_the_seeds_marked_by_rank(ours):
-    """The best AUC of a column is bold, the second underlined, each the mean over the seeds to one decimal."""
-    html = tables.table_1(ours, {}, "Ours").data
-    cells = parsed(html)["fan", "id_00"]
-    assert cells["ResNet18", "GMM"] == "75.0"
-    assert cells["–", "Small-DCAE"] == "51.2"
-    assert html.count("<b>") == html.count("<u>") == 1
-    assert "<b>75.0</b>" in html
-    assert "<u>60.0</u>" in html
-
-
-def test_table_1_names_what_was_not_run_and_what_is_ours(ours):
-    """A row without results says so in its head and has no number; features that the paper does not have are marked."""
-    shown = parsed(tables.table_1(ours, {}, "Ours").data)
+    A row without results says so in its head and has no number; features that the paper does not have are marked.
+    """
+    aucs = [("resnet18", "gmm", 0, 0.8), ("resnet18", "gmm", 1, 0.7), ("squeezenet1_1_random", "kde", 0, 0.6)]
+    aucs = pd.DataFrame([*aucs, (None, "small-dcae", 0, 0.512)], columns=["extractor", "detector", "seed", "auc"])
+    ours = table_1_shape(aucs.assign(machine="fan", id="id_00"))
+    near = {("fan", "id_00"): {("ResNet18", "GMM"), ("–", "Small-DCAE")}}
+    html = tables.table_1(ours, near, "Ours").data
+    shown = parsed(html)
+    assert shown["fan", "id_00"]["ResNet18", "GMM"] == "75.0≈"
+    assert shown["fan", "id_00"]["–", "Small-DCAE"] == "51.2≈"
+    assert html.count("≈</sup>") == 2
+    assert re.findall("<[bu]>[0-9.]*", html) == ["<b>75.0", "<u>60.0"]
     not_run = [detector.endswith("not run") for _, detector in shown.index]
     assert (ours.isna().all(axis=1) == not_run).all()
     assert set(shown[not_run].to_numpy().ravel()) == {"–"}
-    assert [features for features, _ in shown.index if features.endswith("not in the paper")] == [
-        "SqueezeNet 1.1, randomnot in the paper"
-    ]
-
-
-def test_table_1_marks_cells_near_the_best(ours):
-    """≈ follows exactly the cells that are named as not significantly worse than the best of their column."""
-    near = {("fan", "id_00"): {("ResNet18", "GMM"), ("–", "Small-DCAE")}}
-    shown = parsed(tables.table_1(ours, near, "Ours").data)["fan", "id_00"]
-    assert list(shown[shown.str.endswith("≈")]) == ["75.0≈", "51.2≈"]
+    marked = [features for features, _ in shown.index if "not in the paper" in features]
+    assert marked == ["SqueezeNet 1.1, randomnot in the paper"]
 
 
 def test_the_published_table_1_is_shown_as_published():
@@ -76,20 +54,6 @@ def test_the_published_table_1_is_shown_as_published():
     np.testing.assert_array_equal(shown.astype(float).to_numpy(), published.to_numpy())
     assert html.count("<b>") == (published == published.max()).sum().sum()
     assert not any("not" in head for row in shown.index for head in row)
-
-
-def test_auc_table_has_a_row_per_system_and_a_column_per_id():
-    """AUCs are means over the seeds in percent."""
-    table = tables.auc_table(
-        aucs_of(
-            ("fan", "id_00", "resnet18", "gmm", 0, 0.8),
-            ("fan", "id_00", "resnet18", "gmm", 1, 0.6),
-            ("fan", "id_02", None, "lenet-dcae", 0, 0.5),
-        )
-    )
-    assert table.loc["ResNet18 GMM", "id_00"] == pytest.approx(70)
-    assert table.loc["LeNet-DCAE", "id_02"] == 50
-    assert table.isna().sum().sum() == 2
 
 
 @pytest.mark.parametrize(("hop", "shapes"), [(256, ["(64, 626)", "(18, 64, 64)"]), (512, ["(64, 313)", "(8, 64, 64)"])])
