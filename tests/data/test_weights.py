@@ -18,7 +18,7 @@ from torchvision.transforms import functional
 
 from mimii_lib import extractors
 from mimii_lib.data import weights
-from mimii_lib.data.bundled_weights import BUNDLED
+from mimii_lib.data.weights import BUNDLED
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import engines
 
