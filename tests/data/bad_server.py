@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple, Self
-from urllib.parse import unquote, urlsplit
 
 CHUNK = 1 << 14
 
@@ -74,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
     owner: BadServer
 
     def do_GET(self) -> None:
-        name = unquote(urlsplit(self.path).path).lstrip("/")
+        name = self.path.lstrip("/")
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         requested = int(match[1]) if match else None
         self.owner.requests.append(Request(name, requested))
@@ -106,10 +105,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send(self, body: bytes, fault: Fault) -> None:
-        end = len(body) if fault.cut is None else fault.cut
+        body = body[: fault.cut]
         try:
-            for start in range(0, min(end, len(body)), CHUNK):
-                self.wfile.write(body[start : min(start + CHUNK, end)])
+            for start in range(0, len(body), CHUNK):
+                self.wfile.write(body[start : start + CHUNK])
                 self.owner.closing.wait(fault.pause)
             self.owner.closing.wait(fault.stall)
         except OSError:  # the client has gone

@@ -4,25 +4,22 @@ import csv
 import hashlib
 import io
 import itertools
-import os
 import re
 import resource
 import shutil
-import signal
 import stat
-import threading
 import time
 import zipfile
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import requests
 import soundfile
 from bad_server import BadServer, Fault, Request
-from kills import in_child, killed
+from kills import killed
 
 from mimii_lib import dataset, paper
 from mimii_lib.data import download
@@ -31,19 +28,18 @@ from mimii_lib.errors import MimiiError
 NAME = "-6_dB_fan.zip"
 CLIPS = [f"fan/id_0{i}/{label}/0000000{k}.wav" for i in (0, 2) for label in dataset.LABELS for k in (0, 1)]
 NOWHERE = "http://nowhere.invalid"
-Disk = namedtuple("Disk", "total used free")
 
 
-def wav_bytes(sound, **how):
+def wav_bytes(sound, format="WAV", subtype="PCM_16"):
     file = io.BytesIO()
-    soundfile.write(file, sound, 16_000, **({"format": "WAV", "subtype": "PCM_16"} | how))
+    soundfile.write(file, sound, 16_000, subtype, format=format)
     return file.getvalue()
 
 
-def clip(seed, *, channels=8, samples=2000, **how):
+def clip(seed, *, channels=8, samples=2000, format="WAVEX", **how):
     """Return the bytes of a wav file of noise, as MIMII's own files of 8 channels."""
     sound = np.random.default_rng(seed).integers(-(2**15), 2**15, (samples, channels), dtype=np.int16)
-    return wav_bytes(sound, **({"format": "WAVEX"} | how))
+    return wav_bytes(sound, format, **how)
 
 
 def packed(entries):
@@ -125,7 +121,7 @@ def part(tmp_path):
 @pytest.fixture
 def room(monkeypatch):
     """Return a function that sets how many bytes of the disk are free."""
-    return lambda free: monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(0, 0, free))
+    return lambda free: monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
 
 
 @pytest.fixture
@@ -199,9 +195,7 @@ def test_a_request_that_cannot_be_met(mirror, how, sentence, get):
 
 def test_the_default_is_zenodo(get, monkeypatch):
     monkeypatch.setattr(requests, "get", lambda url, **_: pytest.fail(url))
-    with pytest.raises(
-        pytest.fail.Exception, match="https://zenodo.org/records/3384388/files/-6_dB_fan.zip.download=1"
-    ):
+    with pytest.raises(pytest.fail.Exception, match="https://zenodo.org/records/3384388/files/-6_dB_fan.zip.download"):
         get(None)
 
 
@@ -218,20 +212,15 @@ def test_archives_can_be_kept(get, part, tmp_path):
 
 
 BUSY = Fault(status=503)
-
-
 TRANSFERS = {  # the part at the beginning, the faults of the responses, and where each request starts
     "part": (ARCHIVE[:100_000], [], [100_000]),
     "whole part": (ARCHIVE, [], []),
     "part too long": (ARCHIVE + b"x", [], [0]),
     "other part": (bytes(1000), [], [1000, 0]),
-    "other whole": (bytes(len(ARCHIVE)), [], [0]),
     "cut": (b"", [Fault(cut=98_304), Fault(cut=49_152)], [0, 98_304, 147_456]),
-    "cut at once": (b"", [Fault(cut=0)], [0, 0]),
     "stall": (b"", [Fault(cut=81_920, stall=5)], [0, 81_920]),
     "busy": (b"", [Fault(status=500), BUSY, Fault(status=429)], [0, 0, 0, 0]),
     "ignores ranges and cuts": (b"", [Fault(cut=98_304), Fault(ignore_range=True, cut=49_152)], [0, 98_304, 49_152]),
-    "ignores ranges": (b"", [Fault(cut=98_304), Fault(ignore_range=True)], [0, 98_304]),
     "begins anew": (b"", [Fault(cut=98_304), Fault(shift=98_304)], [0, 98_304]),
     "wrong piece": (b"", [Fault(cut=16_384, wrong=True)], [0, 16_384, 0]),
     "wrong whole": (b"", [Fault(wrong=True)], [0, 0]),
@@ -376,10 +365,9 @@ def test_a_mirror_folder_is_only_read(get, folder, tmp_path):
         with pytest.raises(MimiiError, match=f"{mirror / NAME}: {sentence}"):
             get(mirror)
     folder()
-    before = {path: path.stat().st_mtime_ns for path in mirror.iterdir()}
     get(mirror)
     assert kept(tmp_path / "data") == EXPECTED
-    assert {path: path.stat().st_mtime_ns for path in mirror.iterdir()} == before
+    assert kept(mirror) == FILES
     mirror.rename(tmp_path / "data" / "archives")
     shutil.rmtree(tmp_path / "data" / "-6_dB_fan")
     get(tmp_path / "data" / "archives")
@@ -479,7 +467,7 @@ def test_a_changed_archive_is_an_error_of_one_kind(get, folder, tmp_path):
     random = np.random.default_rng(0)
     refused = 0
     for n in range(150):
-        content = bytearray(packed([(CLIPS[0], clip(n, samples=40)), (CLIPS[4], clip(n + 1, samples=40))]))
+        content = bytearray(packed([(path, clip(n, samples=40)) for path in CLIPS[::4]]))
         content[random.integers(len(content))] = content[random.integers(len(content) - 100, len(content))] = n
         try:
             get(folder({NAME: content}), files={NAME: content}, dest=tmp_path / "fuzz" / "data")
@@ -528,21 +516,6 @@ def test_a_kill_at_any_step(get, tmp_path):
     assert step > 15
 
 
-def test_a_kill_during_the_transfer(get, part, monkeypatch, tmp_path):
-    """The bytes that have arrived are not fetched again."""
-    with BadServer(FILES, [Fault(cut=98_304, stall=60)]) as server:
-        monkeypatch.setattr(download, "TIMEOUT", 60)
-        child = in_child(lambda: get(server))
-        end = time.monotonic() + 20
-        while not (part.exists() and part.stat().st_size == 98_304) and time.monotonic() < end:
-            threading.Event().wait(0.01)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        get(server)
-        assert server.requests == [Request(NAME, 0), Request(NAME, 98_304)]
-    assert kept(tmp_path / "data") == EXPECTED
-
-
 def test_channels_do_not_mix(get, folder, tmp_path):
     """An interrupted unpacking of another channel leaves nothing in the clips."""
     mirror = folder()
@@ -557,16 +530,14 @@ def test_downloads_at_once(get, tmp_path):
     other = tmp_path / "data" / "archives" / "-6_dB_valve.zip.part"
     other.parent.mkdir(parents=True)
     other.write_bytes(b"some")
-    machines = [["fan", "pump", "fan"]] * 3
     with BadServer(FILES, otherwise=Fault(pause=0.01)) as server:
         with ThreadPoolExecutor(3) as downloads:
-            messages = [*downloads.map(lambda machines: get(server, machines=machines), machines)]
+            messages = [*downloads.map(lambda _: get(server, machines=["fan", "pump", "fan"]), range(3))]
         assert server.requests == [Request(name, 0) for name in FILES]
     waiting = f"{tmp_path / 'data'}: another download is at work here; waiting until it is done"
     there = [f"-6_dB_{machine}: is there already" for machine in ("fan", "pump")]
     unpacked = [f"-6_dB_{machine}: unpacked, channel 0" for machine in ("fan", "pump")]
     assert sorted(messages) == sorted([unpacked, [waiting, *there], [waiting, *there]])
     files = kept(tmp_path / "data")
-    assert files.items() >= EXPECTED.items() | {"archives/-6_dB_valve.zip.part": b"some"}.items()
+    assert files.items() >= (EXPECTED | {"archives/-6_dB_valve.zip.part": b"some"}).items()
     assert len(files) == 2 * len(CLIPS) + 1
-    assert [*dataset.trees(tmp_path / "data")] == [(-6, "fan"), (-6, "pump")]

@@ -29,7 +29,6 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """Return a small miniature."""
     folder = tmp_path_factory.mktemp("data") / "miniature"
     make_miniature(folder, **SETTINGS)
     return folder

@@ -43,7 +43,6 @@ def hub(monkeypatch, tmp_path_factory):
 
 @pytest.fixture
 def online(monkeypatch):
-    """Allow downloads."""
     monkeypatch.delenv(weights.OFFLINE)
 
 
@@ -138,18 +137,16 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("by", ["parameter", "environment"])
-def test_a_folders_weights_come_first(by, folder, monkeypatch):
-    """A file in the folder that a parameter or MIMII_WEIGHTS names is taken before a package's."""
-    monkeypatch.setenv("MIMII_WEIGHTS", str(folder) if by == "environment" else "")
-    named = folder if by == "parameter" else None
-    local = weights.find_weights("squeezenet1_1", named)
+def test_a_folder_is_named_by_a_parameter_or_the_environment(folder, monkeypatch):
+    """A file in the folder that a parameter or MIMII_WEIGHTS names is taken as it is."""
+    local = weights.find_weights("squeezenet1_1", folder)
     assert local.source == "folder: squeezenet1_1.pt"
     assert local.sha256 == hashlib.sha256((folder / "squeezenet1_1.pt").read_bytes()).hexdigest()
     expected, state = torch.load(folder / "squeezenet1_1.pt", weights_only=True), local.state()
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
-    assert weights.find_weights("efficientnet_lite0", named).source.startswith("package: ")
+    monkeypatch.setenv("MIMII_WEIGHTS", str(folder))
+    assert weights.find_weights("squeezenet1_1") == local
 
 
 @pytest.mark.parametrize("content", [b"", torch.zeros(3), {"features.0.weight": "text"}, [1, 2]], ids=type)
@@ -189,7 +186,6 @@ def published(monkeypatch, folder):
 
 
 def _publish(monkeypatch, url):
-    """Let torchvision's address of squeezenet1_1 be another one."""
     entry = torchvision.models.get_model_weights("squeezenet1_1")["IMAGENET1K_V1"]
     monkeypatch.setattr(entry.value, "url", url)
 
@@ -206,10 +202,8 @@ def test_a_folder_comes_first_then_torchvision_then_a_package(folder, published,
     local = weights.find_weights("squeezenet1_1")
     assert local.source == "torchvision: SqueezeNet1_1_Weights.IMAGENET1K_V1"
     assert (local.path, local.sha256) == (hub / published.name, hashlib.sha256(published.read_bytes()).hexdigest())
-    expected = torch.load(published, weights_only=True)
     published.unlink()
     assert weights.find_weights("squeezenet1_1") == local
-    assert all(torch.equal(tensor, local.state()[name]) for name, tensor in expected.items())
     local.path.unlink()
     assert _source("squeezenet1_1") == "package"
     assert capsys.readouterr() == ("", "")
@@ -251,9 +245,7 @@ def test_nothing_is_downloaded_offline(published, monkeypatch):
     assert weights.find_weights("squeezenet1_1") == before
     before.path.unlink()
     assert _source() == "package"
-    with pytest.raises(
-        weights.WeightsNotFound, match="resnet34: .*not in torchvision's cache.*; put its state dict as"
-    ):
+    with pytest.raises(weights.WeightsNotFound, match="resnet34: .*not in torchvision's cache.*; put its state dict"):
         weights.find_weights("resnet34")
 
 
@@ -266,7 +258,7 @@ def test_a_download_that_stalls_is_given_up(cut, online, monkeypatch, hub):
     with BadServer({name: bytes(1000)}, otherwise=Fault(cut=cut, stall=60)) as server:
         _publish(monkeypatch, f"{server.url}/{name}")
         with pytest.raises(
-            weights.WeightsNotFound, match="\\(no folder named; torchvision's download failed: .*timed out"
+            weights.WeightsNotFound, match="no folder named; torchvision's download failed: .*timed out"
         ):
             weights.find_weights("squeezenet1_1", sources=["folder", "torchvision"])
     assert socket.getdefaulttimeout() is None
