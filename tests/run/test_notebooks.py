@@ -85,7 +85,7 @@ def test_papermill_alone_runs_a_notebook(quick, tmp_path):
     ("parameter", "code", "sentence"),
     [
         ("machin", "raise SystemExit", "parameter: 'machin' is not known; expected one of machine"),
-        ("machine", "from mimii_lib import Run\nRun(machine)", "'car' is not known; expected one of fan"),
+        ("machine", "from mimii_lib.run import Run\nRun(machine)", "'car' is not known; expected one of fan"),
         ("machine", "1 / 0", "cell 3: ZeroDivisionError: division by zero"),
     ],
 )

@@ -216,8 +216,11 @@ class Stages:
 
     def _scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
         key = self.keys(machine_id, extractor, detector, seed)[-1]
-        if not self.cache.has(key) and extractor is not None:
-            self.preprocessed(machine_id, extractor, seed)  # shared by all detectors: not part of this one's time
+        if not self.cache.has(key):  # what others share, or has a time of its own, is not part of this one's time
+            if extractor is not None:
+                self.preprocessed(machine_id, extractor, seed)
+            elif detector in paper.AUTOENCODERS:
+                self.fit(machine_id, None, detector, seed)
         test = self._rows(machine_id, seed, "test")
 
         def compute() -> NDArray[np.float64]:
