@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, text: str, *parents: _Parser) -> Any:
         """Add a command; return the function that adds an option to it."""
-        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=list(parents))  # type: ignore[arg-type]
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=list(parents))
         added.set_defaults(command=name)
         return added.add_argument
 
