@@ -48,21 +48,21 @@ def main() -> None:
     parser.add_argument("--normal", type=int, default=32, help="normal clips per machine ID, an even number")
     parser.add_argument("--abnormal", type=int, default=8, help="abnormal clips per machine ID")
     parser.add_argument("--snr", type=int, default=-6, help="signal-to-noise ratio in dB")
-    given = parser.parse_args()
+    options = parser.parse_args()
     print(f"| AUC × 100 | {' | '.join(paper.IDS)} |")
     print(f"|---|{'---|' * len(paper.IDS)}")
     for machine in paper.MACHINES:
         with tempfile.TemporaryDirectory() as folder:
-            miniature.make(Path(folder), machines=[machine], **vars(given))
-            cells = []
+            miniature.make_miniature(Path(folder), machines=[machine], **vars(options))
+            aucs = []
             for machine_id in tqdm(paper.IDS, desc=machine, leave=False, disable=None):
-                top = Path(folder) / f"{given.snr}_dB_{machine}" / machine / machine_id
+                top = Path(folder) / f"{options.snr}_dB_{machine}" / machine / machine_id
                 normal, abnormal = (
                     np.array([features(path) for path in sorted((top / label).glob("*.wav"))])
                     for label in ("normal", "abnormal")
                 )
-                cells.append(100 * np.mean([auc(normal, abnormal, seed) for seed in range(SPLITS)]))
-        print(f"| {machine} | {' | '.join(f'{cell:.1f}' for cell in cells)} |", flush=True)
+                aucs.append(100 * np.mean([auc(normal, abnormal, seed) for seed in range(SPLITS)]))
+        print(f"| {machine} | {' | '.join(f'{value:.1f}' for value in aucs)} |", flush=True)
 
 
 if __name__ == "__main__":

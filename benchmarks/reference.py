@@ -182,17 +182,13 @@ def pictures_of_clip(path: Path | str) -> NDArray[np.float64]:
     return np.stack([picture(patch) for patch in patches(log_mel(read(path)))])
 
 
-def network_input(
-    picture: NDArray[np.floating], mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
-) -> torch.Tensor:
+def network_input(picture: NDArray[np.floating]) -> torch.Tensor:
     """Up-scale and standardise a picture.
 
     Parameters
     ----------
     picture : shape (64, 64, 3)
         RGB in [0, 1].
-    mean, std : three numbers each
-        Mean and standard deviation of the three colours, on the scale of [0, 1].
 
     Returns
     -------
@@ -204,7 +200,7 @@ def network_input(
     large = transform.resize(
         image, [PICTURE_SIZE, PICTURE_SIZE], interpolation=InterpolationMode.BILINEAR, antialias=True
     )
-    return transform.normalize(large, list(mean), list(std))
+    return transform.normalize(large, list(IMAGENET_MEAN), list(IMAGENET_STD))
 
 
 def network(name: str, state: Mapping[str, torch.Tensor]) -> nn.Module:
@@ -241,12 +237,7 @@ def network(name: str, state: Mapping[str, torch.Tensor]) -> nn.Module:
     return model.eval()
 
 
-def features_of_pictures(
-    pictures: NDArray[np.floating],
-    net: nn.Module,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-) -> NDArray[np.float32]:
+def features_of_pictures(pictures: NDArray[np.floating], net: nn.Module) -> NDArray[np.float32]:
     """Extract one feature vector from each picture.
 
     Parameters
@@ -255,8 +246,6 @@ def features_of_pictures(
         RGB in [0, 1].
     net
         From (batch, 3, 224, 224) to (batch, d), in evaluation mode.
-    mean, std : three numbers each
-        See `network_input`.
 
     Returns
     -------
@@ -266,17 +255,12 @@ def features_of_pictures(
     rows = []
     with torch.no_grad():
         for start in range(0, len(pictures), PATCHES):
-            batch = torch.stack([network_input(one, mean, std) for one in pictures[start : start + PATCHES]])
+            batch = torch.stack([network_input(one) for one in pictures[start : start + PATCHES]])
             rows.append(net(batch).numpy())
     return np.concatenate(rows)
 
 
-def features(
-    paths: Sequence[Path | str],
-    net: nn.Module,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-) -> NDArray[np.float32]:
+def features(paths: Sequence[Path | str], net: nn.Module) -> NDArray[np.float32]:
     """Extract the feature vectors of recordings, clip by clip.
 
     Parameters
@@ -285,15 +269,13 @@ def features(
         WAV files of 10 s at 16 kHz.
     net
         From (batch, 3, 224, 224) to (batch, d), in evaluation mode. One clip makes one batch.
-    mean, std : three numbers each
-        See `network_input`.
 
     Returns
     -------
     ndarray, shape (clips, 18, d), float32
         Features in the order of the paths and of time, not standardised.
     """
-    return np.stack([features_of_pictures(pictures_of_clip(path), net, mean, std) for path in paths])
+    return np.stack([features_of_pictures(pictures_of_clip(path), net) for path in paths])
 
 
 def detector(name: str, seed: int, leaf_size: int = 40) -> BaseEstimator:
@@ -319,23 +301,17 @@ def detector(name: str, seed: int, leaf_size: int = 40) -> BaseEstimator:
     ValueError
         If the name is not one of the five.
     """
+    mixture: dict[str, Any] = {
+        "n_components": COMPONENTS,
+        "covariance_type": COVARIANCE,
+        "init_params": MIXTURE_START,
+        "max_iter": MIXTURE_ITERATIONS,
+        "random_state": seed,
+    }
     if name == "gmm":
-        return GaussianMixture(
-            n_components=COMPONENTS,
-            covariance_type=COVARIANCE,
-            init_params=MIXTURE_START,
-            max_iter=MIXTURE_ITERATIONS,
-            random_state=seed,
-        )
+        return GaussianMixture(**mixture)
     if name == "b-gmm":
-        return BayesianGaussianMixture(
-            n_components=COMPONENTS,
-            covariance_type=COVARIANCE,
-            init_params=MIXTURE_START,
-            max_iter=MIXTURE_ITERATIONS,
-            weight_concentration_prior_type="dirichlet_process",
-            random_state=seed,
-        )
+        return BayesianGaussianMixture(weight_concentration_prior_type="dirichlet_process", **mixture)
     if name == "if":
         return IsolationForest(n_estimators=TREES, random_state=seed)
     if name == "kde":
@@ -418,40 +394,31 @@ class LeNetDCAE(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         first, second, third = LENET_CHANNELS
+        squares = LENET_BOTTLENECK // (8 * 8)
         kernel: dict[str, Any] = {"kernel_size": LENET_KERNEL, "padding": LENET_KERNEL // 2, "bias": False}
         norm: dict[str, Any] = {"eps": NORM_EPSILON, "affine": False}
+
+        def encode(n_in: int, n_out: int) -> list[nn.Module]:
+            return [nn.Conv2d(n_in, n_out, **kernel), nn.BatchNorm2d(n_out, **norm), nn.ELU(), nn.MaxPool2d(2)]
+
+        def decode(n_in: int, n_out: int) -> list[nn.Module]:
+            enlarge = nn.Upsample(scale_factor=2, mode="nearest")
+            return [nn.ConvTranspose2d(n_in, n_out, **kernel), nn.BatchNorm2d(n_out, **norm), nn.ELU(), enlarge]
+
         self.encoder = nn.Sequential(
-            nn.Conv2d(3, first, **kernel),
-            nn.BatchNorm2d(first, **norm),
-            nn.ELU(),
-            nn.MaxPool2d(2),  # 32 x 32
-            nn.Conv2d(first, second, **kernel),
-            nn.BatchNorm2d(second, **norm),
-            nn.ELU(),
-            nn.MaxPool2d(2),  # 16 x 16
-            nn.Conv2d(second, third, **kernel),
-            nn.BatchNorm2d(third, **norm),
-            nn.ELU(),
-            nn.MaxPool2d(2),  # 8 x 8
+            *encode(3, first),  # 32 x 32
+            *encode(first, second),  # 16 x 16
+            *encode(second, third),  # 8 x 8
             nn.Flatten(),
             nn.Linear(third * 8 * 8, LENET_BOTTLENECK, bias=False),
             nn.BatchNorm1d(LENET_BOTTLENECK, **norm),
         )
         self.decoder = nn.Sequential(
-            nn.Unflatten(1, (LENET_BOTTLENECK // (8 * 8), 8, 8)),
+            nn.Unflatten(1, (squares, 8, 8)),
             nn.ELU(),
-            nn.ConvTranspose2d(LENET_BOTTLENECK // (8 * 8), third, **kernel),
-            nn.BatchNorm2d(third, **norm),
-            nn.ELU(),
-            nn.Upsample(scale_factor=2, mode="nearest"),  # 16 x 16
-            nn.ConvTranspose2d(third, second, **kernel),
-            nn.BatchNorm2d(second, **norm),
-            nn.ELU(),
-            nn.Upsample(scale_factor=2, mode="nearest"),  # 32 x 32
-            nn.ConvTranspose2d(second, first, **kernel),
-            nn.BatchNorm2d(first, **norm),
-            nn.ELU(),
-            nn.Upsample(scale_factor=2, mode="nearest"),  # 64 x 64
+            *decode(squares, third),  # 16 x 16
+            *decode(third, second),  # 32 x 32
+            *decode(second, first),  # 64 x 64
             nn.ConvTranspose2d(first, 3, **kernel),
             nn.Sigmoid(),
         )

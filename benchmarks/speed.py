@@ -1,20 +1,18 @@
-"""Measure how fast the library is, beside the plain implementation on the same clips and in the same run.
+"""Measure the library's speed and memory, with the plain implementation as the yardstick: ``make bench``.
 
-Both sides take turns, as often as `--repeats` says, and each gives the median of its times; both may use all cores.
-Only the ratio is a result: the numbers it is made of belong to one machine. The aims are what the library was
-written for, and nothing fails where one is missed.
+Both sides take turns in one run, as often as `--repeats` says, and each gives the median of its times; both may use
+all cores. Only the ratio is a result: the times belong to one machine. The targets are what the library was written
+for; nothing fails where one is missed.
 
-    python benchmarks/speed.py [--clips 16] [--repeats 3] [--quick | --full] [--only features kde detectors autoencoder]
-        [--memory] [--growth] [--weights FOLDER]
+    python benchmarks/speed.py [--clips 16] [--repeats 3] [--memory] [--growth] [--weights FOLDER] [--quick]
 
-`--quick` shows that everything runs; `--full` compares kernel densities at the size of the largest machine ID;
-`--memory` and `--growth` add a table each, the first of which takes minutes.
+`--memory` and `--growth` add a table each. `--quick` prints every row from small sizes, measured once: it shows that
+everything runs, and its numbers say nothing.
 """
 
 import argparse
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,17 +23,19 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+import openvino
 import proof
+import psutil
 import reference
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import KernelDensity
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mimii_lib import dataset, detectors, extractors, imaging, paper
 from mimii_lib.autoencoders import DCAE
@@ -43,25 +43,24 @@ from mimii_lib.data import miniature
 from mimii_lib.data.files import file_digest
 from mimii_lib.data.weights import Weights, find_weights
 from mimii_lib.errors import MimiiError
-from mimii_lib.pages import scale
 from mimii_lib.run import Run, engines, provenance
-from mimii_lib.run.cache import ResultCache
-from mimii_lib.settings import ROOT, Detectors, Features, Imaging
+from mimii_lib.settings import Detectors, Features, Imaging
 
 PATCHES = Imaging().patches
-AIMS = {
-    ("squeezenet1_1", "openvino", "float32"): "4 ×",
-    ("squeezenet1_1", "openvino", "bfloat16"): "7 ×",
-    ("squeezenet1_1", "torch", "float32"): "2 ×",
-    ("squeezenet1_1", "torch", "bfloat16"): "3.5 ×",
+EXTRACTOR = "squeezenet1_1"
+TARGETS = {
+    (EXTRACTOR, "openvino", "float32"): "4 ×",
+    (EXTRACTOR, "openvino", "bfloat16"): "7 ×",
+    (EXTRACTOR, "torch", "float32"): "2 ×",
+    (EXTRACTOR, "torch", "bfloat16"): "3.5 ×",
     ("resnet18", "openvino", "float32"): "2 ×",
     ("resnet18", "openvino", "bfloat16"): "4 ×",
 }
-TRAINING_AIMS = {"float32": "1.5 ×", "bfloat16": "2 ×"}
+TRAINING_TARGETS = {"float32": "1.5 ×", "bfloat16": "2 ×"}
 LARGE = ((256, 28, 8), (64, 56, 8), (512, 14, 8))
-"""Channels, pixels a side and pictures of the 3 x 3 convolutions that show what the processor can do at most."""
+"""Channels, pixels a side and pictures of the 3 x 3 convolutions that show the processor's peak."""
 DEPTH = 4
-"""Convolutions in a row, so that bringing pictures in and out takes no part in it."""
+"""Convolutions in a row, so that reading and writing pictures hardly counts."""
 LARGEST = (1068, 356)
 """Normal and abnormal clips of the largest machine ID, slider id_00."""
 WIDEST = 4096
@@ -78,86 +77,87 @@ Call = Callable[[], Any]
 def timed(call: Call) -> tuple[float, Any]:
     """Return the seconds that a call takes, and what it returns."""
     start = perf_counter()
-    found = call()
-    return perf_counter() - start, found
+    result = call()
+    return perf_counter() - start, result
 
 
 def in_turn(
-    calls: Mapping[str, Call], repeats: int, first: Mapping[str, Call] | None = None
+    calls: Mapping[str, Call], repeats: int, prepare: Mapping[str, Call] | None = None
 ) -> dict[str, tuple[float, list[Any]]]:
-    """Make several calls in turn, `repeats` times over.
-
-    Parameters
-    ----------
-    first
-        What comes before a call each time and is not measured.
+    """Make several calls in turn, `repeats` times over; `prepare` comes before a call of its name, unmeasured.
 
     Returns
     -------
     dict
-        The median of the seconds, and everything that was returned, of each call.
+        By name, the median of a call's seconds and everything that it returned.
     """
-    seen: dict[str, list[tuple[float, Any]]] = {name: [] for name in calls}
+    measured: dict[str, list[tuple[float, Any]]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            (first or {}).get(name, bool)()
-            seen[name].append(timed(call))
-    return {name: (median(s for s, _ in each), [found for _, found in each]) for name, each in seen.items()}
+            (prepare or {}).get(name, bool)()
+            measured[name].append(timed(call))
+    return {
+        name: (median(seconds for seconds, _ in pairs), [result for _, result in pairs])
+        for name, pairs in measured.items()
+    }
 
 
-def line(*cells: str) -> None:
+def print_row(*cells: str) -> None:
     """Print a row of a table."""
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def head(*cells: str) -> None:
+def print_head(*cells: str) -> None:
     """Print the first rows of a table."""
     print()
-    line(*cells)
+    print_row(*cells)
     print(f"|{'---|' * len(cells)}")
 
 
-def compared(what: str, plain: float, ours: float, aim: str, note: str = "", patches: int = 0) -> None:
-    """Print two times side by side: in seconds, or as patches a second if there are any."""
-    shown = [f"{patches / each:,.0f} patches/s" if patches else f"{each:.3g} s" for each in (plain, ours)]
-    line(what, *shown, f"{plain / ours:.1f} ×", aim, note)
+def print_ratio(what: str, plain: float, ours: float, target: str, note: str, patches: int = 0) -> None:
+    """Print two times side by side: in seconds, or as patches a second if patches are given."""
+    shown = [f"{patches / time:,.0f} patches/s" if patches else f"{time:.3g} s" for time in (plain, ours)]
+    print_row(what, *shown, f"{plain / ours:.1f} ×", target, note)
 
 
 # Features
 
 
-def peak(engine: str, precision: str) -> float:
-    """Return the operations a second of the best of a few large convolutions, the most that an engine reaches here."""
+def peak(engine: str, precision: str, sizes: Sequence[tuple[int, int, int]]) -> float:
+    """Return the operations a second of the best of a few large convolutions: an engine's peak on this machine."""
+    rate = openvino_rate if engine == "openvino" else torch_rate
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return max((_openvino_peak if engine == "openvino" else _torch_peak)(*size, precision) for size in LARGE)
+        return max(rate(*size, precision) for size in sizes)
 
 
-def _convolutions(channels: int) -> nn.Module:
+def convolutions(channels: int) -> nn.Module:
+    """Return convolutions in a row."""
     layers = [nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(DEPTH)]
     return nn.Sequential(*layers).eval().requires_grad_(False)
 
 
-def _work(channels: int, side: int, batch: int) -> float:
-    return 2.0 * DEPTH * batch * (channels * side * 3) ** 2
+def operations(net: nn.Module, pictures: torch.Tensor) -> int:
+    """Return the operations of a network on pictures, a multiplication and an addition counted as two."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(pictures)
+    return counter.get_total_flops()
 
 
-def _torch_peak(channels: int, side: int, batch: int, precision: str) -> float:
+def torch_rate(channels: int, side: int, batch: int, precision: str) -> float:
+    """Return the operations a second of convolutions by torch."""
     kind = getattr(torch, precision)
-    net = _convolutions(channels).to(kind).to(memory_format=torch.channels_last)
+    net = convolutions(channels).to(kind).to(memory_format=torch.channels_last)
     pictures = torch.randn(batch, channels, side, side).to(kind).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        return _work(channels, side, batch) / min(timed(lambda: net(pictures))[0] for _ in range(5))
+        return operations(net, pictures) / min(timed(lambda: net(pictures))[0] for _ in range(5))
 
 
-def _openvino_peak(channels: int, side: int, batch: int, precision: str) -> float:
-    import openvino
-
-    threads, best = torch.get_num_threads(), 0.0
-    pictures = torch.randn(batch, channels, side, side)
-    model = openvino.convert_model(
-        _convolutions(channels), example_input=pictures[:1], input=[tuple(pictures.shape)], verbose=False
-    )
+def openvino_rate(channels: int, side: int, batch: int, precision: str) -> float:
+    """Return the operations a second of convolutions by OpenVINO, with one stream or one for each thread."""
+    net, pictures, threads = convolutions(channels), torch.randn(batch, channels, side, side), torch.get_num_threads()
+    model = openvino.convert_model(net, example_input=pictures[:1], input=[tuple(pictures.shape)], verbose=False)
+    rates = []
     for streams in {1, threads}:
         options = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
@@ -166,73 +166,60 @@ def _openvino_peak(channels: int, side: int, batch: int, precision: str) -> floa
         }
         queue = openvino.AsyncInferQueue(openvino.Core().compile_model(model, "CPU", options), streams + 1)
 
-        def passes(queue: Any = queue, requests: int = streams) -> None:
+        def infer(queue: Any = queue, requests: int = streams) -> None:
             for _ in range(requests):
                 queue.start_async([pictures.numpy()])
             queue.wait_all()
 
-        seconds = min(timed(passes)[0] for _ in range(5))
-        best = max(best, streams * _work(channels, side, batch) / seconds)
-    return best
+        rates.append(streams * operations(net, pictures) / min(timed(infer)[0] for _ in range(5)))
+    return max(rates)
 
 
 def our_features(paths: Sequence[Path], weights: Weights, features: Features) -> float:
-    """Go from recordings to features, and return the seconds of the network alone."""
+    """Go from recordings to features; return the seconds of the network alone."""
     settings = Imaging()
-    cut = [imaging.patches(imaging.log_mel(dataset.read(path, settings), settings), settings) for path in paths]
-    return timed(lambda: engines.extract(np.concatenate(cut), weights, settings, features))[0]
+    patches = [imaging.patches(imaging.log_mel(dataset.read(path, settings), settings), settings) for path in paths]
+    return timed(lambda: engines.extract(np.concatenate(patches), weights, settings, features))[0]
 
 
-def reachable(names: Sequence[str], folder: Path) -> dict[str, Weights]:
-    """Return the weights that are there, from the packages and else from a folder, and say which are not."""
-    found = {}
+def reachable_weights(names: Sequence[str], folder: Path) -> dict[str, Weights]:
+    """Return the weights of packages or of a folder; say which are in neither."""
+    weights = {}
     for name in names:
-        for sources in (("package",), ("folder",)):
-            try:
-                found[name] = (
-                    find_weights(name, folder, sources) if folder.is_dir() else find_weights(name, None, sources)
-                )
-                break
-            except MimiiError:
-                continue
-        else:
-            print(f"Not measured, its weights are not reachable: {name}.")
-    return found
+        try:
+            weights[name] = find_weights(name, folder if folder.is_dir() else None, ("package", "folder"))
+        except MimiiError as error:
+            print(f"Not measured: {error}")
+    return weights
 
 
-def feature_rows(paths: Sequence[Path], found: Mapping[str, Weights], repeats: int) -> None:
+def feature_rows(paths: Sequence[Path], networks: Mapping[str, Weights], repeats: int, quick: bool) -> None:
     """Print wav → features: both engines in both precisions, with the share of the processor's peak."""
     combinations = [(engine, precision) for engine in proof.ENGINES for precision in proof.PRECISIONS]
-    peaks = {each: [peak(*each)] for each in combinations}
-    rows = []
-    for name, weights in found.items():
+    peaks = {pair: peak(*pair, LARGE[:1] if quick else LARGE) for pair in combinations}
+    for name, weights in networks.items():
         net = reference.network(name, weights.state())
-        calls: dict[str, Call] = {}
-        first: dict[str, Call] = {}
-        for at, (engine, precision) in enumerate(combinations):
-            features = Features(engine=engine, precision=precision)
-            # The network is made ready before, as it is once for all clips; the plain one comes before each of ours.
-            calls[f"plain {at}"] = partial(reference.features, paths, net)
-            calls[f"ours {at}"] = partial(our_features, paths, weights, features)
-            first[f"ours {at}"] = partial(our_features, paths[:1], weights, features)
+        work = operations(net, torch.zeros(1, 3, 224, 224))
         reference.features(paths[:1], net)
-        seen, work = in_turn(calls, repeats, first), scale.forward(weights.extractor)
-        for at, each in enumerate(combinations):
-            seconds, alone = seen[f"ours {at}"]
-            rows.append((name, each, seen[f"plain {at}"][0], seconds, median(alone), work))
-    for each in combinations:
-        peaks[each].append(peak(*each))
-    for name, (engine, precision), plain, ours, alone, work in rows:
-        patches, most = PATCHES * len(paths), max(peaks[engine, precision])
-        note = (
-            f"{patches * work / ours / most:.0%} of the peak of {most / 1e9:,.0f} GFLOP/s; "
-            f"the network alone {patches * work / alone / most:.0%}, {work / 1e9:.2f} GFLOP a patch"
-        )
-        chosen = engines.choose(Features(engine=engine, precision=precision))
-        if chosen.precision != precision:
-            note = f"{precision} is not there: {chosen.precision}; {note}"
-        aim = AIMS.get((name, engine, precision), "–")
-        compared(f"wav → features, {name}, {engine} {precision}", plain, ours, aim, note, patches)
+        for engine, precision in combinations:
+            features = Features(engine=engine, precision=precision)
+            # The first call compiles the network, which is done once for all clips.
+            prepare = {"ours": partial(our_features, paths[:1], weights, features)}
+            calls = {
+                "plain": partial(reference.features, paths, net),
+                "ours": partial(our_features, paths, weights, features),
+            }
+            times = in_turn(calls, repeats, prepare)
+            (plain, _), (ours, alone) = times["plain"], times["ours"]
+            patches, most = PATCHES * len(paths), peaks[engine, precision]
+            note = (
+                f"{patches * work / ours / most:.0%} of the peak of {most / 1e9:,.0f} GFLOP/s; "
+                f"the network alone {patches * work / median(alone) / most:.0%}, {work / 1e9:.2f} GFLOP a patch"
+            )
+            used = engines.choose(features).precision
+            note = note if used == precision else f"{precision} is not available, {used} was used; {note}"
+            target = TARGETS.get((name, engine, precision), "–")
+            print_ratio(f"wav → features, {name}, {engine} {precision}", plain, ours, target, note, patches)
 
 
 # Detectors
@@ -243,111 +230,93 @@ def kde_rows(n_train: int, n_test: int, repeats: int) -> None:
     random = np.random.default_rng(0)
     for d in (512, 2048):
         train, test = (random.standard_normal((n, d)) for n in (n_train, n_test))
-        seen = in_turn(
-            {
-                "plain": lambda train=train, test=test: KernelDensity(bandwidth=0.1).fit(train).score_samples(test),
-                "ours": lambda train=train, test=test: detectors.KDE(bandwidth=0.1).fit(train).score_samples(test),
-            },
-            repeats,
-        )
-        (plain, (expected, *_)), (ours, (found, *_)) = seen["plain"], seen["ours"]
-        off = proof.largest_difference(found, expected)
-        note = f"{n_train:,} + {n_test:,} patches; scores differ by {off:.0e} from the tree's, which rounds"
-        compared(f"KDE, {d} dimensions", plain, ours, "20 ×", note)
+        calls = {
+            "plain": lambda train=train, test=test: KernelDensity(bandwidth=0.1).fit(train).score_samples(test),
+            "ours": lambda train=train, test=test: detectors.KDE(bandwidth=0.1).fit(train).score_samples(test),
+        }
+        times = in_turn(calls, repeats)
+        (plain, (expected, *_)), (ours, (scores, *_)) = times["plain"], times["ours"]
+        error = proof.largest_difference(scores, expected)
+        note = f"{n_train:,} + {n_test:,} patches; scores differ by {error:.0e} from the tree's, which rounds"
+        print_ratio(f"KDE, {d} dimensions", plain, ours, "20 ×", note)
 
 
-class Holding(ResultCache):
-    """A store that has features already, so that only what comes after them is computed."""
-
-    def __init__(self, folder: Path, features: NDArray[np.float32]):
-        super().__init__(folder)
-        self.features = features
-
-    def get(self, stage: str, key: dict[str, Any], compute: Call, *code: ModuleType) -> Any:
-        """Return the features, or any other result as ever."""
-        return self.features if stage == "features" else super().get(stage, key, compute, *code)
-
-
-def clusters(path: Path, clips: int, d: int, seed: int = 0) -> NDArray[np.float32]:
-    """Write features that lie in clusters to a file, and return them mapped from it: (clips, 18, d)."""
-    random = np.random.default_rng(seed)
+def clustered_features(path: Path, clips: int, d: int) -> NDArray[np.float32]:
+    """Write features that lie in clusters to a file; return them mapped from it: (clips, 18, d)."""
+    random = np.random.default_rng(0)
     centres = random.standard_normal((40, d), np.float32)
-    made = np.lib.format.open_memmap(path, "w+", np.float32, (clips, PATCHES, d))
+    features = np.lib.format.open_memmap(path, "w+", np.float32, (clips, PATCHES, d))
     for clip in range(clips):
         noise = 0.5 * random.standard_normal((PATCHES, d), np.float32)
-        made[clip] = centres[random.integers(len(centres), size=PATCHES)] + noise
-    made.flush()
+        features[clip] = centres[random.integers(len(centres), size=PATCHES)] + noise
+    features.flush()
     return np.load(path, mmap_mode="r")
 
 
-def listed(folder: Path, normal: int, abnormal: int, source: Sequence[Path] = ()) -> Path:
-    """Make a tree of so many clips of a slider: empty files, or other names of the `source` recordings."""
+def slider_clips(folder: Path, normal: int, abnormal: int) -> Path:
+    """Make a tree of so many clips of a slider: a few clips of the miniature under many names."""
+    miniature.make_miniature(folder / "few", snr=-6, normal=2, abnormal=0, machines=("slider",))
+    sources = sorted((folder / "few").rglob("*.wav"))
     for label, count in zip(dataset.LABELS, (normal, abnormal), strict=True):
-        where = folder / "-6_dB_slider" / "slider" / "id_00" / label
-        where.mkdir(parents=True)
-        for at in range(count):
-            if source:
-                (where / f"{at:08d}.wav").hardlink_to(source[at % len(source)])
-            else:
-                (where / f"{at:08d}.wav").touch()
-    return folder
+        target = folder / "data" / "-6_dB_slider" / "slider" / "id_00" / label
+        target.mkdir(parents=True)
+        for number in range(count):
+            (target / f"{number:08d}.wav").hardlink_to(sources[number % len(sources)])
+    return folder / "data"
 
 
-def slider(
-    folder: Path, data: Path, seeds: Sequence[int], features: NDArray[np.float32] | None = None, **more: Any
-) -> Run:
-    """Return a run on slider id_00 that keeps nothing from before, on features that are there where they are given."""
+def slider_run(folder: Path, seeds: Sequence[int], features: NDArray[np.float32] | None = None, **settings: Any) -> Run:
+    """Return a run on the clips of :func:`slider_clips` that keeps no results but the features, if they are given."""
     profile = folder / "speed.yaml"
     profile.write_text("weight_sources: [package]\n")
     cache = Path(tempfile.mkdtemp(dir=folder))
-    run = Run("slider", profile=profile, data=data, ids="id_00", seeds=seeds, cache=cache, settings=more)
+    parameters = {"ids": "id_00", "extractors": EXTRACTOR, "seeds": seeds, "settings": settings}
+    run = Run("slider", profile=profile, data=folder / "data", cache=cache, **parameters)
     if features is not None:
-        run.store = Holding(cache, features)
+        for seed in seeds:
+            (key,) = (key for key in run.stages.keys("id_00", EXTRACTOR, "kde", seed) if key.stage == "features")
+            run.cache.get(key, lambda: features)
     return run
 
 
-def cells(run: Run, names: Sequence[str] = tuple(paper.DETECTORS)) -> list[tuple[str, str | None, str, int]]:
-    """Return what a run is to compute: every detector for every seed."""
-    return [("id_00", "squeezenet1_1", name, seed) for seed in run.profile.seeds for name in names]
+def compute_scores(run: Run, names: Sequence[str] = tuple(paper.DETECTORS)) -> Run:
+    """Compute the scores of detectors for every seed of a run; return the run."""
+    run.results.compute(run.results.trials([(EXTRACTOR, name) for name in names]))
+    return run
 
 
-def detector_rows(folder: Path, n_train: int, repeats: int, seeds: Sequence[int] = range(5), d: int = 512) -> None:
+def detector_rows(folder: Path, n_train: int, repeats: int, n_seeds: int, d: int = 512) -> None:
     """Print the five detectors over several seeds: one after the other, and by the library's own run."""
-    train = -(-n_train // PATCHES)
+    train, seeds = -(-n_train // PATCHES), range(n_seeds)
     test = min(150, train)
-    data = listed(folder / "detectors", train + test, test)
-    features = clusters(folder / "detectors.npy", train + 2 * test, d)
-    how = {"split.test_clips": test}
-    # The clips of every seed are looked up once, before: the plain side has no files to look for.
-    split = slider(folder, data, seeds, features, **how)
-    sides = {seed: proof.divided(split, "id_00", features, seed) for seed in seeds}
+    slider_clips(folder, train + test, test)
+    features = clustered_features(folder / "features.npy", train + 2 * test, d)
+    runs: list[Run] = []
+
+    def prepare() -> None:
+        runs.append(slider_run(folder, seeds, features, **{"split.test_clips": test}))
+
+    prepare()
+    splits = {seed: proof.split_features(runs[0], "id_00", features, seed) for seed in seeds}
 
     def plain() -> dict[tuple[int, str], NDArray[np.float64]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             return {
-                (seed, name): reference.anomaly_scores(*sides[seed], name, seed)
+                (seed, name): reference.anomaly_scores(*splits[seed], name, seed)
                 for seed in seeds
                 for name in paper.DETECTORS
             }
 
-    def ours() -> Run:
-        run = slider(folder, data, seeds, features, **how)
-        run.results.compute(cells(run))
-        return run
-
-    seen = in_turn({"plain": plain, "ours": ours}, repeats)
-    (seconds, (expected, *_)), (fast, (run, *_)) = seen["plain"], seen["ours"]
-    off = {
-        name: max(
-            proof.largest_difference(run.scores("id_00", "squeezenet1_1", name, seed).ravel(), expected[seed, name])
-            for seed in seeds
-        )
-        for name in paper.DETECTORS
-    }
-    said = ", ".join(f"{paper.DETECTORS[name]} {each:.0e}" for name, each in off.items())
-    note = f"{train * PATCHES:,} + {2 * test * PATCHES:,} patches of {d} dimensions; scores differ by {said}"
-    compared(f"five detectors, {len(seeds)} seeds", seconds, fast, "3 ×", note)
+    times = in_turn({"plain": plain, "ours": lambda: compute_scores(runs[-1])}, repeats, {"ours": prepare})
+    (seconds, (expected, *_)), (ours, (run, *_)) = times["plain"], times["ours"]
+    errors = dict.fromkeys(paper.DETECTORS, 0.0)
+    for (seed, name), scores in expected.items():
+        error = proof.largest_difference(run.scores("id_00", EXTRACTOR, name, seed).ravel(), scores)
+        errors[name] = max(errors[name], error)
+    differences = ", ".join(f"{paper.DETECTORS[name]} {error:.0e}" for name, error in errors.items())
+    note = f"{train * PATCHES:,} + {2 * test * PATCHES:,} patches of {d} dimensions; scores differ by {differences}"
+    print_ratio(f"five detectors, {n_seeds} seeds", seconds, ours, "3 ×", note)
 
 
 # Training
@@ -355,94 +324,87 @@ def detector_rows(folder: Path, n_train: int, repeats: int, seeds: Sequence[int]
 
 def training_rows(paths: Sequence[Path], patches: int, epochs: int, repeats: int) -> None:
     """Print the training of LeNet-DCAE, from the same weights in the same order."""
-    pictures = np.concatenate([reference.pictures_of_clip(path) for path in paths])[:patches]
-    tensors = torch.from_numpy(pictures.astype(np.float32)).permute(0, 3, 1, 2).contiguous()
-    entries = np.concatenate([proof.entries_of(path) for path in paths])[:patches].reshape(len(tensors), -1)
+    tensors, indices = proof.training_pictures(paths, patches)
 
-    def plain(epochs: int = epochs, some: int = patches) -> list[float]:
-        return reference.train(proof.plain_autoencoder(0), tensors[:some], epochs, 0)
+    def plain(epochs: int = epochs, n: int = patches) -> list[float]:
+        return reference.train(proof.plain_autoencoder(0), tensors[:n], epochs, 0)
 
-    def ours(precision: str, epochs: int = epochs, some: int = patches) -> list[float]:
-        return DCAE(epochs=epochs, precision=precision).fit(entries[:some]).losses_
+    def ours(precision: str, epochs: int = epochs, n: int = patches) -> list[float]:
+        return DCAE(epochs=epochs, precision=precision).fit(indices[:n]).losses_
 
-    plain(1, reference.BATCH)
+    calls: dict[str, Call] = {"plain": plain} | {name: partial(ours, name) for name in proof.PRECISIONS}
+    for call in calls.values():
+        call(epochs=1, n=reference.BATCH)
+    times = in_turn(calls, repeats)
+    seconds, (expected, *_) = times["plain"]
     for precision in proof.PRECISIONS:
-        ours(precision, 1, reference.BATCH)
-    calls: dict[str, Call] = {"plain": plain}
-    seen = in_turn(calls | {each: partial(ours, each) for each in proof.PRECISIONS}, repeats)
-    seconds, (expected, *_) = seen["plain"]
-    for precision in proof.PRECISIONS:
-        fast, (losses, *_) = seen[precision]
-        off = proof.largest_difference(losses, expected)
-        note = f"{epochs} epochs of {len(tensors)} patches; losses differ by {off:.2%}"
-        compared(f"LeNet-DCAE, {precision}", seconds, fast, TRAINING_AIMS[precision], note, epochs * len(tensors))
+        fast, (losses, *_) = times[precision]
+        error = proof.largest_difference(losses, expected)
+        note = f"{epochs} epochs of {len(tensors)} patches; losses differ by {error:.2%}"
+        target = TRAINING_TARGETS[precision]
+        print_ratio(f"LeNet-DCAE, {precision}", seconds, fast, target, note, epochs * len(tensors))
 
 
-# Memory: each stage in a process of its own
+# Memory
 
 
-def _with_features(folder: Path, shrink: int, names: Sequence[str], seeds: Sequence[int]) -> None:
-    clips = np.array(LARGEST) // shrink
-    data = listed(folder / "data", *clips)
-    features = clusters(folder / "features.npy", int(clips.sum()), WIDEST)
-    # How often a mixture iterates changes nothing in its memory.
-    run = slider(folder, data, seeds, features, **{"detectors.max_iter": 3, "split.test_clips": 150 // shrink})
-    run.results.compute(cells(run, names))
+def imaging_stage(folder: Path, shrink: int) -> None:
+    """Cut the patches of all clips."""
+    slider_clips(folder, *(np.array(LARGEST) // shrink))
+    slider_run(folder, [0]).patches("id_00")
 
 
-def _nothing(folder: Path, shrink: int) -> None:
-    pass
-
-
-def _imaging(folder: Path, shrink: int) -> None:
-    miniature.make(folder / "few", normal=2, abnormal=0, machines=("slider",))
-    data = listed(folder / "data", *(np.array(LARGEST) // shrink), sorted((folder / "few").rglob("*.wav")))
-    slider(folder, data, [0]).patches("id_00")
-
-
-def _extract(folder: Path, shrink: int, engine: str) -> None:
-    # AlexNet has the largest network and the longest features; what its weights are does not matter here.
+def extraction_stage(folder: Path, shrink: int, engine: str) -> None:
+    """Extract AlexNet's features, the largest network with the longest ones, with random weights."""
     path, n = folder / "alexnet.pt", PATCHES * sum(LARGEST) // shrink
     torch.save(extractors.get("alexnet").network().state_dict(), path)
-    entries, found = np.ones((n, 64, 64), np.uint8), np.ones((n, WIDEST), np.float32)
+    patches, features, batch = np.ones((n, 64, 64), np.uint8), np.ones((n, WIDEST), np.float32), -(-64 // shrink)
     weights = Weights("alexnet", "random", file_digest(path), path)
-    found[:64] = engines.extract(entries[:64], weights, Imaging(), Features(engine=engine))
+    features[:batch] = engines.extract(patches[:batch], weights, Imaging(), Features(engine=engine))
 
 
-STAGES: dict[str, tuple[str, Callable[[Path, int], None]]] = {
-    "nothing": ("nothing, everything imported", _nothing),
-    "imaging": ("wav → patches", _imaging),
-    "openvino": ("patches → AlexNet's features, openvino", partial(_extract, engine="openvino")),
-    "torch": ("patches → AlexNet's features, torch", partial(_extract, engine="torch")),
-    "kde": ("KDE, one seed", partial(_with_features, names=("kde",), seeds=(0,))),
-    "detectors": ("five detectors, two seeds", partial(_with_features, names=tuple(paper.DETECTORS), seeds=(0, 1))),
+def detector_stage(folder: Path, shrink: int, names: Sequence[str], seeds: Sequence[int]) -> None:
+    """Fit detectors on all clips, with the longest features; a mixture's iterations change nothing in its memory."""
+    clips = np.array(LARGEST) // shrink
+    slider_clips(folder, *clips)
+    features = clustered_features(folder / "features.npy", int(clips.sum()), WIDEST)
+    settings = {"detectors.max_iter": 3, "split.test_clips": max(1, 150 // shrink)}
+    compute_scores(slider_run(folder, seeds, features, **settings), names)
+
+
+STAGES: dict[str, Callable[[Path, int], None]] = {
+    "nothing, everything imported": lambda folder, shrink: None,
+    "wav → patches": imaging_stage,
+    "patches → AlexNet's features, openvino": partial(extraction_stage, engine="openvino"),
+    "patches → AlexNet's features, torch": partial(extraction_stage, engine="torch"),
+    "KDE, one seed": partial(detector_stage, names=("kde",), seeds=(0,)),
+    "five detectors, two seeds": partial(detector_stage, names=tuple(paper.DETECTORS), seeds=(0, 1)),
 }
 
 
-def stage(name: str, shrink: int = 1) -> float:
-    """Run a stage on the largest machine ID, or a part of it, and return this process's peak memory in MiB."""
+def peak_memory(name: str, shrink: int) -> float:
+    """Run a stage in this process, on the largest machine ID or a part of it; return the process's peak in MiB."""
     with tempfile.TemporaryDirectory() as folder:
-        STAGES[name][1](Path(folder), shrink)
-    status = Path("/proc/self/status")
-    if status.is_file():  # resource would tell the parent's peak where that is higher
-        peaks = [each.split()[1] for each in status.read_text().splitlines() if each.startswith("VmHWM")]
-        return float(peaks[0]) / 2**10
-    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+        STAGES[name](Path(folder), shrink)
+    status = Path("/proc/self/status")  # resource would give the parent's peak where that is higher
+    if status.is_file():
+        return next(float(line.split()[1]) for line in status.read_text().splitlines() if "VmHWM" in line) / 2**10
+    return psutil.Process().memory_info().rss / 2**20
 
 
 def memory_table(quick: bool) -> None:
-    """Print the peak memory of every stage at the size of the largest machine ID."""
-    print(
-        f"\nPeak memory at the size of the largest machine ID: {sum(LARGEST):,} clips of {PATCHES} patches, "
-        f"{WIDEST:,} dimensions{', a twentieth of the clips' if quick else ''}."
-    )
-    head("stage", "MiB", "limit", "seconds")
-    for name, (title, _) in STAGES.items():
-        command = [sys.executable, __file__, "--stage", name, *(["--quick"] if quick else [])]
-        seconds, done = timed(partial(subprocess.run, command, capture_output=True, text=True))
-        found = f"{float(done.stdout):,.0f}" if done.returncode == 0 else f"failed: {done.stderr.strip()[-200:]}"
-        line(title, found, f"{LIMIT:,}", f"{seconds:.0f}")
+    """Print the peak memory of every stage, each in a process of its own; the quick form runs them in this one."""
+    print(f"\nPeak memory at {sum(LARGEST):,} clips of {PATCHES} patches, the largest machine ID.")
+    print_head("stage", "MiB", "limit", "seconds")
+    for name in STAGES:
+        if quick:
+            seconds, result = timed(partial(peak_memory, name, 50))
+            print_row(name, f"{result:,.0f}", f"{LIMIT:,}", f"{seconds:.0f}")
+            continue
+        command = [sys.executable, __file__, "--stage", name]
+        seconds, process = timed(partial(subprocess.run, command, capture_output=True, text=True))
+        failed = f"failed: {process.stderr.strip()[-200:]}"
+        print_row(name, failed if process.returncode else process.stdout.strip(), f"{LIMIT:,}", f"{seconds:.0f}")
 
 
 # Growth
@@ -451,81 +413,76 @@ def memory_table(quick: bool) -> None:
 def growth_table(paths: Sequence[Path], weights: Weights, n_train: int, repeats: int) -> None:
     """Print how the times grow with the number of clips, and the exponent: 1 is in proportion.
 
-    Test patches stay as many: §5 limits them, while the training clips are as many as there are.
+    The number of test patches does not grow: §5 limits it.
     """
     factors = (1, 2, 4, 8)
-    print("\nGrowth, as seconds. The exponent is the slope of the logarithms; 1 is in proportion to the clips.")
-    head("what", *(f"{factor} ×" for factor in factors), "exponent")
+    print("\nGrowth, in seconds. The exponent is the slope of the logarithms; 1 is in proportion to the clips.")
+    print_head("what", *(f"{factor} ×" for factor in factors), "exponent")
     random, settings = np.random.default_rng(0), Detectors(max_iter=10, tol=0.0)
     train, test = random.standard_normal((8 * n_train, 512)), random.standard_normal((n_train, 512))
     base = max(1, len(paths) // 8)
     our_features(paths[:1], weights, Features())
 
-    def scored(name: str, factor: int) -> None:
+    def score(name: str, factor: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            detectors.make(name, settings, 0).fit(train[: factor * n_train]).score_samples(test)
+            detectors.build_detector(name, settings, 0).fit(train[: factor * n_train]).score_samples(test)
 
-    def described(factor: int) -> None:
-        our_features(paths[: factor * base], weights, Features())
-
-    tried: dict[str, Callable[[int], None]] = {
-        f"wav → features, {base} clips and more": described,
-        f"KDE, {n_train:,} training patches and more, {n_train:,} to score": partial(scored, "kde"),
-        "GMM, the same, 10 iterations": partial(scored, "gmm"),
+    rows: dict[str, Callable[[int], Any]] = {
+        f"wav → features, {base} clips and more": lambda n: our_features(paths[: n * base], weights, Features()),
+        f"KDE, {n_train:,} training patches and more, {n_train:,} to score": partial(score, "kde"),
+        "GMM, the same, 10 iterations": partial(score, "gmm"),
     }
-    for what, call in tried.items():
-        seen = in_turn({str(factor): partial(call, factor) for factor in factors}, repeats)
-        seconds = [seen[str(factor)][0] for factor in factors]
+    for what, call in rows.items():
+        times = in_turn({str(factor): partial(call, factor) for factor in factors}, repeats)
+        seconds = [times[str(factor)][0] for factor in factors]
         exponent = np.polyfit(np.log(factors), np.log(seconds), 1)[0]
-        line(what, *(f"{each:.3g}" for each in seconds), f"{exponent:.2f}")
+        print_row(what, *(f"{time:.3g}" for time in seconds), f"{exponent:.2f}")
+
+
+def print_machine(clips: int, repeats: int) -> None:
+    """Print the processor, the versions and the engines."""
+    packages = ("torch", "openvino", "numpy", "scikit-learn", "librosa")
+    features = [Features(engine=engine, precision=name) for engine in proof.ENGINES for name in proof.PRECISIONS]
+    print(f"- Processor: {provenance.processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    print(f"- Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in packages)}")
+    print(f"- Engines: {'; '.join(sorted({str(engines.choose(setting)) for setting in features}))}")
+    print(f"- Median of {repeats}, {clips} clips of {PATCHES} patches")
 
 
 def main() -> None:
-    """Print what it runs on and the tables that were asked for."""
-    parts = ("features", "kde", "detectors", "autoencoder")
-    parser = argparse.ArgumentParser(description="the library's speed beside the plain implementation's")
-    parser.add_argument("--clips", type=int, default=16, help="clips of the miniature that features are made of")
+    """Print what it runs on and the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=16, help="clips of the miniature for wav → features")
     parser.add_argument("--repeats", type=int, default=3, help="how often each side takes its turn")
-    parser.add_argument("--quick", action="store_true", help="small sizes, once: only to see that it runs")
-    parser.add_argument("--full", action="store_true", help="kernel densities at the size of the largest machine ID")
-    parser.add_argument("--only", nargs="*", choices=parts, default=parts, help="these rows; none: no row")
-    parser.add_argument("--memory", action="store_true", help="add peak memory")
-    parser.add_argument("--growth", action="store_true", help="add growth with the number of clips")
-    parser.add_argument("--weights", type=Path, default=ROOT.parent / "shared" / "weights", help="folder of weights")
-    parser.add_argument("--stage", choices=STAGES, help="run one stage and print its peak memory in MiB")
-    given = parser.parse_args()
-    if given.quick:
-        given.clips, given.repeats = min(given.clips, 4), 1
-    if given.stage:
-        print(stage(given.stage, 20 if given.quick else 1))
+    parser.add_argument("--memory", action="store_true", help="add the table of peak memory")
+    parser.add_argument("--growth", action="store_true", help="add the table of growth with the number of clips")
+    parser.add_argument("--weights", type=Path, default=proof.SHARED / "weights", help="folder of weights")
+    parser.add_argument("--quick", action="store_true", help="every row from small sizes, once: shows that it runs")
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        print(f"{peak_memory(options.stage, 1):,.0f}")
         return
-    packages = ("torch", "openvino", "numpy", "scikit-learn", "librosa")
-    chosen = {str(engines.choose(Features(engine=e, precision=p))) for e in proof.ENGINES for p in proof.PRECISIONS}
-    print(f"- Processor: {provenance.processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
-    print(f"- Python {platform.python_version()}, {', '.join(f'{name} {version(name)}' for name in packages)}")
-    print(f"- Engines: {'; '.join(sorted(chosen))}")
-    print(f"- Median of {given.repeats}, {given.clips} clips of {PATCHES} patches{', quick' if given.quick else ''}")
-    found = reachable(("squeezenet1_1", "resnet18"), given.weights)
+    quick = options.quick
+    clips, repeats = (1, 1) if quick else (options.clips, options.repeats)
+    print_machine(clips, repeats)
+    networks = reachable_weights((EXTRACTOR,) if quick else (EXTRACTOR, "resnet18"), options.weights)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        per_id = max(-(-given.clips // 4), 6)
-        miniature.make(folder / "miniature", normal=per_id, abnormal=0, machines=("fan",))
-        paths = sorted((folder / "miniature").rglob("*.wav"))
-        if given.only:
-            head("what", "plain", "ours", "ratio", "aim", "note")
-        if "features" in given.only:
-            feature_rows(paths[: given.clips], found, given.repeats)
-        if "kde" in given.only:
-            kde_rows(*((600, 300) if given.quick else (15_300, 5_400) if given.full else (4000, 1500)), given.repeats)
-        if "detectors" in given.only:
-            detector_rows(folder, 200 if given.quick else 3000, given.repeats, range(2 if given.quick else 5))
-        if "autoencoder" in given.only:
-            training_rows(paths[:22], 128 if given.quick else 384, 1 if given.quick else 2, given.repeats)
-        if given.growth:
-            growth_table(paths[: given.clips], found["squeezenet1_1"], 100 if given.quick else 1000, given.repeats)
-    if given.memory:
-        memory_table(given.quick)
+        miniature.make_miniature(
+            folder / "fan", snr=-6, normal=max(-(-clips // 4), 2 if quick else 6), abnormal=0, machines=("fan",)
+        )
+        paths = sorted((folder / "fan").rglob("*.wav"))
+        print_head("what", "plain", "ours", "ratio", "target", "note")
+        feature_rows(paths[:clips], networks, repeats, quick)
+        kde_rows(*((200, 50) if quick else (4000, 1500)), repeats)
+        detector_rows(folder, 100 if quick else 3000, repeats, 1 if quick else 5)
+        training_rows(paths[:22], 32 if quick else 384, 1 if quick else 2, repeats)
+        if options.growth or quick:
+            growth_table(paths[: 8 if quick else clips], networks[EXTRACTOR], 100 if quick else 1000, repeats)
+    if options.memory or quick:
+        memory_table(quick)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Render the book beside the old one, which gives way when the new one is whole: ``python book/render.py``."""
+"""Render the book into ``_build/html``, replacing an earlier one when complete: ``python book/render.py``."""
 
 import os
 import shutil
@@ -9,24 +9,25 @@ from pathlib import Path
 from filelock import FileLock
 
 BUILD = Path("_build")
-MADE = BUILD / ".making"
+UNFINISHED = BUILD / ".making"
 
 
 def main() -> int:
-    """Run Jupyter Book; return its exit code."""
+    """Run Jupyter Book in the current folder and return its exit code."""
     BUILD.mkdir(exist_ok=True)
-    # A run that was killed may have left a renderer at work: it ends first.
+    # The lock waits for a renderer that outlived a killed run.
     with FileLock(BUILD / ".lock"):
-        shutil.rmtree(MADE, ignore_errors=True)
-        command = ["jupyter-book", "build", ".", "--path-output", str(MADE), "--all", "-q", "-W", "-n", "--keep-going"]
-        # It would end by pointing at the folder that is about to move; what is wrong goes to the standard error.
+        shutil.rmtree(UNFINISHED, ignore_errors=True)
+        command = ["jupyter-book", "build", ".", "--path-output", str(UNFINISHED)]
+        command += ["--all", "-q", "-W", "-n", "--keep-going"]
+        # Standard output is dropped: it ends with the path of the folder that is about to move. Warnings go to stderr.
         paths = os.pathsep.join(filter(None, ["book", os.environ.get("PYTHONPATH")]))
-        done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.DEVNULL).returncode
-        if done == 0:
+        code = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, stdout=subprocess.DEVNULL).returncode
+        if code == 0:
             shutil.rmtree(BUILD / "html", ignore_errors=True)
-            (MADE / "_build" / "html").rename(BUILD / "html")
-        shutil.rmtree(MADE, ignore_errors=True)
-    return done
+            (UNFINISHED / "_build" / "html").rename(BUILD / "html")
+        shutil.rmtree(UNFINISHED, ignore_errors=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,37 +1,26 @@
-"""Acoustic anomaly detection for machine sounds by image transfer learning, one room per stage of the paper.
+"""Acoustic anomaly detection for machine sounds by image transfer learning (Müller et al., 2021).
 
-======================  =======================  ==========================================================
-paper                   room                     what it does
-======================  =======================  ==========================================================
-§4 Dataset              :mod:`~.dataset`         find, check, read and split the clips (:mod:`~.data.miniature`
-                                                 makes a stand-in for MIMII)
-§5 imaging              :mod:`~.imaging`         wav → log-mel spectrogram → patches → pictures
-§5.1 extractors         :mod:`~.extractors`      pictures → feature vectors (:mod:`~.data.weights` finds weights,
-                                                 :mod:`~.run.engines` computes)
-§5.2 detectors          :mod:`~.detectors`       feature vectors → normality scores
-§5.2 DCAE               :mod:`~.autoencoders`    pictures → reconstruction errors
-§3 Eq. 1, §6 results    :mod:`~.evaluation`      patch scores → clip scores → AUC
-======================  =======================  ==========================================================
+The modules of this folder are the paper's method, one for each stage: arrays and tables in, arrays and tables out.
 
-:class:`~.run.Run` ties the rooms together for one machine type; :mod:`~.paper` holds what is published and
-:mod:`~.settings` what a run uses, :mod:`~.pages.open_points` what the paper leaves open and
-:mod:`~.pages.conformance` what it states.
+======================  ==============================  ================================================
+paper                   module                          input → output
+======================  ==============================  ================================================
+§4 Dataset              :mod:`mimii_lib.dataset`        wav files → clip table, splits, waveforms
+§5 Imaging              :mod:`mimii_lib.imaging`        waveform → log-mel spectrogram → patches → images
+§5.1 Extractors         :mod:`mimii_lib.extractors`     images → features
+§5.2 Detectors          :mod:`mimii_lib.detectors`      features → normality
+§5.2 Auto-encoders      :mod:`mimii_lib.autoencoders`   patches → normality
+§3 Equation 1, §6 AUC   :mod:`mimii_lib.evaluation`     normality → anomaly scores → clip scores → AUC
+beyond the paper        :mod:`mimii_lib.uncertainty`    clip scores → confidence intervals
+======================  ==============================  ================================================
+
+:mod:`mimii_lib.paper` holds what is published, :mod:`mimii_lib.settings` what a run uses. Around the method are
+
+- :mod:`mimii_lib.data`: recordings and pretrained weights: download, checks, the miniature;
+- :mod:`mimii_lib.run`: computes the stages for one machine type and keeps the results (:class:`mimii_lib.run.Run`);
+- :mod:`mimii_lib.pages`: the tables, figures and texts of the book.
 """
-
-from typing import TYPE_CHECKING, Any
 
 from mimii_lib.errors import MimiiError
 
-if TYPE_CHECKING:
-    from mimii_lib.run import Run
-
-__all__ = ["MimiiError", "Run"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import :class:`Run` when it is first used: it brings torch, which the workflow's own steps do without."""
-    if name == "Run":
-        from mimii_lib.run import Run
-
-        return Run
-    raise AttributeError(name)
+__all__ = ["MimiiError"]

@@ -1,7 +1,10 @@
-"""§5.2 Anomaly detection models: feature vectors → normality scores.
+"""§5.2 Anomaly detection models: features → normality.
 
-Each detector is a scikit-learn estimator: ``fit`` on features of normal sound, ``score_samples`` higher where
-more normal. :func:`mimii_lib.evaluation.anomaly_scores` is the one place that turns the sign.
+Conventions
+-----------
+Features X have shape (patches, dimension); one row is one patch. A detector is a scikit-learn estimator: ``fit`` on
+features of normal clips, then ``score_samples`` returns the *normality* of every row, shape (patches,), higher for more
+normal patches. Only :func:`mimii_lib.evaluation.anomaly_scores` changes the sign.
 """
 
 from typing import Any, Self
@@ -23,22 +26,22 @@ from mimii_lib.settings import DETECTORS, Detectors
 
 
 class Standardiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """The standardisation of §5: mean 0 and variance 1 over the training patches, in float64.
+    """The standardisation of the features (§5): mean 0 and variance 1 over the training patches, in float64.
 
-    In less, a mixture's variances become ill-defined on thousands of dimensions.
+    In float32 the variances of a mixture become ill-defined on thousands of dimensions.
 
     Parameters
     ----------
     variance_floor
-        No feature's variance counts as less than this share of the mean variance of all; 0: a feature that never
-        varies keeps its scale, any other is scaled to variance 1, however little it varies.
+        Smallest variance of a feature, as a share of the mean variance of all features. 0: no floor; a constant
+        feature keeps its scale, and every other feature is scaled to variance 1, however small its variance is.
     """
 
     def __init__(self, variance_floor: float = 0.0):
         self.variance_floor = variance_floor
 
     def fit(self, X: NDArray[np.floating], y: None = None) -> Self:
-        """Learn mean and variance of X of shape (n, d)."""
+        """Estimate the mean and variance of the training patches X of shape (n, d)."""
         scaler = StandardScaler().fit(validate_data(self, X, dtype=np.float64))
         self.mean_, self.scale_ = scaler.mean_, scaler.scale_
         if self.variance_floor:
@@ -48,25 +51,25 @@ class Standardiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return X of shape (m, d), standardised."""
         check_is_fitted(self)
-        made: NDArray[np.float64] = validate_data(self, X, dtype=np.float64, reset=False, copy=True)
-        made -= self.mean_
-        made /= self.scale_
-        return made
+        standardised: NDArray[np.float64] = validate_data(self, X, dtype=np.float64, reset=False, copy=True)
+        standardised -= self.mean_
+        standardised /= self.scale_
+        return standardised
 
 
 class KDE(BaseEstimator):
-    """Gaussian kernel density estimation in the log domain, by blocked matrix products.
+    """Kernel density estimation (§5.2): Gaussian kernel of bandwidth 0.1, log density, by blocked matrix products.
 
-    The density of a Gaussian kernel of width 0.1 in hundreds of dimensions is 0 in float64 nearly
-    everywhere; its logarithm is not. There the nearest training point alone decides, and the score is a
-    decreasing function of the distance to it.
+    At this bandwidth, in hundreds of dimensions, the density underflows to 0 in float64 nearly everywhere, but its
+    logarithm does not. The nearest training patch dominates the sum there, so that the score is a decreasing function
+    of the distance to the nearest neighbour.
 
     Parameters
     ----------
     bandwidth
-        Width of the kernel, in units of the (standardised) features.
+        Standard deviation of the kernel, in units of the standardised features.
     memory
-        MiB that distances may fill: test points are compared with all training points in blocks of that size.
+        MiB for the distances between a block of test patches and all training patches.
     """
 
     def __init__(self, bandwidth: float = 0.1, memory: int = 256):
@@ -74,44 +77,49 @@ class KDE(BaseEstimator):
         self.memory = memory
 
     def fit(self, X: NDArray[np.floating], y: None = None) -> Self:
-        """Keep the training points, X of shape (n, d)."""
+        """Store the training patches X of shape (n, d)."""
         self.points_ = validate_data(self, X, dtype=np.float64)
         self.norms_ = np.einsum("ij,ij->i", self.points_, self.points_)
         return self
 
     def score_samples(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the log density at each row of X of shape (m, d): shape (m,)."""
+        """Return the natural logarithm of the density at each row of X of shape (m, d): shape (m,)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         n, d = self.points_.shape
         constant = np.log(n) + d * np.log(self.bandwidth * np.sqrt(2 * np.pi))
         width = 2 * self.bandwidth**2
-        scores = np.empty(len(X))
-        for rows in gen_batches(len(X), self._block()):
-            some = X[rows]
-            # (block, n): minus the squared distance of every pair over the width, but for the norm of its row
-            exponents = (2 / width * some) @ self.points_.T
+        log_density = np.empty(len(X))
+        for rows in gen_batches(len(X), max(1, int(self.memory * 2**20) // (8 * n))):
+            block = X[rows]
+            # (block, n): -|x - p|²/width of each test patch x and training patch p, without the term |x|²/width
+            exponents = (2 / width * block) @ self.points_.T
             exponents -= self.norms_ / width
             largest = exponents.max(axis=1)
             exponents -= largest[:, None]
             np.exp(exponents, out=exponents)
-            nearest = np.minimum(largest - np.einsum("ij,ij->i", some, some) / width, 0)
-            scores[rows] = nearest + np.log(exponents.sum(axis=1)) - constant
-        return scores
-
-    def _block(self) -> int:
-        return max(1, int(self.memory * 2**20) // (8 * len(self.points_)))
+            nearest = np.minimum(largest - np.einsum("ij,ij->i", block, block) / width, 0)
+            log_density[rows] = nearest + np.log(exponents.sum(axis=1)) - constant
+        return log_density
 
 
-def make(name: str, settings: Detectors, seed: int) -> BaseEstimator:
-    """Return the detector called `name`, not yet fitted.
+def preprocessor(settings: Detectors, seed: int) -> Pipeline:
+    """Return the transformation of the features before any detector: standardisation (§5) and, if set, PCA (§6)."""
+    steps: list[Any] = [Standardiser(settings.variance_floor)]
+    if settings.pca:
+        steps.append(PCA(settings.pca, random_state=seed))
+    return make_pipeline(*steps)
+
+
+def build_detector(name: str, settings: Detectors, seed: int) -> BaseEstimator:
+    """Return the detector called `name`, not fitted, with the paper's parameters (§5.2).
 
     Parameters
     ----------
     name
         One of gmm, b-gmm, if, kde, oc-svm.
     seed
-        Seed of the detectors that draw random numbers: both mixtures and the isolation forest.
+        Seed of the random detectors: both mixtures and the isolation forest.
     """
     mixture: dict[str, Any] = {
         "n_components": settings.n_components,
@@ -134,11 +142,3 @@ def make(name: str, settings: Detectors, seed: int) -> BaseEstimator:
     if name == "oc-svm":
         return OneClassSVM(kernel=settings.kernel, nu=settings.nu, gamma=settings.gamma)
     raise unknown_value("detectors", name, DETECTORS)
-
-
-def prepared(settings: Detectors, seed: int) -> Pipeline:
-    """Return what features go through before any detector: standardisation and, where asked for, PCA."""
-    steps: list[Any] = [Standardiser(settings.variance_floor)]
-    if settings.pca:
-        steps.append(PCA(settings.pca, random_state=seed))
-    return make_pipeline(*steps)

@@ -1,6 +1,17 @@
-"""§3 and §6: patch scores → clip scores → AUC."""
+"""§3 Equation 1 and §6: normality → anomaly scores → clip scores → AUC.
 
-from collections.abc import Hashable, Iterable
+Conventions
+-----------
+An *anomaly score* is higher for more anomalous sound (§3); a detector's *normality* has the opposite sign. Arrays of
+scores have one value per clip, or per clip and patch. Labels are boolean, True for anomalous. An AUC is in [0, 1], 0.5
+is chance; tables show it in percent. A *system* is a row of Table 1: (extractor or None, detector).
+
+Metrics
+-------
+:func:`auc`, the area under the ROC curve, is the paper's metric. :func:`partial_auc` is the DCASE challenges'.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,28 +24,36 @@ from mimii_lib.errors import MimiiError
 from mimii_lib.settings import SIMPLE_BASELINES, Evaluation
 
 MAX_FPR = 0.1
-"""False-positive rate up to which a partial AUC is taken, as the DCASE challenges do."""
+"""False-positive rate up to which the partial AUC is taken."""
+
+System = tuple[str | None, str]
+"""Extractor (None: no network) and detector."""
+Metric = Callable[[ArrayLike, ArrayLike], float]
+""":func:`auc` or :func:`partial_auc`."""
 
 
 def anomaly_scores(normality: ArrayLike) -> NDArray[np.float64]:
-    """Turn normality (higher = more normal, scikit-learn's way) into anomaly scores (the paper's)."""
+    """Return anomaly scores, the paper's sign (§3), of normality, scikit-learn's sign."""
     return -np.asarray(normality, np.float64)
 
 
 def pool(patch_scores: ArrayLike, settings: Evaluation | None = None) -> NDArray[np.float64]:
-    """Return a clip's anomaly score: by default the mean over its patches (Eq. 1).
+    """Return the anomaly score of each clip: by default the mean over its patches (§3, Equation 1).
 
     Parameters
     ----------
     patch_scores : array of shape (..., patches)
     settings
-        `pooling` is mean, max, or weighted_rank: the mean of the scores in falling order, weighted by 1, r, r², …
-        with r the `rank_weight`. It is the maximum for r = 0 and the mean for r = 1 (global weighted rank pooling,
-        Kolesnikov and Lampert, 2016).
+        `pooling` is mean, max, or weighted_rank: the mean of the scores in descending order, weighted by 1, r, r², …
+        with r the `rank_weight`: the maximum for r = 0, the mean for r = 1.
 
     Returns
     -------
     array of shape (...)
+
+    References
+    ----------
+    Kolesnikov and Lampert (2016), Seed, Expand and Constrain, for global weighted rank pooling.
     """
     settings = settings or Evaluation()
     scores = np.asarray(patch_scores, np.float64)
@@ -47,14 +66,13 @@ def pool(patch_scores: ArrayLike, settings: Evaluation | None = None) -> NDArray
 
 
 def auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
-    """Return the area under the ROC curve of clip scores (§5): 0.5 is chance, 1 perfect.
+    """Return the area under the ROC curve of clip scores (§5).
 
-    It is the probability that an anomalous clip scores higher than a normal one.
+    It is the probability that an anomalous clip scores higher than a normal one: 0.5 is chance, 1 is perfect.
 
     Parameters
     ----------
     anomalous : boolean array of shape (clips,)
-        Whether a clip is anomalous.
     scores : array of shape (clips,)
         Anomaly scores.
 
@@ -63,35 +81,28 @@ def auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
     MimiiError
         If a class is missing or a score is not finite.
     """
-    return float(roc_auc_score(*_checked(anomalous, scores)))
-
-
-def _checked(anomalous: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    truth, found = np.asarray(anomalous, bool), np.asarray(scores, np.float64)
-    if truth.all() or not truth.any():
-        raise MimiiError(f"AUC: needs normal and anomalous clips; found {truth.sum()} anomalous of {len(truth)}")
-    if not np.isfinite(found).all():
-        raise MimiiError(f"AUC: {np.sum(~np.isfinite(found))} of {len(found)} scores are not finite numbers")
-    return truth, found
+    return float(roc_auc_score(*_validated(anomalous, scores)))
 
 
 def partial_auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
-    """Return the partial AUC of clip scores: of the ROC curve's part with few false alarms alone.
+    """Return the partial AUC, up to a false-positive rate of `MAX_FPR`, as the DCASE challenges report it.
 
-    Up to a false-positive rate of `MAX_FPR`, and standardised so that 0.5 is chance and 1 perfect (McClish, 1989), as
-    the DCASE challenges report it. Takes and raises what :func:`auc` does.
+    It is standardised (McClish, 1989): 0.5 is chance, 1 is perfect. Parameters and errors are those of :func:`auc`.
     """
-    return float(roc_auc_score(*_checked(anomalous, scores), max_fpr=MAX_FPR))
+    return float(roc_auc_score(*_validated(anomalous, scores), max_fpr=MAX_FPR))
+
+
+def _validated(anomalous: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    labels, values = np.asarray(anomalous, bool), np.asarray(scores, np.float64)
+    if labels.all() or not labels.any():
+        raise MimiiError(f"AUC: needs normal and anomalous clips; found {labels.sum()} anomalous of {len(labels)}")
+    if not np.isfinite(values).all():
+        raise MimiiError(f"AUC: {np.sum(~np.isfinite(values))} of {len(values)} scores are not finite numbers")
+    return labels, values
 
 
 def standard_error(area: float, n_normal: int, n_abnormal: int) -> float:
-    """Return the standard error of an AUC by Hanley and McNeil (1982): how much it would vary on other clips.
-
-    Examples
-    --------
-    >>> round(standard_error(0.75, 150, 150), 3)
-    0.028
-    """
+    """Return the standard error of an AUC over other clips (Hanley and McNeil, 1982)."""
     both_abnormal, both_normal = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (
         area * (1 - area) + (n_abnormal - 1) * (both_abnormal - area**2) + (n_normal - 1) * (both_normal - area**2)
@@ -101,71 +112,52 @@ def standard_error(area: float, n_normal: int, n_abnormal: int) -> float:
 
 @dataclass(frozen=True)
 class ClipScores:
-    """The scores of the clips that one detector with one seed was tested on.
+    """Anomaly scores of the test clips of one system with one seed; the arrays have shape (clips,)."""
 
-    Attributes
-    ----------
-    unit
-        The machine type and ID.
-    row
-        Which row of the table it is: the extractor (None: none) and the detector.
-    clips : array of shape (clips,)
-        A name for each clip, the same wherever the clip is tested.
-    anomalous : boolean array of shape (clips,)
-    scores : array of shape (clips,)
-        Anomaly scores.
-    """
-
-    unit: str
-    row: Hashable
-    clips: NDArray[np.str_]
+    unit: str  # machine type and machine ID
+    system: Hashable  # extractor and detector
+    clips: NDArray[np.str_]  # names of the clips, the same for every system and seed
     anomalous: NDArray[np.bool_]
     scores: NDArray[np.float64]
 
 
-def row_names(rows: Iterable[tuple[str | None, str]]) -> dict[tuple[str | None, str], tuple[str, str]]:
-    """Return the names that rows have in Table 1: features and detector, by extractor (None: none) and detector.
+def system_names(systems: Iterable[System]) -> dict[System, tuple[str, str]]:
+    """Return the names of the systems in Table 1: features and detector.
 
-    Where both versions of SqueezeNet are there, 1.0 takes the paper's row and 1.1 has a name of its own.
+    If both versions of SqueezeNet are among the systems, 1.0 takes the paper's row and 1.1 keeps its own name.
     """
-    rows = list(rows)
-    names = dict(paper.EXTRACTORS)
-    if {"squeezenet1_0", "squeezenet1_1"} <= {extractor for extractor, _ in rows}:
-        names.pop("squeezenet1_1")
-    known = paper.DETECTORS | paper.AUTOENCODERS
-
-    def features(extractor: str | None) -> str:
-        return paper.NO_FEATURES if extractor is None else names.get(extractor) or extractors.get(extractor).title
-
-    return {row: SIMPLE_BASELINES.get(row[1]) or (features(row[0]), known[row[1]]) for row in rows}
+    systems = list(systems)
+    features = {name: extractors.get(name).title for name, _ in systems if name} | paper.EXTRACTORS
+    if {"squeezenet1_0", "squeezenet1_1"} <= {extractor for extractor, _ in systems}:
+        features["squeezenet1_1"] = extractors.get("squeezenet1_1").title
+    detectors = paper.DETECTORS | paper.AUTOENCODERS
+    return {
+        (extractor, detector): SIMPLE_BASELINES.get(detector)
+        or (features[extractor] if extractor else paper.NO_FEATURES, detectors[detector])
+        for extractor, detector in systems
+    }
 
 
 def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
-    """Return AUCs in the shape of the paper's Table 1.
+    """Return AUCs in the shape of the paper's Table 1 (§6).
 
     Parameters
     ----------
     areas
-        A table of :meth:`mimii_lib.run.Run.auc`, of one or several machine types.
+        A table of :meth:`mimii_lib.run.Run.auc`, of one machine type or several.
 
     Returns
     -------
     DataFrame
         Mean over the seeds, in percent; NaN where nothing was run. Rows and columns as in
-        :func:`mimii_lib.paper.table_1`, then the rows that the paper has not.
+        :func:`mimii_lib.paper.table_1`, then the systems and machine IDs that the paper does not have.
     """
     published = paper.table_1()
-    found = (None if pd.isna(name) else name for name in areas.extractor)
-    keys = list(zip(found, areas.detector, strict=True))
-    names = row_names(keys)
-    rows = areas.assign(features=[names[key][0] for key in keys], detector=[names[key][1] for key in keys])
-    mean = rows.groupby(["features", "detector", "machine", "id"]).auc.mean().unstack(["machine", "id"]) * 100
-    in_order = list(dict.fromkeys(names.values()))
-    beyond = [row for row in in_order if row not in published.index]
-    others = mean.columns.difference(published.columns)
-    index = (
-        published.index.append(pd.MultiIndex.from_tuples(beyond, names=published.index.names))
-        if beyond
-        else published.index
-    )
-    return mean.reindex(index=index, columns=published.columns.append(others))
+    pairs = areas[["extractor", "detector"]].to_numpy()
+    systems = [(None if pd.isna(extractor) else extractor, detector) for extractor, detector in pairs]
+    names = system_names(systems)
+    named = areas.assign(features=[names[key][0] for key in systems], detector=[names[key][1] for key in systems])
+    means = named.groupby(["features", "detector", "machine", "id"]).auc.mean().unstack(["machine", "id"]) * 100
+    rows = dict.fromkeys([*published.index, *names.values()])
+    columns = published.columns.append(means.columns.difference(published.columns))
+    return means.reindex(index=pd.MultiIndex.from_tuples(list(rows), names=published.index.names), columns=columns)

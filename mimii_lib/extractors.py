@@ -1,7 +1,10 @@
-"""§5.1 Pretrained feature extractors: which there are, and where their features are taken.
+"""§5.1 Feature extractors: the pretrained networks, and the layer at which each is cut.
 
-An extractor is an ImageNet classifier without its last layer. To add one, :func:`register` it: a name, the
-length of its features, how its network is made and where it is cut. Nothing else has to know of it.
+Conventions
+-----------
+An extractor is an ImageNet classifier without its last layer: images (n, 3, 224, 224) → features (n, dimension),
+float32. To add one, :func:`register` an :class:`Extractor`; no other module names the networks.
+:mod:`mimii_lib.data.weights` finds the weights, :mod:`mimii_lib.run.engines` runs the networks.
 """
 
 from collections.abc import Callable
@@ -10,42 +13,38 @@ from typing import TYPE_CHECKING, Any
 
 from mimii_lib.errors import MimiiError, unknown_value
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torchvision takes seconds to import, and most pages only read stored features
     import torch
     from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# The packages of the networks are imported when one is made: torchvision alone takes a second or two, and most
-# pages only read features that were computed before.
-
 
 @dataclass(frozen=True)
 class Extractor:
-    """A network and where its features are taken.
+    """A network and the layer at which its features are taken.
 
     Attributes
     ----------
     name
-        As parameters, profiles and weight files (``<name>.pt``) call it.
+        Name in parameters, profiles and weight files (``<name>.pt``).
     title
-        As pages call it.
+        Name on the pages.
     dimension
         Length of a feature vector.
     network
-        Makes the whole network, untrained.
+        Returns the whole network, untrained.
     cut
-        Cuts the network behind the features: input (n, 3, 224, 224), output (n, dimension).
+        Cuts the network: images (n, 3, 224, 224) → features (n, dimension).
     torchvision
-        Name of the model whose weights torchvision's own download brings; None: it has none.
+        torchvision's name of the model whose weights it can download; None: none.
     mean, std
-        Per colour, of the images that it was trained on, in [0, 1].
+        Mean and standard deviation of R, G and B in [0, 1] that the network expects its images standardised by.
     variant
-        Names the setting of :class:`mimii_lib.settings.Features` that says where the network is cut: `cut` then
-        takes its value, too.
+        Field of :class:`mimii_lib.settings.Features` that `cut` takes as its second argument; None: it takes none.
     seed
-        Seed that the weights of an untrained variant are drawn from; None: the network is trained.
+        Seed of the weights of an untrained network; None: the network is pretrained.
     """
 
     name: str
@@ -61,19 +60,19 @@ class Extractor:
 
 
 EXTRACTORS: dict[str, Extractor] = {}
-"""The extractors by name: the paper's four networks, SqueezeNet in both versions, and what is beyond the paper."""
+"""The extractors by name: the paper's four networks (SqueezeNet in both versions), and those beyond the paper."""
 
-RANDOM, UNTRAINED = "_random", ", random"
-"""End the name and the title of a network whose weights are random_state_dict instead of trained."""
+UNTRAINED = ", random"
+"""End of the title of an untrained network."""
 
 
 def register(extractor: Extractor) -> None:
-    """Add an extractor to those that can be named.
+    """Add an extractor, so that parameters and profiles can name it.
 
     Raises
     ------
     MimiiError
-        If the name is taken by another one.
+        If another extractor has the name.
     """
     if EXTRACTORS.setdefault(extractor.name, extractor) != extractor:
         raise MimiiError(f"extractor: the name '{extractor.name}' is taken; choose another one")
@@ -87,18 +86,18 @@ def get(name: str) -> Extractor:
 
 
 def from_torchvision(model: str) -> "Callable[[], nn.Module]":
-    """Return what makes torchvision's network `model`, untrained."""
+    """Return a function that builds torchvision's network `model`, untrained."""
 
-    def untrained() -> "nn.Module":
+    def build() -> "nn.Module":
         import torchvision
 
         return torchvision.models.get_model(model, weights=None)
 
-    return untrained
+    return build
 
 
 def without_layer(layer: str) -> "Callable[[Any], nn.Module]":
-    """Return what cuts a network by taking its last layer, called `layer`, out."""
+    """Return a function that removes the last layer, called `layer`: ResNets up to the average pooling (§5.1)."""
 
     def cut(net: Any) -> "nn.Module":
         from torch import nn
@@ -109,26 +108,22 @@ def without_layer(layer: str) -> "Callable[[Any], nn.Module]":
     return cut
 
 
-def _alexnet(net: Any, after_relu: bool) -> "nn.Module":
+def cut_alexnet(net: Any, after_relu: bool) -> "nn.Module":
+    """Cut AlexNet behind its penultimate layer: 4096 features, after or before its ReLU (§5.1)."""
     from torch import nn
 
     return nn.Sequential(net.features, net.avgpool, nn.Flatten(), net.classifier[: 6 if after_relu else 5])
 
 
-def _squeezenet(net: Any) -> "nn.Module":
+def cut_squeezenet(net: Any) -> "nn.Module":
+    """Cut SqueezeNet behind its last feature map, averaged to 2 x 2: 512 x 4 = 2048 features (§5.1)."""
     from torch import nn
 
     return nn.Sequential(net.features, nn.AdaptiveAvgPool2d(2), nn.Flatten())
 
 
-def _efficientnet_lite0() -> "nn.Module":
-    from efficientnet_lite_pytorch import EfficientNet
-
-    return EfficientNet.from_name("efficientnet-lite0")
-
-
 def random_state_dict(extractor: Extractor) -> "dict[str, torch.Tensor]":
-    """Return weights as the network's makers draw them before a training: the same for the same seed."""
+    """Return the initial weights of an untrained network, determined by its seed."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -137,30 +132,30 @@ def random_state_dict(extractor: Extractor) -> "dict[str, torch.Tensor]":
 
 
 def untrained_variant(name: str) -> Extractor:
-    """Return the same network untrained: what it describes as well owes nothing to ImageNet."""
+    """Return the same network with random weights: what it describes as well does not need the pretraining."""
     trained = get(name)
-    title = trained.title + UNTRAINED
-    return replace(trained, name=name + RANDOM, title=title, torchvision=None, seed=0)
+    return replace(trained, name=f"{name}_random", title=trained.title + UNTRAINED, torchvision=None, seed=0)
 
 
-def _torchvision(name: str, title: str, dimension: int, cut: "Callable[..., nn.Module]", **more: Any) -> Extractor:
-    return Extractor(name, title, dimension, from_torchvision(name), cut, torchvision=name, **more)
+def _efficientnet_lite0() -> "nn.Module":
+    from efficientnet_lite_pytorch import EfficientNet
+
+    return EfficientNet.from_name("efficientnet-lite0")
 
 
+def _torchvision(name: str, title: str, dimension: int, cut: Any, variant: str | None = None) -> Extractor:
+    return Extractor(name, title, dimension, from_torchvision(name), cut, torchvision=name, variant=variant)
+
+
+_HALF = (127 / 255,) * 3, (128 / 255,) * 3
 for _extractor in (
-    _torchvision("alexnet", "AlexNet", 4096, _alexnet, variant="alexnet_relu"),
+    _torchvision("alexnet", "AlexNet", 4096, cut_alexnet, variant="alexnet_relu"),
     _torchvision("resnet18", "ResNet18", 512, without_layer("fc")),
     _torchvision("resnet34", "ResNet34", 512, without_layer("fc")),
-    _torchvision("squeezenet1_0", "SqueezeNet 1.0", 2048, _squeezenet),
-    _torchvision("squeezenet1_1", "SqueezeNet 1.1", 2048, _squeezenet),
+    _torchvision("squeezenet1_0", "SqueezeNet 1.0", 2048, cut_squeezenet),
+    _torchvision("squeezenet1_1", "SqueezeNet 1.1", 2048, cut_squeezenet),
     Extractor(
-        "efficientnet_lite0",
-        "EfficientNet-Lite0",
-        1280,
-        _efficientnet_lite0,
-        without_layer("_fc"),
-        mean=(127 / 255,) * 3,
-        std=(128 / 255,) * 3,
+        "efficientnet_lite0", "EfficientNet-Lite0", 1280, _efficientnet_lite0, without_layer("_fc"), None, *_HALF
     ),
 ):
     register(_extractor)

@@ -1,15 +1,17 @@
-"""§5 imaging: wav → log-mel spectrogram → patches → pictures.
+"""§5 Imaging: waveform → log-mel spectrogram → patches → RGB images.
 
-Shapes, at the paper's settings, for one clip of 10 s::
+Conventions
+-----------
+Shapes of one clip of 10 s, at the paper's settings::
 
     waveform          (160000,)            float32, [-1, 1]
     log-mel           (64, 626)            float32, dB, mel bands from low to high
-    patches           (18, 64, 64)         uint8, entries of the colour map, low frequencies at the bottom
-    pictures          (18, 3, 64, 64)      float32, [0, 1], RGB
+    patches           (18, 64, 64)         uint8, indices into the colour map, low frequencies at the bottom
+    RGB patches       (18, 3, 64, 64)      float32, [0, 1]
     extractor input   (18, 3, 224, 224)    float32, ImageNet-standardised
 
-A patch is kept as the entries of the 256-entry colour map that its pixels have: that *is* the picture,
-at a twelfth of the memory.
+A patch is kept as its pixels' indices into the 256 colours of the colour map: the same information as the RGB image,
+in a twelfth of the memory.
 """
 
 from functools import cache
@@ -19,26 +21,18 @@ import matplotlib
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import embedding, interpolate
 
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Imaging
 
-OF_THE_SPECTROGRAM = (
-    "sample_rate",
-    "seconds",
-    "channel",
-    "n_mels",
-    "window",
-    "hop",
-    "pad_mode",
-    "db_reference",
-    "top_db",
-)
-"""The settings that a log-mel spectrogram depends on; the others come after it."""
+_WAVEFORM_SETTINGS = ("sample_rate", "seconds", "channel")
+SPECTROGRAM_SETTINGS = (*_WAVEFORM_SETTINGS, "n_mels", "window", "hop", "pad_mode", "db_reference", "top_db")
+"""Settings of :class:`~mimii_lib.settings.Imaging` that change the log-mel spectrogram; the others act after it."""
 
 
 def log_mel(waveform: NDArray[np.float32], settings: Imaging) -> NDArray[np.float32]:
-    """Return the log-mel spectrogram of a clip (§5).
+    """Return the log-mel spectrogram of a clip: 64 mel bands, Hann window of 1024, hop of 256 (§5).
 
     Parameters
     ----------
@@ -47,8 +41,8 @@ def log_mel(waveform: NDArray[np.float32], settings: Imaging) -> NDArray[np.floa
     Returns
     -------
     array of shape (n_mels, frames)
-        In dB, not more than `top_db` below the clip's maximum; mel bands from low to high. 0 dB is that maximum
-        or, where `db_reference` is fixed, a mel power of 1.
+        In dB, at most `top_db` below the clip's maximum. 0 dB is that maximum or, where `db_reference` is fixed, a mel
+        power of 1.
     """
     power = librosa.feature.melspectrogram(
         y=waveform,
@@ -73,8 +67,8 @@ def scaled(
     ----------
     decibels : array of any shape
     limits
-        The decibels that become 0 and 1; what is beyond them is cut off. None: -80 and 0 dB where `scaling` is
-        range, else the array's own minimum and maximum (and 0 throughout where it is constant).
+        Decibels that become 0 and 1; values beyond are clipped. None: -80 and 0 dB where `scaling` is range, else the
+        minimum and maximum of `decibels`. A constant array becomes 0.
     """
     if limits is None and settings.scaling == "range":
         limits = (-80.0, 0.0)
@@ -85,7 +79,7 @@ def scaled(
 def patches(
     decibels: NDArray[np.float32], settings: Imaging, limits: tuple[float, float] | None = None
 ) -> NDArray[np.uint8]:
-    """Cut a log-mel spectrogram into the patches that become pictures (§3, §5).
+    """Cut a log-mel spectrogram into patches by a sliding window along time (§3, §5).
 
     Parameters
     ----------
@@ -96,7 +90,7 @@ def patches(
     Returns
     -------
     array of shape (patches, n_mels, patch_frames), uint8
-        Entries of the colour map; the first row of a patch is its highest mel band, unless `origin` is upper.
+        Indices into the colour map. The first row of a patch is its highest mel band, unless `origin` is upper.
 
     Raises
     ------
@@ -111,86 +105,81 @@ def patches(
     if settings.scaling != "patch":
         decibels = scaled(decibels, settings, limits)
     windows = np.lib.stride_tricks.sliding_window_view(decibels, settings.patch_frames, axis=1)
-    cut = windows[:, :: settings.patch_offset].transpose(1, 0, 2)
+    values = windows[:, :: settings.patch_offset].transpose(1, 0, 2)
     if settings.scaling == "patch":
-        cut = np.stack([scaled(patch, settings) for patch in cut])
+        values = np.stack([scaled(patch, settings) for patch in values])
     if settings.origin == "lower":
-        cut = cut[:, ::-1]
-    # As matplotlib maps: 256 equal steps, and 1.0 belongs to the last one.
-    return np.ascontiguousarray(np.minimum((cut * 256).astype(np.int16), 255).astype(np.uint8))
+        values = values[:, ::-1]
+    # matplotlib's rule: 256 equal steps, and 1.0 belongs to the last one.
+    return np.ascontiguousarray(np.minimum((values * 256).astype(np.int16), 255).astype(np.uint8))
 
 
 def patch_starts(frames: int, settings: Imaging) -> NDArray[np.int64]:
-    """Return the first frame of every patch in a spectrogram of `frames` frames."""
+    """Return the first frame of every patch in a spectrogram of `frames` frames (§5)."""
     return np.arange(0, frames - settings.patch_frames + 1, settings.patch_offset)
 
 
 def seconds(frames: int, settings: Imaging) -> float:
-    """Return how long `frames` hops last, in seconds."""
+    """Return the duration of `frames` hops in seconds."""
     return frames * settings.hop / settings.sample_rate
 
 
 @cache
 def colour_table(name: str) -> torch.Tensor:
-    """Return the colour map `name` as a table of shape (256, 3), float32, [0, 1]."""
+    """Return the colour map `name` as RGB values: (256, 3), float32, [0, 1]."""
     return torch.tensor(matplotlib.colormaps[name](np.arange(256))[:, :3], dtype=torch.float32)
 
 
-def pictures(entries: NDArray[np.uint8], settings: Imaging) -> torch.Tensor:
-    """Colour patches.
+def rgb_patches(colormap_indices: NDArray[np.uint8], settings: Imaging) -> torch.Tensor:
+    """Return patches as RGB images (§5).
 
     Parameters
     ----------
-    entries : array of shape (n, height, width), uint8
-        Patches, as :func:`patches` cuts them.
+    colormap_indices : array of shape (n, height, width), uint8
+        Patches, as returned by :func:`patches`.
 
     Returns
     -------
     tensor of shape (n, 3, height, width)
         RGB in [0, 1].
     """
-    colours = colour_table(settings.colormap)[torch.from_numpy(np.array(entries)).long()]
+    colours = colour_table(settings.colormap)[torch.from_numpy(np.array(colormap_indices)).long()]
     return colours.permute(0, 3, 1, 2).contiguous()
 
 
 def standardised_colours(mean: tuple[float, ...], std: tuple[float, ...], settings: Imaging) -> torch.Tensor:
-    """Return the colour map as an extractor wants its colours: (256, 3), shifted by `mean` and divided by `std`.
+    """Return the colour map minus `mean`, divided by `std`, for each of R, G and B: (256, 3) (§5).
 
-    Interpolation averages with weights that add up to 1, so standardising the 256 colours once is the same as
-    standardising every pixel of every large picture (§5).
+    Interpolation is a weighted average whose weights add up to 1, so standardising the 256 colours equals standardising
+    every pixel of the enlarged images.
     """
     return (colour_table(settings.colormap) - torch.tensor(mean)) / torch.tensor(std)
 
 
 def upscaling(side: int, settings: Imaging) -> torch.Tensor:
-    """Return the matrix that interpolates `side` pixels to `image_size`: (image_size, side), rows that add up to 1.
-
-    Pixel centres, not corners, are aligned.
-    """
-    pixels = torch.eye(side)[None]
-    return torch.nn.functional.interpolate(pixels, size=settings.image_size, mode="linear", align_corners=False)[0].T
+    """Return linear interpolation from `side` to `image_size` pixels as a matrix: (image_size, side), pixel-centred."""
+    return interpolate(torch.eye(side)[None], size=settings.image_size, mode="linear", align_corners=False)[0].T
 
 
 def extractor_input(
-    entries: torch.Tensor, colours: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+    colormap_indices: torch.Tensor, colours: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
 ) -> torch.Tensor:
-    """Colour patches and scale them up (§5).
+    """Return patches as an extractor takes them: coloured, standardised and up-scaled to 224 x 224 (§5).
 
-    Bilinear interpolation works along each axis in turn, so it is two products with matrices: half the time of
-    the engines' own.
+    Bilinear interpolation is separable: two matrix products take half the time of the engines' own interpolation.
 
     Parameters
     ----------
-    entries : tensor of shape (n, height, width), uint8
-        Patches, as :func:`patches` cuts them.
+    colormap_indices : tensor of shape (n, height, width), uint8
+        Patches, as returned by :func:`patches`.
     colours : tensor of shape (256, 3)
-        Of :func:`standardised_colours`.
+        See :func:`standardised_colours`.
     rows, columns : tensors of shape (image_size, height) and (image_size, width)
-        Of :func:`upscaling`.
+        See :func:`upscaling`.
 
     Returns
     -------
     tensor of shape (n, 3, image_size, image_size)
     """
-    small = torch.nn.functional.embedding(entries.long(), colours).permute(0, 3, 1, 2)
+    small = embedding(colormap_indices.long(), colours).permute(0, 3, 1, 2)
     return rows @ small @ columns.T

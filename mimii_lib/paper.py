@@ -1,7 +1,9 @@
-"""What is published: Müller et al. (2021) and the MIMII dataset, as data.
+"""What is published, as data: the names, the clip counts of MIMII and the results that ours are compared with.
 
-Values that a run uses stand in :mod:`mimii_lib.settings`; here stand the names, the counts and the results
-that are compared with.
+Conventions
+-----------
+AUCs are in percent, in the order of Table 1's columns: machine types, and within them machine IDs. The values that a
+run uses are in :mod:`mimii_lib.settings`.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ EXTRACTORS = MappingProxyType(
         "squeezenet1_1": "SqueezeNet",
     }
 )
-"""Our extractor names and the paper's row groups (§5.1); it does not say which SqueezeNet it used."""
+"""Our extractor names and the paper's row groups (§5.1), which do not say which SqueezeNet was used."""
 
 DETECTORS = MappingProxyType({"gmm": "GMM", "b-gmm": "B-GMM", "if": "IF", "kde": "KDE", "oc-svm": "OC-SVM"})
 """Our detector names and the paper's (§5.2), in the order of Table 1."""
@@ -37,36 +39,18 @@ DETECTORS = MappingProxyType({"gmm": "GMM", "b-gmm": "B-GMM", "if": "IF", "kde":
 AUTOENCODERS = MappingProxyType({"lenet-dcae": "LeNet-DCAE", "small-dcae": "Small-DCAE"})
 """Our names of the two baselines and the paper's (§5.2)."""
 
-
 NO_FEATURES = "–"
-"""What stands in Table 1 for the features of the auto-encoders."""
+"""The auto-encoders' entry in the column of the features in Table 1."""
 
-
-RANKINGS = MappingProxyType(
-    {
-        "features": {
-            "ResNet34": (7, 6),
-            "ResNet18": (3, 5),
-            "AlexNet": (3, 2),
-            "SqueezeNet": (2, 2),
-            "auto-encoders": (1, 0),
-        },
-        "detector": {
-            "GMM": (9, 8),
-            "OC-SVM": (6, 2),
-            "auto-encoders": (1, 0),
-            "B-GMM": (0, 3),
-            "IF": (0, 2),
-            "KDE": (0, 0),
-        },
-    }
-)
-"""First and second places as §6 counts them, of the features and of the detectors."""
+_FEATURES = {"ResNet34": (7, 6), "ResNet18": (3, 5), "AlexNet": (3, 2), "SqueezeNet": (2, 2), "auto-encoders": (1, 0)}
+_DETECTOR = {"GMM": (9, 8), "OC-SVM": (6, 2), "auto-encoders": (1, 0), "B-GMM": (0, 3), "IF": (0, 2), "KDE": (0, 0)}
+RANKINGS = MappingProxyType({"features": _FEATURES, "detector": _DETECTOR})
+"""Numbers of first and second places of the features and of the detectors, as counted in §6."""
 
 
 @dataclass(frozen=True)
 class ClipCount:
-    """How many 10 s clips MIMII holds of one machine ID, the same at every SNR."""
+    """Number of 10 s clips of one machine ID of MIMII, the same at every SNR."""
 
     normal: int
     abnormal: int
@@ -86,6 +70,11 @@ MIMII = MappingProxyType(
 )
 """Clips per machine type and ID of MIMII (Zenodo record 3384388)."""
 
+UNCERTAIN = frozenset(
+    {("pump", "id_02"), ("pump", "id_06"), ("valve", "id_02"), ("valve", "id_04"), ("valve", "id_06")}
+)
+"""Machine IDs whose number of normal clips is less certain than the total of their type."""
+
 DENSE_AUTOENCODER = MappingProxyType(
     {
         6: (76.6, 98.4, 93.2, 99.8, 79.7, 48.5, 97.7, 93.6, 99.5, 82.2, 92.4, 68.7, 77.8, 66.6, 64.2, 63.0),
@@ -93,14 +82,8 @@ DENSE_AUTOENCODER = MappingProxyType(
         -6: (56.3, 69.2, 59.5, 87.3, 60.4, 56.1, 91.6, 59.9, 94.9, 76.8, 67.4, 54.2, 67.4, 56.7, 45.4, 53.8),
     }
 )
-"""AUC in percent of MIMII's official dense auto-encoder by SNR in dB, in the order of Table 1's columns: an
-independent re-run of the baseline (README of the public repository yachuchi/mimii)."""
-
-
-UNCERTAIN = frozenset(
-    {("pump", "id_02"), ("pump", "id_06"), ("valve", "id_02"), ("valve", "id_04"), ("valve", "id_06")}
-)
-"""Machine IDs whose number of normal clips is less certain than the total of their type."""
+"""AUC of MIMII's official dense auto-encoder by SNR in dB: an independent re-run of the baseline (README of the public
+repository yachuchi/mimii)."""
 
 
 @cache
@@ -110,13 +93,12 @@ def table_1() -> pd.DataFrame:
     Returns
     -------
     DataFrame, 22 rows x 16 columns
-        AUC in percent, the average of five seeds. Index: (features, detector) in the paper's names, where
-        the auto-encoders have the features "–". Columns: (machine, id).
+        AUC, the average of five seeds. Index: (features, detector) in the paper's names, where the auto-encoders have
+        the features "–". Columns: (machine, id).
     """
     with (files("mimii_lib") / "paper_table1.csv").open() as file:
         table = pd.read_csv(file, keep_default_na=False).replace({"features": {"": NO_FEATURES}})
     table = table.set_index(["features", "detector"])
-    table.columns = pd.MultiIndex.from_tuples(
-        [tuple(name.split("_", 1)) for name in table.columns], names=["machine", "id"]
-    )
+    columns = [tuple(name.split("_", 1)) for name in table.columns]
+    table.columns = pd.MultiIndex.from_tuples(columns, names=["machine", "id"])
     return table.astype(float)

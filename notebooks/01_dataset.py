@@ -44,8 +44,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
+from mimii_lib.pages import figures, run_box, tables
 from mimii_lib.run import Run
-from mimii_lib.pages import figures, tables
 from mimii_lib.paper import MIMII
 from mimii_lib.settings import Split
 
@@ -61,7 +61,7 @@ run = Run(
     weights=weights,
     settings=settings,
 )
-run
+run_box.facts([run])
 
 # %% [markdown]
 # The box above says what this page was made from, and every page of the experiment starts with one.
@@ -105,7 +105,7 @@ glue("n_few", len(enough) - sum(enough), display=False)
 # truncated, or has another rate or length, stops the run, unless `split.unreadable=leave_out` tells it to go on without.
 
 # %%
-tables.unusable_clips(run)
+tables.bullets(run.recordings.left_out.values() or ["Every clip can be used."])
 
 # %% [markdown]
 # Can every ID be evaluated? One without an abnormal
@@ -183,7 +183,7 @@ assert both == 1, "a clip both trains and tests"
 # **1.** {glue:text}`n_few` of MIMII's {glue:text}`n_ids` machine IDs have fewer abnormal clips than the paper tests. With
 # `split.balanced` the test set keeps only as many normal clips as there are abnormal ones. Which numbers of the split change, and which do not?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 balanced = run.with_overrides(settings={"split.balanced": True})
 tables.split_sizes(balanced)
 
@@ -194,7 +194,7 @@ tables.split_sizes(balanced)
 #
 # **2.** Could you tell normal from abnormal without any picture, by how loud a clip is? Settle it by experiment.
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 import numpy as np
 
 from mimii_lib.evaluation import auc

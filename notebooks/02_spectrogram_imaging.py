@@ -42,8 +42,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
+from mimii_lib.pages import figures, run_box
 from mimii_lib.run import Run
-from mimii_lib.pages import figures
 
 run = Run(
     machine,
@@ -57,7 +57,7 @@ run = Run(
     weights=weights,
     settings=settings,
 )
-run
+run_box.facts([run])
 
 # %% [markdown]
 # ## From sound to a log-mel spectrogram
@@ -93,9 +93,9 @@ figures.clips(run, {caption: path})
 # Which of these numbers are the paper's, and which are ours?
 
 # %%
-from mimii_lib.settings import table
+from mimii_lib.pages.open_points import settings_table
 
-table(settings)
+settings_table(settings)
 
 # %% [markdown]
 # :::{admonition} We decided
@@ -171,7 +171,7 @@ figures.patch_steps(patches[0], settings)
 # %%
 import torch
 
-from mimii_lib.data.bundled_weights import IMAGENET_MEAN, IMAGENET_STD
+from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD
 
 colours = imaging.standardised_colours(IMAGENET_MEAN, IMAGENET_STD, settings)
 larger = imaging.upscaling(settings.n_mels, settings)
@@ -188,7 +188,7 @@ tuple(images.shape), f"from {images.min():.2f} to {images.max():.2f}"
 # same figure from the data at hand, for every model of the {machine}.
 
 # %% tags=["full-width"]
-figures.gallery(run)
+figures.clip_pairs(run)
 
 # %% [markdown]
 # Compare the rows column by column. Where a fault draws or wipes out a line, a texture or a rhythm, a network that knows edges and

@@ -44,8 +44,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
+from mimii_lib.pages import figures, run_box, tables
 from mimii_lib.run import Run
-from mimii_lib.pages import figures, tables
 
 run = Run(
     machine,
@@ -59,7 +59,7 @@ run = Run(
     weights=weights,
     settings=settings,
 )
-run
+run_box.facts([run])
 
 # %% [markdown]
 # ## The networks

@@ -36,8 +36,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
+from mimii_lib.pages import figures, run_box, tables
 from mimii_lib.run import Run
-from mimii_lib.pages import figures, tables
 
 run = Run(
     machine,
@@ -51,7 +51,7 @@ run = Run(
     weights=weights,
     settings=settings,
 )
-run
+run_box.facts([run])
 
 # %% [markdown]
 # ## Five ideas of normal
@@ -77,9 +77,9 @@ run
 # The paper's values, and ours where it is silent:
 
 # %%
-from mimii_lib.settings import table
+from mimii_lib.pages.open_points import settings_table
 
-table(run.settings.detectors)
+settings_table(run.settings.detectors)
 
 # %% [markdown]
 # ## One clip under the magnifier
@@ -206,15 +206,14 @@ f"rank correlation of the patches: {spearmanr(distance.ravel(), by_kde.ravel())[
 # **2.** The mean over patches hides a short knock among many quiet patches. Take the maximum instead. Whom does it help?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-from dataclasses import replace
-
 import pandas as pd
 
 from mimii_lib.evaluation import auc
 
 anomalous = test.label == "abnormal"
 ways = {
-    how: replace(run.settings.evaluation, pooling=how) for how in ("mean", "max")
+    how: run.settings.evaluation.model_copy(update={"pooling": how})
+    for how in ("mean", "max")
 }
 found = {
     tables.name_of(row): {

@@ -17,8 +17,7 @@
 # (results-{machine})=
 # # Results: {machine}
 #
-# Every row of the table, every machine ID, every seed: this page gathers what was computed for the {machine}, and follows
-# §6 of the paper.
+# This page lists the results of the {machine}, as §6 of the paper does: the AUC of every system on every machine ID, for every seed.
 
 # %% tags=["parameters", "remove-cell"]
 machine = "fan"  # machine type: fan, pump, slider or valve
@@ -35,8 +34,8 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
+from mimii_lib.pages import figures, run_box, tables
 from mimii_lib.run import Run
-from mimii_lib.pages import figures, tables
 
 run = Run(
     machine,
@@ -50,130 +49,134 @@ run = Run(
     weights=weights,
     settings=settings,
 )
-run
+run_box.facts([run])
 
 # %% [markdown]
-# ## The AUC of every row
+# ## The AUC of every system
 #
-# The area under the ROC curve is the chance that an abnormal clip scores higher than a normal one: 50 % is guessing, 100 %
-# is perfect.
+# A **system** is an extractor with a detector, or an auto-encoder: a row of Table 1. Its AUC, the area under the ROC curve, is the
+# probability that an abnormal clip scores higher than a normal one: 50 % is guessing, 100 % is perfect.
 
 # %%
-areas = run.auc()
-table = tables.auc_table(areas)
+aucs = run.auc()
+table = tables.auc_table(aucs)
 table.round(1)
 
 # %% tags=["remove-cell"]
-import pandas as pd
+import numpy as np
 
 from mimii_lib.evaluation import standard_error
 
-glue("best", table.mean(axis=1).idxmax(), display=False)
-glue("best_auc", float(table.mean(axis=1).max()), display=False)
-glue("easiest", table.mean().idxmax(), display=False)
-glue("easiest_auc", float(table.mean().max()), display=False)
-glue("hardest", table.mean().idxmin(), display=False)
-glue("hardest_auc", float(table.mean().min()), display=False)
-spread = (
-    areas.groupby(["id", "extractor", "detector"])
-    .auc.agg(lambda each: each.max() - each.min())
-    .mul(100)
-)
-glue("seed_spread", float(spread.median()), display=False)
-smallest = areas.loc[(areas.n_normal + areas.n_abnormal).idxmin()]
-glue("n_normal", int(smallest.n_normal), display=False)
-glue("n_abnormal", int(smallest.n_abnormal), display=False)
-error = standard_error(areas.auc.median(), smallest.n_normal, smallest.n_abnormal)
-glue("error", 100 * error, display=False)
-glue("typical", float(100 * areas.auc.median()), display=False)
-glue("training", run.results.training, display=False)
-sure = [run.results.estimates(machine_id) for machine_id in run.ids]
-widths = [
-    each.high - each.low
-    for found in sure
-    for each in map(found.interval, found.values.index)
+by_system, by_id = table.mean(axis=1), table.mean()
+system_aucs = aucs.groupby(["id", "extractor", "detector"], dropna=False).auc
+smallest = aucs.loc[(aucs.n_normal + aucs.n_abnormal).idxmin()]
+typical = aucs.auc.median()
+intervals = [
+    estimates.interval(system)
+    for estimates in map(run.results.estimates, run.ids)
+    for system in estimates.values.index
 ]
-glue("half", 50 * float(pd.Series(widths).median()), display=False)
 n_seeds = len(run.profile.seeds)
-glue("n_seeds", f"{n_seeds} seed{'s' * (n_seeds > 1)}", display=False)
+facts = {
+    "best": by_system.idxmax(),
+    "best_auc": float(by_system.max()),
+    "easiest": by_id.idxmax(),
+    "easiest_auc": float(by_id.max()),
+    "hardest": by_id.idxmin(),
+    "hardest_auc": float(by_id.min()),
+    "seed_spread": float(100 * (system_aucs.max() - system_aucs.min()).median()),
+    "half_width": float(
+        50 * np.median([interval.high - interval.low for interval in intervals])
+    ),
+    "n_normal": int(smallest.n_normal),
+    "n_abnormal": int(smallest.n_abnormal),
+    "typical": float(100 * typical),
+    "error": 100 * standard_error(typical, smallest.n_normal, smallest.n_abnormal),
+    "training": run.results.training,
+    "n_seeds": f"{n_seeds} seed{'s' * (n_seeds > 1)}",
+}
+for name, fact in facts.items():
+    glue(name, fact, display=False)
 
 # %% [markdown]
-# Means over the seeds, in percent; the auto-encoders: {glue:text}`training`. The highest mean over the machine IDs is
-# {glue:text}`best_auc:.1f` ({glue:text}`best`). Averaged over all rows, {glue:text}`easiest` comes out at
-# {glue:text}`easiest_auc:.1f` and {glue:text}`hardest` at {glue:text}`hardest_auc:.1f`. Below 50, a row takes the abnormal clips
-# for the more ordinary ones.
+# The table shows means over the seeds, in percent; the auto-encoders were trained for {glue:text}`training`. The highest mean over the
+# machine IDs is {glue:text}`best_auc:.1f` ({glue:text}`best`). Averaged over all systems, {glue:text}`easiest` is the easiest machine ID
+# with {glue:text}`easiest_auc:.1f`, and {glue:text}`hardest` the hardest with {glue:text}`hardest_auc:.1f`. A system below 50 ranks abnormal clips
+# as the more normal ones.
 #
-# ## How sure is that?
+# ## Uncertainty
 #
-# Every seed drew another split. How far do they agree?
+# Each seed draws another split. How much do the AUCs of a system vary between seeds?
 
-# %% mystnb={"figure": {"caption": "The AUC of every row: a dot is a seed, a bar their mean, the dotted line guessing. Where the dots of two rows mix, their order is not settled."}, "image": {"alt": "A panel for each machine ID, a line for each row of the table: the AUCs of the seeds as dots and their mean as a bar"}}
-figures.auc_dots(run, areas)
+# %% mystnb={"figure": {"caption": "AUC of every system. Dots: seeds; bar: their mean; dotted line: guessing. Where the dots of two systems overlap, their order is uncertain."}, "image": {"alt": "A panel per machine ID, a line per system: the AUCs of the seeds as dots and their mean as a bar"}}
+figures.auc_dots(run, aucs)
 
 # %% [markdown]
-# Over {glue:text}`n_seeds`, the best and the worst AUC of a row differ by {glue:text}`seed_spread:.1f` points (the
-# median over rows). That is less than other clips would make it: the seeds are tested on many of the same ones. So we draw the clips again,
-# each as often as chance has it and then for every seed and row at once. Half of a cell's 95 % interval is {glue:text}`half:.0f`
-# points in the median. On {glue:text}`n_normal` normal and {glue:text}`n_abnormal` abnormal clips that is no wonder: the formula of
-# {cite:t}`hanley1982meaning` gives a standard error of {glue:text}`error:.1f` points for an AUC of {glue:text}`typical:.0f`.
-# Differences between rows or machine IDs that are not well above it should not be read.
+# Over {glue:text}`n_seeds`, the highest and the lowest AUC of a system differ by {glue:text}`seed_spread:.1f` points (median over
+# systems). This understates the uncertainty, since the test sets of the seeds share many clips. We bootstrap clips jointly across
+# seeds and systems. Half the width of a 95 % interval is {glue:text}`half_width:.0f` points (median). The size of the test set explains
+# this: for {glue:text}`n_normal` normal and {glue:text}`n_abnormal` abnormal clips, the formula of {cite:t}`hanley1982meaning` gives an AUC of
+# {glue:text}`typical:.0f` a standard error of {glue:text}`error:.1f` points. Smaller differences between systems or machine IDs are no evidence.
 #
-# ## Heard and unheard
+# ## The clips that are easiest and hardest to detect
 #
-# In the best row, which abnormal clip stands out most, and which hides best?
+# Which abnormal clips rank highest and lowest in the best system?
 
 # %%
-chosen, scores = figures.caught_and_missed(run, areas)
-figures.clips(run, chosen, scores)
+paths, scores = figures.caught_and_missed(run, aucs)
+figures.clips(run, paths, scores)
 
 # %% [markdown]
-# Above each spectrogram are the scores of its patches along time and their mean. Listen to both, then look: can you tell what
-# the network saw in the first, and what it overlooked in the second?
+# Above each spectrogram are the scores of its patches over time, and their mean. Listen to both clips, then look at the spectrograms:
+# what distinguishes the first from a normal clip, and what could the network have missed in the second?
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Of many rows one is always best. How good is the best row when nothing can be found? Shuffle the labels of the test clips a
-# few hundred times and look at the highest AUC over the rows. (The AUC is a sum of ranks.)
+# **1.** One of many systems is always the best. How high is the best AUC if the scores carry no information? Permute the labels of the
+# test clips a few hundred times and take the highest AUC over the systems. (The AUC is a function of the sum of ranks.)
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-import numpy as np
 from scipy.stats import rankdata
 
 machine_id, seed = run.ids[0], run.profile.seeds[0]
-each = [
-    run.clip_scores(machine_id, *row, run.results.seeds(row[1])[0])
-    for row in run.results.systems()
+results = [
+    run.clip_scores(machine_id, *system, seed)
+    for system in run.results.systems()
+    if seed in run.results.seeds(system[1])
 ]
-each = [one for one in each if len(one.scores) == len(each[0].scores)]
-ranks = np.stack([rankdata(one.scores) for one in each])
-anomalous = each[0].anomalous
-n, rest = anomalous.sum(), (~anomalous).sum()
+ranks = np.stack([rankdata(result.scores) for result in results])
+anomalous = results[0].anomalous
+n_abnormal, n_normal = anomalous.sum(), (~anomalous).sum()
 random = np.random.default_rng(0)
 labels = random.permuted(np.tile(anomalous, (500, 1)), axis=1)
-areas_by_luck = (ranks @ labels.T - n * (n + 1) / 2) / (n * rest)
-best = areas_by_luck.max(axis=0)
-f"best of {len(each)} rows by luck: {best.mean():.0%}, one time in twenty {np.quantile(best, 0.95):.0%} or more"
+chance = (ranks @ labels.T - n_abnormal * (n_abnormal + 1) / 2) / (
+    n_abnormal * n_normal
+)
+best = chance.max(axis=0)
+f"best of {len(results)} systems by chance: {best.mean():.0%} on average, 95th percentile {np.quantile(best, 0.95):.0%}"
 
 # %% [markdown]
-# **2.** §7 of the paper suggests ensembles. Average the ranks that two rows give the clips. Is the pair better than each of them?
+# **2.** §7 of the paper suggests ensembles. Average the ranks that two systems give the clips. Is the pair better than either system?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 from mimii_lib.evaluation import auc
 
-one, other = each[0], each[min(3, len(each) - 1)]
-together = rankdata(one.scores) + rankdata(other.scores)
+first, second = ranks[0], ranks[min(3, len(ranks) - 1)]
 {
-    "first": round(100 * auc(one.anomalous, one.scores), 1),
-    "second": round(100 * auc(one.anomalous, other.scores), 1),
-    "together": round(100 * auc(one.anomalous, together), 1),
+    name: round(100 * auc(anomalous, scores), 1)
+    for name, scores in (
+        ("first", first),
+        ("second", second),
+        ("both", first + second),
+    )
 }
 
 # %% [markdown]
-# :::{dropdown} What it says
-# Two rows that err on different clips help each other; two that err alike do not.
+# :::{dropdown} Interpretation
+# An ensemble helps if its members err on different clips.
 # :::
 #
-# ## In short
+# ## Summary
 #
-# These are the numbers that enter [Table 1](../table1.ipynb), where all four machine types stand beside the paper's.
+# These AUCs enter [Table 1](../table1.ipynb), where all four machine types are set beside the paper's results.

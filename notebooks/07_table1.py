@@ -17,8 +17,8 @@
 # (table-1)=
 # # Table 1, side by side
 #
-# The paper's evidence is one table: twenty-two rows, sixteen machine IDs, the average AUC of five seeds in each cell. This page
-# lays ours beside it, in the same shape.
+# The paper's evidence is one table: 22 systems, 16 machine IDs, and in each cell the mean AUC over five seeds. This page sets our
+# results beside it, in the same form.
 
 # %% tags=["parameters", "remove-cell"]
 machine = None  # machine types, such as ["fan", "pump"]; None: all of the profile's
@@ -33,18 +33,16 @@ weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
-from IPython.display import HTML
 from myst_nb import glue
 
-from mimii_lib.pages import claims, figures, tables
 from mimii_lib.evaluation import (
     auc,
     partial_auc,
     standard_error,
     table_1_shape,
 )
+from mimii_lib.pages import contrasts, figures, report, run_box, tables
 from mimii_lib.paper import table_1
-from mimii_lib.pages.run_box import facts, seeds_of, training_of
 from mimii_lib.run import runs_of
 from mimii_lib.settings import SIMPLE_BASELINES
 
@@ -60,173 +58,156 @@ runs = runs_of(
     weights=weights,
     settings=settings,
 )
-HTML(facts(runs))
+run_box.facts(runs)
+
+# %% tags=["remove-cell"]
+# Figures and facts for the first page, the introduction and the approach, which cannot compute.
+glue("pipeline", figures.pipeline(runs[0]), display=False)
+glue("figure_2", figures.clip_pairs(*runs), display=False)
+glue("way_through", tables.clip_shapes(runs[0].settings.imaging), display=False)
+glue("kind", run_box.RECORDING_KINDS[runs[0].recordings.kind], display=False)
+glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
+glue("seeds", run_box.seeds_of(runs), display=False)
+glue("training", run_box.training_of(runs), display=False)
+glue("verdict", tables.verdict(runs[0]), display=False)
 
 # %% tags=["remove-cell"]
 import pandas as pd
 
-areas = pd.concat(
+aucs = pd.concat(
     [run.results.with_provenance(run.auc()) for run in runs], ignore_index=True
 )
-ours = table_1_shape(areas)
-done = ours.dropna(how="all")
-glue("seeds", seeds_of(runs), display=False)
-glue("training", training_of(runs), display=False)
-of_the_paper = done.index.intersection(table_1().index)
-glue("rows_run", len(of_the_paper), display=False)
-glue("rows_beyond", len(done) - len(of_the_paper), display=False)
-glue("rows", len(table_1()), display=False)
-ids_run = len(areas[["machine", "id"]].drop_duplicates())
-glue("ids_run", f"{ids_run} machine ID{'s' * (ids_run != 1)}", display=False)
-glue("lowest", float(done.min(axis=None)), display=False)
-glue("highest", float(done.max(axis=None)), display=False)
-glue(
-    "median",
-    float(done.stack(done.columns.names, future_stack=True).median()),
-    display=False,
-)
-glue("verdict", tables.verdict(runs[0]), display=False)
-glue("pipeline", figures.pipeline(runs[0]), display=False)
-for name, value in tables.of_a_clip(runs[0].settings.imaging).items():
-    glue(name, value, display=False)
-glue("error", 100 * standard_error(0.5, 150, 150), display=False)
-glue("figure_2", figures.gallery(*runs), display=False)
-by_row = done.mean(axis=1)
-glue("lowest_row", float(by_row.min()), display=False)
-glue("lowest_name", " ".join(by_row.idxmin()).replace("– ", ""), display=False)
-glue("highest_row", float(by_row.max()), display=False)
-glue("highest_name", " ".join(by_row.idxmax()).replace("– ", ""), display=False)
-squeezenets = sorted(
-    {
-        name[-3:].replace("_", ".")
-        for name in areas.extractor.dropna()
-        if name in ("squeezenet1_0", "squeezenet1_1")
-    }
-)
-glue(
-    "version",
-    f"SqueezeNet is version {' and '.join(squeezenets)}." if squeezenets else "",
-    display=False,
-)
+ours = table_1_shape(aucs)
+means = ours.mean(axis=1).dropna()
+n_paper = len(means.index.intersection(table_1().index))
+n_ids = len(aucs[["machine", "id"]].drop_duplicates())
+facts = {
+    "rows": len(table_1()),
+    "rows_run": n_paper,
+    "rows_beyond": len(means) - n_paper,
+    "ids_run": f"{n_ids} machine ID{'s' * (n_ids != 1)}",
+    "lowest": float(ours.min(axis=None)),
+    "highest": float(ours.max(axis=None)),
+    "lowest_row": float(means.min()),
+    "lowest_name": " ".join(means.idxmin()).replace("– ", ""),
+    "highest_row": float(means.max()),
+    "highest_name": " ".join(means.idxmax()).replace("– ", ""),
+}
+for name, fact in facts.items():
+    glue(name, fact, display=False)
+
+# %% [markdown]
+# ## Our results
+#
+# Each cell is the mean AUC over the seeds ({glue:text}`seeds`), in percent; the auto-encoders: {glue:text}`training`. As in the paper, the
+# best of a column is bold on green and the second best underlined on yellow; ties share the mark. ≈: not significantly worse than the
+# best of its column. The reason why a row was not run stands below the table.
+
+# %% tags=["full-width"]
 units = [
     (run, machine_id) for run in runs for machine_id in run.recordings.evaluable
 ]
-sure = {(run.machine, name): run.results.estimates(name) for run, name in units}
-measures = {
+estimates = {
+    (run.machine, name): run.results.estimates(name) for run, name in units
+}
+results = contrasts.reproduced(estimates)
+tables.table_1(ours, results.near_best(), "Our results")
+
+# %% tags=["hide-input"]
+omissions = report.omissions(runs)
+tables.bullets(omissions or ["All of Table 1 was run, on every clip."])
+
+# %% [markdown]
+# {glue:text}`rows_run` of the paper's {glue:text}`rows` rows, and {glue:text}`rows_beyond` more, were run on {glue:text}`ids_run`. The AUCs
+# range from {glue:text}`lowest:.1f` to {glue:text}`highest:.1f`. A system below 50 ranks abnormal clips as the more normal ones.
+#
+# ## The paper's results
+#
+# Table 1 of {cite:t}`mueller2021acoustic`. M0, M2, M4 and M6 are the machine IDs `id_00`, `id_02`, `id_04` and `id_06`. The paper gives no
+# intervals; we computed the marks ≈ from the standard error of each cell {cite:p}`hanley1982meaning`.
+
+# %% tags=["full-width"]
+near_best = contrasts.published().near_best()
+tables.table_1(table_1(), near_best, "The paper's Table 1")
+
+# %% tags=["remove-cell"]
+n_near = pd.Series([len(rows) for rows in near_best.values()])
+glue("n_columns", len(n_near), display=False)
+glue("n_unique", int((n_near == 1).sum()), display=False)
+glue("n_near", float(n_near.median()), display=False)
+
+# %% [markdown]
+# In {glue:text}`n_unique` of {glue:text}`n_columns` columns the best row is significantly better than all others. In the median column
+# {glue:text}`n_near:.0f` rows are not significantly worse than the best. Which row leads a column is therefore mostly chance, and
+# [the paper's statements](claims.ipynb) have to be tested on many cells together.
+#
+# ## Cell by cell
+#
+# The table below lists the paper's AUC and ours for each cell. Our 95 % interval accounts for other clips and splits of the same machine;
+# half its width is {glue:text}`half_width:.1f` points (median). pAUC is the partial AUC up to a false-alarm rate of 10 %, scaled so that 50 is
+# chance {cite:p}`mcclish1989analyzing`. The last columns are the AUC with other poolings of the patch scores: the maximum, and a mean
+# weighted by rank {cite:p}`kolesnikov2016seed`. Click on a column's head to sort; type to filter.
+
+# %% tags=["full-width"]
+poolings = {
     "pAUC": (partial_auc, None),
     "max": (auc, "max"),
     "rank": (auc, "weighted_rank"),
 }
-others = {
+measures = {
     measure: {
-        (run.machine, name): run.results.means(name, *how) for run, name in units
+        (run.machine, name): run.results.means(name, *options)
+        for run, name in units
     }
-    for measure, how in measures.items()
+    for measure, options in poolings.items()
 }
 comparable = all(run.recordings.kind == "MIMII" for run in runs)
-widths = [
-    each.high - each.low
-    for found in sure.values()
-    for each in map(found.interval, found.values.index)
-]
-glue("width", 100 * float(pd.Series(widths).median()) / 2, display=False)
-glue("kind", tables.KINDS[runs[0].recordings.kind], display=False)
-glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
-
-# %% [markdown]
-# ## Ours
-#
-# Each cell is the mean AUC over the seeds ({glue:text}`seeds`), in percent; the auto-encoders: {glue:text}`training`. As in the paper, the best of a column is bold on green and the second
-# best underlined on yellow; ties share the mark. What cannot be told from the best of its column carries a ≈. A row that was not
-# run says why.
-
-# %% tags=["full-width"]
-results = claims.ours(sure)
-near = results.near_best()
-tables.table_1(ours, tables.reasons(runs), "Our results", near)
-
-# %% tags=["hide-input"]
-tables.left_out(runs)
-
-# %% [markdown]
-# {glue:text}`rows_run` of the paper's {glue:text}`rows` rows, and {glue:text}`rows_beyond` beyond them, were run on
-# {glue:text}`ids_run`. The AUCs go from {glue:text}`lowest:.1f` to {glue:text}`highest:.1f`, with a median of {glue:text}`median:.1f`; below 50, a row
-# takes the abnormal clips for the more ordinary ones. {glue:text}`version`
-#
-# ## The paper's
-#
-# Table 1 of {cite:t}`mueller2021acoustic`. M0, M2, M4 and M6 are the machine IDs `id_00`, `id_02`, `id_04` and `id_06`. It comes
-# without intervals; the ≈ is ours, from {cite:t}`hanley1982meaning`'s standard error of each cell.
-
-# %% tags=["full-width"]
-published = claims.published().near_best()
-tables.table_1(table_1(), {}, "The paper's Table 1", published)
-
-# %% tags=["remove-cell"]
-alone = sum(len(rows) == 1 for rows in published.values())
-company = pd.Series([len(rows) for rows in published.values()])
-glue("alone", alone, display=False)
-glue("company", float(company.median()), display=False)
-glue("n_columns", len(published), display=False)
-
-# %% [markdown]
-# In {glue:text}`alone` of its {glue:text}`n_columns` columns the best row can be told from all others. In the median column
-# {glue:text}`company:.0f` rows may be the best. So who is first in a column is mostly luck, and
-# [the statements](claims.ipynb) have to rest on many cells together.
-#
-# ## Cell by cell
-#
-# The paper's cell, and ours with its 95 % interval: what the AUC could be on other clips and splits of the same machine. Half its
-# width is {glue:text}`width:.1f` points in the median. pAUC is the partial AUC up to a tenth of false alarms, 50 again being
-# chance {cite:p}`mcclish1989analyzing`. The last two are the AUC again, had a clip's score been that of its most anomalous patch, or a mean that weighs the
-# patches by their rank {cite:p}`kolesnikov2016seed`, in the place of the plain mean. Click on a head to sort; type to filter.
-
-# %% tags=["full-width"]
-cells = tables.cells(sure, others, comparable)
+cells = tables.cells(estimates, measures, comparable)
 tables.sortable(cells, "Table 1 by cells")
 
 # %% tags=["remove-cell"]
+glue("half_width", float((cells.high - cells.low).median() / 2), display=False)
 patches = cells[~cells.features.isin([row[0] for row in SIMPLE_BASELINES.values()])]
 for name in ("max", "rank"):
     gain = tables.signed((patches[name] - patches.ours).mean())
     glue(f"pooled_{name}", gain, display=False)
 
 # %% [markdown]
-# Over all rows that score patches, the maximum changes the mean AUC by {glue:text}`pooled_max` points and the weighted mean by
-# {glue:text}`pooled_rank`. [The choices](choices.ipynb) say how sure such a change is.
+# Over all systems that score patches, the maximum changes the mean AUC by {glue:text}`pooled_max` points and the weighted mean by
+# {glue:text}`pooled_rank`. The page on [choices](choices.ipynb) gives intervals for such changes.
 #
 # ## Rows that the paper should have had
 #
-# What a network gains is gained over what can be had without one. Three rows know no picture. Two sum a clip up by the mean and the
-# standard deviation of each mel band, and score it by its three nearest training clips, or by its Mahalanobis distance
-# to their mean in a shrunk covariance {cite:p}`ledoit2004well`; the third knows only how loud it is. And a network
-# whose weights were drawn at random, never trained, asks whether ImageNet matters, or the mere shape of a network does.
+# The gain of pretrained networks has to be measured against methods without them. Three baselines use no network. Two of them
+# summarise a clip by the mean and the standard deviation of each mel band; their score is the distance to the three nearest training
+# clips, or the Mahalanobis distance to the training mean with a shrunk covariance {cite:p}`ledoit2004well`. The third uses the sound
+# level alone. An untrained network, with random weights, separates the effect of ImageNet from that of the architecture.
 #
 # :::{admonition} We decided
 # :class: decision
-# These rows have the splits, seeds and clips of all others, and stand in the same table as not in the paper. The statements of
-# the paper are tested without them.
+# These rows use the same splits, seeds and clips as all others. The table marks them as not in the paper, and the tests of the
+# paper's statements leave them out.
 # :::
 
 # %%
-gains = claims.gains(results)
-tables.gains(gains)
+gains = contrasts.gains(results).round(1)
+gains.rename_axis("mean AUC in points, with its 95 % interval")
 
 # %% [markdown]
-# An interval that includes 0 leaves open which of the two is better on other clips of these machines. {glue:text}`verdict`
+# If an interval includes 0, the difference is not significant. {glue:text}`verdict`
 
 # %% [markdown]
 # ## Which SNR did the paper use?
 #
 # :::{admonition} Left open
 # :class: open
-# The text of the paper that we have says "6dB". The same text has lost the minus signs of ν and of the learning rate, so "−6 dB" may have
-# been meant. The typeset page would settle it; we have not seen it.
+# Our text of the paper says "6dB". The same text has lost the minus signs of ν and of the learning rate, so "−6 dB" may be meant. We have
+# not seen the typeset page, which would settle it.
 # :::
 #
-# There is evidence in the numbers. MIMII's own auto-encoder was re-run independently at each SNR. If the paper used the
-# recordings of one SNR, what is hard there should be hard for it too: how well does each row of its table correlate
-# with that auto-encoder, over the sixteen machine IDs?
+# The results themselves contain evidence. MIMII's own auto-encoder was re-run independently at each SNR. A machine ID that is hard for
+# it at the paper's SNR should be hard for the paper's systems too. We correlate each row of the paper's table with that
+# auto-encoder over the 16 machine IDs, at each SNR.
 
 # %%
 from mimii_lib.paper import DENSE_AUTOENCODER
@@ -239,37 +220,37 @@ by_snr.describe().loc[["min", "mean", "max"]].round(2).rename(
 
 # %% tags=["remove-cell"]
 glue("best_at_minus_6", int((by_snr.idxmax(axis=1) == -6).sum()), display=False)
-beaten = int((dense[6] > table_1().max()).sum())
-glue("beaten", beaten, display=False)
+glue("n_worse", int((dense[6] > table_1().max()).sum()), display=False)
 
 # %% [markdown]
-# {glue:text}`best_at_minus_6` of the {glue:text}`rows` rows correlate best with the auto-encoder at −6 dB. And at +6 dB that plain auto-encoder
-# would beat the best of all the paper's systems in {glue:text}`beaten` of sixteen cells. Where MIMII is at hand at more than one SNR,
-# [the choices](choices.ipynb) hold our own rows at each against the table.
+# {glue:text}`best_at_minus_6` of the {glue:text}`rows` rows correlate best with the auto-encoder at −6 dB. At +6 dB, that plain auto-encoder
+# would beat every system of the paper in {glue:text}`n_worse` of 16 cells. Where MIMII is available at several SNRs, the page on
+# [choices](choices.ipynb) compares our results at each of them with the paper's.
 #
 # :::{admonition} We decided
 # :class: decision
-# −6 dB is the default; 0 and 6 are a parameter away (`snr`).
+# −6 dB is the default. The parameter `snr` selects 0 or 6 dB.
 # :::
 #
-# ## May the two be compared?
-
-# %%
-tables.may_be_compared(runs[0])
-
-# %% [markdown]
-# ## What ours rest on
+# ## Can the two tables be compared?
 #
-# The same columns, and more, stand beside every number in `results/auc.csv` and `results/auc.parquet`.
+# :::{admonition} We found
+# :class: finding
+# Our recordings are {glue:text}`kind`. {glue:text}`verdict`
+# :::
+#
+# ## Provenance of our results
+#
+# The same columns, and more, accompany every AUC in `results/auc.csv` and `results/auc.parquet`.
 
 # %%
-tables.provenance_table(areas)
+tables.provenance_table(aucs)
 
 # %% [markdown]
 # ## Exercises
 #
-# **1.** In most columns of the paper's table the best row has company. With how many test clips of each class could it be told from
-# the second? Take {cite:t}`hanley1982meaning`'s standard error, and two rows whose errors have nothing to do with each other.
+# **1.** In most columns of the paper's table, the best row is not significantly better than the second. How many test clips of each
+# class would make it so? Use {cite:t}`hanley1982meaning`'s standard error, and assume that the errors of the rows are independent.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 import numpy as np
@@ -288,18 +269,18 @@ needed = table_1().apply(clips_needed)
 f"median {needed.median():,.0f} clips; the easiest column {needed.min():,.0f}"
 
 # %% [markdown]
-# :::{dropdown} What it says
-# An error with $n$ clips of each class is about $1/\sqrt{n}$ of that with one. In the median column it takes more abnormal clips than any machine
-# ID of MIMII has: the table cannot rank its own leaders.
+# :::{dropdown} Interpretation
+# With $n$ clips of each class the standard error is about $1/\sqrt{n}$ of that with one. In the median column, more abnormal clips are needed
+# than any machine ID of MIMII has: the table cannot rank its best rows.
 # :::
 #
-# **2.** A partial AUC looks at few false alarms alone. Does it put the rows in another order?
+# **2.** A partial AUC considers low false-alarm rates only. Does it rank the systems differently?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 cells[["ours", "pAUC", "max", "rank"]].corr("spearman").round(2)
 
 # %% [markdown]
-# **3.** Run one machine type at another SNR (`snr=6`), and see which rows gain most:
+# **3.** Run one machine type at another SNR. Which systems gain most?
 #
 # ```bash
 # mimii auc --profile miniature --machine fan --snr 6

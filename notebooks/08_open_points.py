@@ -17,49 +17,49 @@
 # (open-points)=
 # # What the paper leaves open
 #
-# No paper says everything. To run this one, somebody has to decide which of eight channels is read, what 0 dB is, or which kernel a
-# support vector machine has. This page lists every such point: what the paper says, what that leaves open, what we
-# took and why, and what else can be taken.
+# A paper cannot state everything. To run this one, somebody has to decide which of eight channels is read, what 0 dB is, or which
+# kernel a support vector machine has. This page lists these points: what the paper says, what that leaves open, which values
+# we use and why, and which alternatives there are.
+#
+# The values, reasons and alternatives in the table are read from `mimii_lib.settings`, which a run uses too.
 
-# %% tags=["hide-input"]
-from mimii_lib.pages import tables
-from mimii_lib.pages.open_points import POINTS
+# %%
+from mimii_lib.pages import open_points
 
-tables.open_points_table(POINTS)
+open_points.points_table()
 
 # %% tags=["remove-cell"]
 from myst_nb import glue
 
-glue("n_points", len(POINTS), display=False)
-glue("n_others", sum(bool(point.alternatives) for point in POINTS), display=False)
+points = open_points.POINTS
+glue("n_points", len(points), display=False)
+glue("n_others", sum(bool(point.alternatives) for point in points), display=False)
 glue(
     "n_alternatives",
-    sum(len(point.alternatives) for point in POINTS),
+    sum(len(point.alternatives) for point in points),
     display=False,
 )
 
 # %% [markdown]
-# {glue:text}`n_points` points, of which {glue:text}`n_others` have something else to choose:
-# {glue:text}`n_alternatives` alternatives in all. What each of them changes is measured on [a page of its own](choices.ipynb).
+# There are {glue:text}`n_points` points, and {glue:text}`n_others` of them have alternatives that this project can run:
+# {glue:text}`n_alternatives` in all. [The next page](choices.ipynb) measures how each of them changes the AUC.
 #
-# ## How to choose otherwise
+# ## How to use another value
 #
-# A setting goes by the name that stands in the table. Three places take it.
-#
-# On the command line:
+# The alternatives are written as the command line takes them:
 #
 # ```bash
 # mimii auc DATA --machine fan --settings imaging.hop=512 split.balanced=true
 # ```
 #
-# In a notebook, run by papermill, or in the whole book:
+# A notebook that papermill runs, and the whole book, take the same text:
 #
 # ```bash
 # papermill notebooks/06_results.ipynb out.ipynb -p machine fan -p settings 'imaging.hop=512'
 # make book SETTINGS='imaging.hop=512 split.balanced=true'
 # ```
 #
-# In a profile, `profiles/mine.yaml`:
+# A profile, such as `profiles/mine.yaml`, groups the settings:
 #
 # ```yaml
 # settings:
@@ -67,14 +67,22 @@ glue(
 #   split: {balanced: true}
 # ```
 #
-# `snr`, `seeds` and `extractors` are parameters of their own, in the same three places. A name or a value that does not exist is
-# refused with the ones that do.
+# `snr`, `seeds` and `extractors` are parameters of their own in the same three places. An unknown name or a wrong value is an error
+# that lists what is allowed.
 #
 # ## All settings
 #
-# What a run uses, with the place in the paper that states it or the reason that we chose it.
+# Every setting of a run has a source: the place in the paper that states its value, or the reason for our assumption.
 
-# %% tags=["hide-input"]
+# %%
 from mimii_lib.settings import Settings
 
-tables.all_settings(Settings())
+defaults = Settings()
+open_points.settings_table(
+    defaults.split,
+    defaults.imaging,
+    defaults.features,
+    defaults.detectors,
+    defaults.autoencoders,
+    defaults.evaluation,
+)

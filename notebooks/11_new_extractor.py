@@ -33,10 +33,7 @@ weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
-from IPython.display import HTML
-
-from mimii_lib.pages import tables
-from mimii_lib.pages.run_box import facts
+from mimii_lib.pages import run_box, tables
 from mimii_lib.run import runs_of
 
 runs = runs_of(
@@ -51,7 +48,7 @@ runs = runs_of(
     weights=weights,
     settings=settings,
 )
-HTML(facts(runs))
+run_box.facts(runs)
 
 # %% [markdown]
 # ## One that runs everywhere

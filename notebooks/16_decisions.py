@@ -15,11 +15,11 @@
 
 # %% [markdown]
 # (decisions)=
-# # Looking into a decision
+# # Explaining a decision
 #
-# An AUC says how often a system is right. It does not say what it heard. A system may be right for a reason that will not last: a
-# hum of the room, a click of the recorder. So this page follows single decisions backwards: from a clip to the patches
-# that made it anomalous, to what the detector knew that is nearest to them, and to the place on the picture.
+# An AUC says how often a system ranks clips correctly, not why. A system may be right for a reason that does not last, such as a hum of
+# the room or a click of the recorder. This page traces single decisions back: from a clip to its highest-scoring patches, to
+# the training patches nearest to them, and to the region of the image that the score depends on.
 
 # %% tags=["parameters", "remove-cell"]
 machine = None  # machine types, such as ["fan", "pump"]; None: all of the profile's
@@ -34,11 +34,9 @@ weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
-from IPython.display import HTML
 from myst_nb import glue
 
-from mimii_lib.pages import explanations, explanation_figures, tables
-from mimii_lib.pages.run_box import facts
+from mimii_lib.pages import explanation_figures, explanations, run_box, tables
 from mimii_lib.run import runs_of
 
 runs = runs_of(
@@ -53,152 +51,161 @@ runs = runs_of(
     weights=weights,
     settings=settings,
 )
-HTML(facts(runs))
+run_box.facts(runs)
 
 # %% [markdown]
-# ## Whose decisions?
+# ## Which system?
 #
 # :::{admonition} The paper says
 # :class: paper
-# Anomalies of factory machines can often be spotted in the spectrogram, and so a network that knows photographs should find
-# them too (§3, Figure 2). It does not show what the networks look at.
+# Anomalies of factory machines are often visible in the spectrogram, so a network trained on photographs should detect them
+# too (§3, Figure 2). The paper does not show what the networks respond to.
 # :::
 #
-# We ask the row with the highest mean AUC of those that rest on a trained network, for each machine type.
+# For each machine type we explain the system with the highest mean AUC among those with a pretrained network.
 
 # %%
-areas = {run: run.auc(explanations.networks(run)) for run in runs}
-areas = {run: table for run, table in areas.items() if len(table)}
-explanation_figures.rows(areas) if areas else explanation_figures.no_ids_reason(
-    runs
-)
+import pandas as pd
+
+aucs = {run: run.auc(explanations.trained_systems(run)) for run in runs}
+aucs = {run: table for run, table in aucs.items() if len(table)}
+best = {run: explanations.best_system(table) for run, table in aucs.items()}
+means = {
+    run: table.groupby(["extractor", "detector"]).auc.mean().max()
+    for run, table in aucs.items()
+}
+names = {
+    run.machine: {
+        "system": tables.name_of(best[run]),
+        "AUC (%)": round(100 * means[run], 1),
+    }
+    for run in best
+}
+pd.DataFrame(names).T if names else explanation_figures.no_network_reason(runs)
 
 # %% [markdown]
 # ## Caught, missed, and a false alarm
 #
-# From the test clips of its first seed: the abnormal clips that stand out most, those that hide best, and the normal clip that the most
-# abnormal ones stay below. Listen before you look.
+# The examples are test clips of the first seed: the abnormal clips that rank highest and lowest, and the highest-scoring false
+# alarm. Listen before you look.
 
 # %% tags=["full-width"]
-best = {run: explanations.best_row(table) for run, table in areas.items()}
-shown = {
-    run: explanations.gallery(explanations.judged(run, row))
-    for run, row in best.items()
+examples = {
+    run: explanations.example_clips(explanations.ranked_clips(run, system))
+    for run, system in best.items()
 }
-explanation_figures.gallery(shown)
+explanation_figures.example_figures(examples)
 
 # %% tags=["remove-cell"]
-looks = [
-    explanations.look(run, best[run], table.iloc[0]) for run, table in shown.items()
+explained = [
+    explanations.explain(run, best[run], clips.iloc[0])
+    for run, clips in examples.items()
 ]
-for name, sentence in explanation_figures.readings(shown, looks).items():
+for name, sentence in explanation_figures.readings(examples, explained).items():
     glue(name, sentence, display=False)
 glue("verdict", tables.verdict(runs[0]), display=False)
 glue("side", explanations.GRID, display=False)
 
 # %% [markdown]
-# {glue:text}`gallery`
+# {glue:text}`examples`
 #
-# A clip's place among the normal ones is all that counts for the AUC. Machine IDs have detectors and scales of their own, so
-# places are compared first, and only then how far a score lies above the normal ones.
+# The AUC depends only on how an abnormal clip ranks among the normal ones. Since each machine ID has its own detector and scale, clips are
+# ordered by that rank first, and then by how far the score lies above the normal ones.
 #
 # ## When was it anomalous?
 #
-# By equation {eq}`eq-mean-pooling`, a clip's score is the mean over its patches. Here is the best caught clip of each machine type, with the scores of its
-# patches on the same axis of time. The grey band holds the middle 90 % of the normal test patches of that machine ID. Scores are in standard
-# deviations (sd) of those patches. Below is another measure: how far the patch is from the nearest training patch, in the
-# features as the detector sees them.
+# By equation {eq}`eq-mean-pooling`, a clip's score is the mean over its patches. Here is the best caught clip of each machine type, with the
+# scores of its patches over time. Scores are in standard deviations (sd) of the normal test patches of that machine ID, and the grey band
+# holds the middle 90 % of these patches. Below the scores is a second measure: the distance to the nearest training patch, between the features as the
+# detector takes them.
 
 # %%
-explanation_figures.along(looks)
+explanation_figures.score_tracks(explained)
 
 # %% [markdown]
-# {glue:text}`along` A line that stays high says that something is wrong all the time; one that peaks, that something happened.
-# The two patches with the highest scores are framed, and orange below.
+# {glue:text}`tracks` A score that stays high indicates a fault that lasts; a peak indicates an event. The two patches with the highest scores
+# are framed, and orange in the curves.
 #
-# ## What did it know that is nearest?
+# ## Which training patches are nearest?
 #
-# A detector judges a patch by the patches it was trained on. So each of the two stands here beside the two training patches that are
+# A detector scores a patch by the patches it was trained on. Each of the two framed patches stands beside the two training patches
 # nearest to it. Play them one after the other: what is in the first that is in neither of the others?
 
 # %%
-explanation_figures.nearest(looks)
+explanation_figures.nearest_patches(explained)
 
 # %% [markdown]
-# {glue:text}`nearest` Where few features make the distance, the decision hangs on few. A feature that is nearly constant in training is
-# blown up by the standardisation, until its slightest change outweighs all others. Exercise 2 looks whether that is so here.
+# {glue:text}`nearest` If few features make up the distance, the decision depends on few. Standardisation enlarges a feature that is nearly
+# constant in training until a slight change outweighs all others. Exercise 2 tests whether that happens here.
 #
-# ## Where on the picture?
+# ## Which region of the image?
 #
-# Hide a part of the picture, describe it again, and see what becomes of the score. This is **occlusion** {cite:p}`zeiler2014visualizing`: where
-# the score falls, the network had looked.
+# **Occlusion** {cite:p}`zeiler2014visualizing` replaces one block of the image, extracts the features again, and measures how far the score
+# decreases: where it does, the score depends on that block.
 #
 # :::{admonition} We decided
 # :class: decision
-# One block of {glue:text}`side` × {glue:text}`side` after the other is hidden, with a narrow border around it. In its place stands what
-# the training patches show there on average, so that what is hidden becomes as ordinary as can be.
+# The image is divided into {glue:text}`side` × {glue:text}`side` blocks, which are occluded one at a time with a narrow margin. The
+# mean training patch replaces what is occluded, so that it becomes as ordinary as possible.
 # :::
 
 # %% tags=["full-width"]
-explanation_figures.occlusions(looks)
+explanation_figures.occlusion_figures(explained)
 
 # %% [markdown]
-# Where a map is dark, hiding the block makes the patch less anomalous: by its score, and by its distance to the nearest training patch.
-# A plus says that it makes it more so. The outlined blocks make up half of what the distance falls by. {glue:text}`flat`
+# Dark blocks make the patch less anomalous when they are occluded: the maps show the decrease of its score in sd, and of its distance to the nearest
+# training patch as a share of that distance. A plus marks blocks that make it more anomalous. In the patch, the blocks with more than half of
+# the largest decrease of the distance are outlined. A blank score map means that the score hardly changes: far from all training patches, a
+# detector such as the OC-SVM gives every image nearly the same score, and only the distance differs.
 #
 # :::{admonition} We found
 # :class: finding
-# {glue:text}`maps` A picture with a smooth window in it was never recorded, so the network may answer to the window itself. A map
-# shows what this network needed for this score on this patch. It does not show that the fault is there. {glue:text}`verdict`
+# {glue:text}`maps` An image with a smooth window was never recorded, so the network may respond to the window itself. A map
+# shows what this network needed for this score of this patch. It does not show that the fault is there. {glue:text}`verdict`
 # :::
 #
 # ## Exercises
 #
-# **1.** Explanation into another clip: the worst false alarm of the first machine type. Is there something to hear in it?
+# **1.** Explain another clip: the worst false alarm of the first machine type. Is there something to hear in it?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 alarms = [
-    explanations.look(run, best[run], table.iloc[-1])
-    for run, table in list(shown.items())[:1]
+    explanations.explain(run, best[run], clips.iloc[-1])
+    for run, clips in list(examples.items())[:1]
 ]
-explanation_figures.nearest(alarms)
+explanation_figures.nearest_patches(alarms)
 
 # %% [markdown]
 # :::{dropdown} What it says
-# A normal clip that scores high is not always an error of the detector. Machines vary, and a recording that was filed as normal may hold
-# a noise that training never did.
+# A normal clip with a high score is not always an error of the detector. Machines vary, and a recording labelled as normal may contain
+# a sound that no training clip contains.
 # :::
 #
-# **2.** Let no feature's variance count as less than a hundredth of the mean variance (`detectors.variance_floor`), and look at the same clip
-# again. How far away is its worst patch now, and by how many features?
+# **2.** Let no feature's variance count as less than a hundredth of the mean variance (`detectors.variance_floor`), and explain the same
+# clip again. How far is its worst patch from training now, and how many features make up half of the squared distance?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-import pandas as pd
-
-found = {}
-for look in looks[:1]:
-    clip = shown[look.run].iloc[0]
-    floor = look.run.with_overrides(settings={"detectors.variance_floor": 0.01})
-    ways = {
-        "as the paper": look,
-        "with a floor": explanations.look(floor, look.row, clip),
-    }
-    for name, each in ways.items():
-        first = each.nearest.iloc[0]
-        found[name] = {
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
+comparison = {}
+for run in list(examples)[:1]:
+    floor = run.with_overrides(settings={"detectors.variance_floor": 0.01})
+    for name, variant in {"as the paper": run, "with a floor": floor}.items():
+        clip = examples[run].iloc[0]
+        explanation = explanations.explain(variant, best[run], clip)
+        first = explanation.nearest.iloc[0]
+        comparison[name] = {
             "distance": first.distance,
-            "normal patches": each.bands[1, 1],
-            "features that make half": first.features,
+            "median of normal patches": explanation.bands[1, 1],
+            "features that make up half": first.features,
         }
-pd.DataFrame(found).round(1)
+pd.DataFrame(comparison).round(1)
 
 # %% [markdown]
 # :::{dropdown} What it says
-# The more features share a distance, the less it hangs on one that hardly ever moved in training. Whether that makes a better
+# The more features share a distance, the less it depends on one that hardly varied in training. Whether that makes a better
 # detector is another question: [the choices](choices.ipynb) measure it.
 # :::
 #
 # ## In short
 #
-# A score can be followed back to a second of sound, to what was known that is nearest to it, and with care to a place on the picture. It
-# shows whether a system is right for a reason that one would accept.
+# A score can be traced back to a second of sound, to the nearest training patches, and with care to a region of the image. This
+# shows whether a system is right for an acceptable reason.

@@ -1,5 +1,6 @@
-"""Fixtures: the recordings that the tests run on, and a profile that is quick."""
+"""Fixtures: the recordings that the tests run on, and a profile that is quick; the paper's statements in the marks."""
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import soundfile
 from filelock import FileLock
 
 from mimii_lib.data import miniature
+from mimii_lib.errors import MimiiError
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -50,20 +52,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
-@pytest.fixture(scope="session")
-def of_the_book() -> Callable[..., Path | None]:
-    """Return a function that returns a file which `make book` made from the library and the sources as they are.
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the statements of the marks ``paper``."""
+    parser.addoption(
+        "--paper-statements", metavar="FILE", type=Path, help="write the paper's tested statements as JSON"
+    )
 
-    It returns None where there is none: what the book has not shown is then done for the tests.
-    """
-    library = list(ROOT.glob("mimii_lib/**/*.py"))  # not what Python caches beside them
 
-    def look(name: str, *sources: Path) -> Path | None:
-        file = ROOT / name
-        changed = max(each.stat().st_mtime for each in [*library, *sources])
-        return file if file.is_file() and file.stat().st_mtime > changed else None
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Write the statements of all marks ``paper`` with their tests; a mark that names unknown code is an error."""
+    file, rows = session.config.getoption("--paper-statements"), {}
+    if file is None:
+        return
+    from mimii_lib.pages import conformance
 
-    return look
+    for item in session.items:
+        test, docstring = item.nodeid.partition("[")[0], item.function.__doc__
+        for mark in reversed(list(item.iter_markers("paper"))):  # the topmost first
+            try:
+                row = conformance.statement(test, docstring, *mark.args, **mark.kwargs)
+            except (MimiiError, TypeError) as error:
+                raise pytest.UsageError(f"{test}: {error}") from None
+            rows[test, row["statement"]] = row  # once for all parameters of a test
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(list(rows.values()), indent=1, ensure_ascii=False) + "\n")
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +103,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "miniature"
     with FileLock(f"{folder}.lock"):
-        miniature.make(folder, snr=-6, normal=12, abnormal=3, machines=("fan", "valve"))
+        miniature.make_miniature(folder, snr=-6, normal=12, abnormal=3, machines=("fan", "valve"))
     return folder
 
 

@@ -1,7 +1,4 @@
-"""Let the book open from disk with the network off.
-
-Its mathematics comes from a copy beside the pages, and what would run cells on a server is left out.
-"""
+"""Make the book independent of the network: MathJax is copied into it, Thebe's remote scripts are removed."""
 
 import shutil
 from importlib.metadata import files
@@ -10,25 +7,25 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-MATHJAX = "tex-svg-full.js"  # one file that holds its own fonts
+MATHJAX = "tex-svg-full.js"  # a single file that includes its fonts
 
 
-def set_path(app: Sphinx, config: object) -> None:
-    """Point the pages at the copy instead of a server; other extensions have had their say by now."""
+def set_mathjax_path(app: Sphinx, config: object) -> None:
+    """Load MathJax from the book; runs last, since other extensions set the path too."""
     app.config.mathjax_path = f"mathjax/{MATHJAX}"
 
 
 def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
-    """Put the file where the pages look for it."""
+    """Copy MathJax into the book's static files."""
     if exception is None and app.builder.format == "html":
-        found = next(path for path in files("sphinx-mathjax-offline") or [] if path.name == MATHJAX)
+        source = next(path for path in files("sphinx-mathjax-offline") or [] if path.name == MATHJAX)
         target = Path(app.outdir) / "_static" / "mathjax"
         target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(str(found.locate()), target / MATHJAX)
+        shutil.copy(str(source.locate()), target / MATHJAX)
 
 
-def without_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """Leave out thebe, which Jupyter Book loads from a server on every page, twice, even where it is turned off."""
+def remove_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Remove Thebe, which Jupyter Book loads from a server on every page even where it is turned off."""
     context["script_files"] = [
         script
         for script in context["script_files"]
@@ -38,7 +35,7 @@ def without_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any]
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx."""
-    app.connect("config-inited", set_path, priority=999)
-    app.connect("html-page-context", without_thebe, priority=999)
+    app.connect("config-inited", set_mathjax_path, priority=999)
+    app.connect("html-page-context", remove_thebe, priority=999)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

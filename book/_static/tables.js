@@ -1,24 +1,23 @@
-// Tables of the class "sortable": a button in every head sorts, a field filters rows, a link saves what is shown.
+// Tables of the class "sortable": the heads sort, a field filters rows, a link saves the shown rows as CSV.
+// Tables of the class "words": each cell gets the head of its column, which book.css shows on narrow screens.
 // Without this script they are plain tables.
 "use strict";
 
-const order = new Intl.Collator("en", { numeric: true });
+const collator = new Intl.Collator("en", { numeric: true });
 const number = (text) => Number.parseFloat(text.replace("−", "-"));
 
 function compare(one, other) {
   const [a, b] = [number(one), number(other)];
-  if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b) || order.compare(one, other);
+  if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b) || collator.compare(one, other);
   return a - b;
 }
 
 function sortBy(table, column, head) {
-  const falling = head.getAttribute("aria-sort") === "ascending";
-  for (const each of table.tHead.rows[0].cells) each.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", falling ? "descending" : "ascending");
-  const rows = [...table.tBodies[0].rows];
+  const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+  for (const cell of table.tHead.rows[0].cells) cell.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
   const text = (row) => row.cells[column].textContent;
-  rows.sort((a, b) => (falling ? compare(text(b), text(a)) : compare(text(a), text(b))));
-  table.tBodies[0].append(...rows);
+  table.tBodies[0].append(...[...table.tBodies[0].rows].sort((a, b) => sign * compare(text(a), text(b))));
 }
 
 function asCsv(table) {
@@ -27,7 +26,16 @@ function asCsv(table) {
   return rows.map((row) => [...row.cells].map(quoted).join(",")).join("\n");
 }
 
-function prepare(table) {
+// A row matches a word if one of its cells is the word or, for three letters and more, starts with it.
+function filterRows(table, words) {
+  for (const row of table.tBodies[0].rows) {
+    const cells = [...row.cells].map((cell) => cell.textContent.toLowerCase());
+    row.hidden = !words.every((word) => cells.some((cell) => cell === word || (word.length > 2 && cell.startsWith(word))));
+  }
+  return [...table.tBodies[0].rows].filter((row) => !row.hidden).length;
+}
+
+function addControls(table) {
   [...table.tHead.rows[0].cells].forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -41,13 +49,7 @@ function prepare(table) {
     + '<span role="status"></span> <a href="#" download="table_1.csv">Save as CSV</a>';
   const [field, status, link] = [tools.querySelector("input"), tools.querySelector("span"), tools.querySelector("a")];
   field.addEventListener("input", () => {
-    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    for (const row of table.tBodies[0].rows) {
-      const cells = [...row.cells].map((cell) => cell.textContent.toLowerCase());
-      row.hidden = !words.every((word) => cells.some((cell) => cell === word || (word.length > 2 && cell.startsWith(word))));
-      shown += !row.hidden;
-    }
+    const shown = filterRows(table, field.value.toLowerCase().split(/\s+/).filter(Boolean));
     status.textContent = `${shown} of ${table.tBodies[0].rows.length}`;
   });
   link.addEventListener("click", () => {
@@ -56,4 +58,9 @@ function prepare(table) {
   table.closest("div.wide").before(tools);
 }
 
-document.addEventListener("DOMContentLoaded", () => document.querySelectorAll("table.sortable").forEach(prepare));
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll("table.sortable").forEach(addControls);
+  for (const cell of document.querySelectorAll("table.words td")) {
+    cell.dataset.head = cell.closest("table").tHead.rows[0].cells[cell.cellIndex].textContent;
+  }
+});

@@ -1,26 +1,22 @@
-"""Pretrained weights that lie inside packages of the package index, for machines that reach nothing else."""
+"""Pretrained weights inside packages of the package index, for machines that reach no other source."""
 
 import io
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD
 
-if TYPE_CHECKING:
-    import torch
-
 CAFFE_MEAN_BGR = (104.006, 116.669, 122.679)
 
 
-def load_state_dict(path: Path) -> "dict[str, torch.Tensor]":
-    """Load a state dict that torch has saved: tensors, and nothing that could be executed."""
+def load_state_dict(path: Path) -> dict[str, Any]:
+    """Load a state dict saved by torch; a file that holds anything but tensors is an error."""
     import torch
 
     return torch.load(path, map_location="cpu", weights_only=True)
@@ -28,23 +24,13 @@ def load_state_dict(path: Path) -> "dict[str, torch.Tensor]":
 
 @dataclass(frozen=True)
 class BundledWeights:
-    """A weight file inside a package of the package index.
+    """A weight file inside an installed package."""
 
-    Attributes
-    ----------
-    package, module, file
-        The package's name in the index, the module that it installs, and the file in the module's folder.
-    sha256
-        Of the file; it is not opened unless it has it.
-    load
-        Turns the file into a state dict of the extractor's network.
-    """
-
-    package: str
-    module: str
-    file: str
+    package: str  # name in the package index
+    module: str  # that the package installs
+    file: str  # relative to the module's folder
     sha256: str
-    load: "Callable[[Path], dict[str, torch.Tensor]]" = load_state_dict
+    load: Callable[[Path], dict[str, Any]] = load_state_dict  # file → state dict of the extractor's network
 
     def path(self) -> Path | None:
         """Return the installed file; None if there is none."""
@@ -52,43 +38,33 @@ class BundledWeights:
         path = Path(str(spec.origin)).parent / self.file if spec else None
         return path if path and path.is_file() else None
 
-    def __str__(self) -> str:
-        """Return the package and its installed version."""
-        return f"{self.package} {version(self.package)}"
 
-
-class _NumpyOnly(pickle.Unpickler):
-    """An unpickler that can make numpy arrays and nothing else."""
-
-    ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype"})
+class _NumpyUnpickler(pickle.Unpickler):
+    """An unpickler that can construct numpy arrays only."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if name not in self.ALLOWED or module.split(".")[0] != "numpy":
+        if name not in ("_reconstruct", "ndarray", "dtype") or module.split(".")[0] != "numpy":
             raise pickle.UnpicklingError(f"{module}.{name} is not part of a numpy array")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def squeezenet_from_caffe(path: Path) -> "dict[str, torch.Tensor]":
-    """Turn ndf's SqueezeNet 1.1 (Caffe's layout and input) into torchvision's ``squeezenet1_1``.
+def squeezenet_from_caffe(path: Path) -> dict[str, Any]:
+    """Convert ndf's SqueezeNet 1.1 from Caffe's layout and input to torchvision's ``squeezenet1_1``.
 
-    Kernels come as (height, width, in, out), input as BGR in 0..255 minus Caffe's mean. Both are folded into
-    the weights, so that the network takes torchvision's ordinary standardised RGB.
+    Kernels are stored as (height, width, in, out), for BGR input in 0..255 minus Caffe's mean. Channel order, mean and
+    scale are folded into the first convolution, so that the network takes RGB as torchvision standardises it.
     """
     import torch
 
-    arrays = _NumpyOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    fires = dict(zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
-    state: dict[str, torch.Tensor] = {}
-    for name, (kernel, bias) in arrays.items():
-        if name == "conv1":
-            target = "features.0"
-        elif name == "conv10":
-            target = "classifier.1"
-        else:
-            fire, layer = name.removeprefix("fire").split("/")
-            target = f"features.{fires[int(fire)]}.{layer.replace('squeeze1x1', 'squeeze')}"
-        state[f"{target}.weight"] = torch.from_numpy(np.array(kernel.transpose(3, 2, 0, 1), order="C"))
-        state[f"{target}.bias"] = torch.from_numpy(np.array(bias).reshape(-1))
+    arrays = _NumpyUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    layers = {"conv1": "features.0", "conv10": "classifier.1"}
+    for fire, index in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
+        for caffe_name, name in (("squeeze1x1", "squeeze"), ("expand1x1", "expand1x1"), ("expand3x3", "expand3x3")):
+            layers[f"fire{fire}/{caffe_name}"] = f"features.{index}.{name}"
+    state = {}
+    for layer, (kernel, bias) in arrays.items():
+        state[f"{layers[layer]}.weight"] = torch.from_numpy(np.array(kernel.transpose(3, 2, 0, 1), order="C"))
+        state[f"{layers[layer]}.bias"] = torch.from_numpy(np.array(bias).reshape(-1))
     weight = state["features.0.weight"].double().flip(1)
     caffe_mean = torch.tensor(CAFFE_MEAN_BGR, dtype=torch.float64).flip(0)
     mean, std = (torch.tensor(value, dtype=torch.float64) for value in (IMAGENET_MEAN, IMAGENET_STD))
@@ -113,4 +89,4 @@ BUNDLED = {
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
 }
-"""Packages that carry the weights of an extractor, by its name."""
+"""Bundled weights by the name of their extractor."""

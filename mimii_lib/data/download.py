@@ -1,9 +1,9 @@
-"""§4 Dataset: fetch MIMII's archives and unpack them, in steps that can be interrupted anywhere and repeated.
+"""§4 Dataset: download MIMII's archives and unpack them; an interrupted download is resumed by the same call.
 
-An archive is 7 to 11 GB, and its clips have eight channels of which a run reads one. So archives are taken one
-after another: fetched into ``archives/`` (on from where an earlier attempt stopped, until size and md5 are the
-registered ones), unpacked clip by clip, one channel of each by default, and removed. The clips gather in a hidden
-folder that gets its name ``<snr>_dB_<machine>`` when it is whole.
+An archive has 7 to 11 GB, and its clips have eight channels, of which a run reads one. Archives are processed one
+after another: downloaded to ``archives/<name>.part`` until size and md5 are the registered ones, unpacked clip by clip,
+by default one channel of each, and removed. The clips are collected in a hidden folder, which is renamed to
+``<snr>_dB_<machine>`` once it is complete.
 """
 
 import csv
@@ -12,87 +12,61 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import pooch
 import requests
 import soundfile
 from filelock import FileLock
 from tqdm import tqdm
 
-from mimii_lib import dataset, paper
-from mimii_lib.data.files import wait_for
-from mimii_lib.data.unpacking import ALL_CHANNELS, CHANNELS, ONE_CHANNEL, check_room, unpack
+from mimii_lib import dataset
+from mimii_lib.data.files import file_digest, wait_for
+from mimii_lib.data.unpacking import CHANNELS, check_room, unpack
 from mimii_lib.errors import MimiiError
 
 URL = "https://zenodo.org/records/3384388/files/{name}?download=1"
-"""Where MIMII's archives lie."""
-
+"""Address of MIMII's archives."""
 TIMEOUT = 60.0
-"""Seconds without a byte after which a connection counts as broken."""
-
+"""Seconds without a byte after which a connection is closed."""
 WAITS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Seconds to wait after the 1st, 2nd, … attempt in a row that brought nothing; after one more it is given up."""
+"""Seconds to wait after the 1st, 2nd, … attempt in a row without progress; one more such attempt is an error."""
+EXPANSION = 1.6
+"""Estimate of the size of all clips over that of their archive; MIMII's is at most 1.55."""
 
-
-_CHUNK = 1 << 16
-_BUSY = (408, 429)  # with 5xx: answers that another attempt may change
+_CHUNK = 1 << 14
 _COLUMNS = {"name": r"-?\d+_dB_\w+\.zip", "bytes": r"[1-9]\d{0,14}", "md5": r"[0-9a-fA-F]{32}"}
-
-_BAR: dict[str, Any] = {"unit": "B", "unit_scale": True, "disable": None}
 
 Report = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Archive:
-    """An archive as it is registered."""
+class Archive(NamedTuple):
+    """A registered archive: file name, size in bytes, md5."""
 
     name: str
     bytes: int
     md5: str
 
-    @property
-    def stem(self) -> str:
-        """The name of the folder that it is unpacked to: ``<snr>_dB_<machine>``."""
-        return self.name.removesuffix(".zip")
-
-    @property
-    def machine(self) -> str:
-        """The machine type."""
-        return self.stem.split("_dB_")[1]
-
 
 def read_registry(file: Path | None = None) -> dict[str, Archive]:
-    """Return the archives that a CSV with the columns name, bytes, md5 registers, by name.
+    """Return the archives of a CSV with the columns name, bytes and md5, by name; None: MIMII's own.
 
-    Parameters
-    ----------
-    file
-        The CSV; None: MIMII's own archives.
-
-    Raises
-    ------
-    MimiiError
-        If the file cannot be read or a row of it is not of this kind.
+    A file that cannot be read, or a row that is not such an archive, raises MimiiError.
     """
     expected = f"expected a CSV of {', '.join(_COLUMNS)}, such as -6_dB_fan.zip, its size, 32 hexadecimal digits"
+    archives = {}
     try:
-        with (file or files("mimii_lib.data") / "archives.csv").open(encoding="utf-8-sig") as lines:
-            rows = [(reader.line_num, row) for reader in [csv.DictReader(lines)] for row in reader]
-    except (OSError, UnicodeError, csv.Error) as error:
+        with (file or resources.files("mimii_lib.data") / "archives.csv").open(encoding="utf-8-sig") as lines:
+            for row in (reader := csv.DictReader(lines)):
+                for column, pattern in _COLUMNS.items():
+                    if not re.fullmatch(pattern, text := row.get(column) or ""):
+                        raise MimiiError(f"{file}: line {reader.line_num}: {column} is '{text}'; {expected}")
+                if row["name"] in archives:
+                    raise MimiiError(f"{file}: line {reader.line_num}: {row['name']} a second time; expected it once")
+                archives[row["name"]] = Archive(row["name"], int(row["bytes"]), row["md5"].lower())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MimiiError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); {expected}") from None
-    archives: dict[str, Archive] = {}
-    for number, row in rows:
-        for column, pattern in _COLUMNS.items():
-            if not re.fullmatch(pattern, found := row.get(column) or ""):
-                raise MimiiError(f"{file}: line {number}: {column} is '{found}'; {expected}")
-        if row["name"] in archives:
-            raise MimiiError(f"{file}: line {number}: {row['name']} a second time; expected one row per archive")
-        archives[row["name"]] = Archive(row["name"], int(row["bytes"]), row["md5"].lower())
     if not archives:
         raise MimiiError(f"{file}: no archive in it; {expected}")
     return archives
@@ -109,86 +83,85 @@ def fetch(
     keep_archives: bool = False,
     report: Report = print,
 ) -> None:
-    """Fetch and unpack the recordings of machine types, where they are not there yet.
+    """Download and unpack the recordings of machine types that are not there yet.
 
     Parameters
     ----------
     dest
         The folder to hold ``<snr>_dB_<machine>/<machine>/id_00/normal/00000000.wav`` and the like.
-    snr
-        Signal-to-noise ratio in dB.
-    machines
-        Machine types.
+    snr, machines
+        Signal-to-noise ratio in dB, and machine types.
     mirror
-        Where the archives are: an http(s) address below which they lie, or a folder, in which they are only read;
-        None: Zenodo.
+        Where the archives are: an http(s) address, or a folder, which is only read; None: Zenodo.
     registry
-        A CSV of the archives' names, sizes and md5s; None: those of MIMII.
+        A CSV of the archives' names, sizes and md5s; None: MIMII's own.
     channel
         The channel to keep, from 0; None: all of them.
     keep_archives
-        Leave a fetched archive in ``dest/archives``.
+        Keep downloaded archives in ``dest/archives``.
     report
-        Called with a line on each thing that is worth telling.
+        Called with each message.
 
     Raises
     ------
     MimiiError
-        If the recordings cannot be had as they are registered. What has arrived so far stays, and the same call
-        goes on from there.
+        If the registered recordings cannot be had. What has arrived stays, and the same call resumes.
     """
     if channel is not None and channel not in range(CHANNELS):
         raise MimiiError(f"channel: found {channel}, expected a whole number from 0 to {CHANNELS - 1}")
     registered = read_registry(registry)
     names = [f"{snr}_dB_{machine}.zip" for machine in dict.fromkeys(machines)]
-    for name in names:
-        if name not in registered:
-            raise MimiiError(
-                f"{registry or 'MIMII'}: no archive {name}; expected one of {', '.join(registered)}: "
-                "change the SNR or the machine types"
-            )
+    if unknown := [name for name in names if name not in registered]:
+        raise MimiiError(
+            f"{registry or 'MIMII'}: no archive {unknown[0]}; expected one of {', '.join(registered)}: "
+            "change the SNR or the machine types"
+        )
     remote = mirror is None or mirror.lower().startswith(("http://", "https://"))
     folder = None if remote else Path(str(mirror)).expanduser()
     if folder and not (mirror and folder.is_dir()):
         raise MimiiError(f"mirror: {mirror}: no such folder; expected a folder of archives or an http(s) address")
-    url = f"{mirror.rstrip('/')}/{{name}}" if mirror else URL  # filled in by replace: an address may hold braces
-
+    url = f"{mirror.rstrip('/')}/{{name}}" if mirror else URL
     dest = Path(dest).expanduser()
-    places = [_Place(dest, registered[name], channel) for name in names]
-    if dest.is_dir():
-        told = [place.there() for place in places]
-        if all(told) and not any(place.left() for place in places):  # also in a folder that can only be read
-            for line in told:
-                report(str(line))
-            return
-    with _alone_in(dest, report):
-        for stray in (dest / "archives").glob("tmp????????"):  # pooch's, of a process that was killed
-            stray.unlink()
-        missing = []
-        for place in places:
-            if line := place.there():
-                report(line)
-                place.tidy()
-            else:
-                missing.append(place)
-        sizes = [0 if folder else place.to_fetch() for place in missing]
-        needed = (sum(sizes) if keep_archives else max(sizes, default=0)) + sum(place.to_keep() for place in missing)
-        check_room(dest, needed, ", ".join(place.archive.stem for place in missing))
-        for place in missing:
-            path = _in_folder(folder, place.archive) if folder else _from_server(place, url, report)
-            left_out = unpack(path, place.clips, archive=place.archive.name, channel=channel)
-            if not folder and not keep_archives:
-                # Back to a whole part, which a repetition would use, and which is of no use beside the final folder.
-                path.replace(place.part)
-            place.clips.rename(place.final)
-            place.tidy()
-            kept = "all channels" if channel is None else f"channel {channel}"
-            report(f"{place.archive.stem}: unpacked, {kept}" + f"; {left_out} other files left out" * bool(left_out))
+    missing = _missing([ArchiveFiles(dest, registered[name], channel) for name in names], report)
+    if missing:
+        with _locked(dest, report):
+            _fetch_missing(_missing(missing, report), folder, url, keep_archives, report)
+
+
+def _missing(targets: Sequence["ArchiveFiles"], report: Report) -> list["ArchiveFiles"]:
+    """Return the archives without recordings; report the others and remove what earlier attempts left of them."""
+    missing = [target for target in targets if not target.is_there()]
+    for target in targets:
+        if target not in missing:
+            report(f"{target.folder.name}: is there already")
+            target.remove_leftovers()
+    return missing
+
+
+def _fetch_missing(
+    targets: Sequence["ArchiveFiles"], folder: Path | None, url: str, keep_archives: bool, report: Report
+) -> None:
+    """Fetch and unpack one archive after another, from a folder or else from an address."""
+    sizes = [0 if folder else max(target.archive.bytes - target.received(), 0) for target in targets]
+    needed = sum(sizes) if keep_archives else max(sizes, default=0)
+    needed += sum(target.bytes_to_unpack() for target in targets)
+    if targets:
+        check_room(targets[0].dest, needed, ", ".join(target.folder.name for target in targets))
+    for target in targets:
+        name, address = target.archive.name, url.replace("{name}", target.archive.name)  # it may hold other braces
+        path = _from_folder(folder, target.archive) if folder else _from_server(target, address, report)
+        others = unpack(path, target.unpacked, name=name, channel=target.channel)
+        if keep_archives and not folder:
+            path.replace(target.kept)
+        target.unpacked.rename(target.folder)
+        target.remove_leftovers()
+        channels = "all channels" if target.channel is None else f"channel {target.channel}"
+        report(f"{target.folder.name}: unpacked, {channels}" + f"; {others} other files left out" * bool(others))
 
 
 @contextmanager
-def _alone_in(dest: Path, report: Report) -> Iterator[None]:
-    """Keep other downloads out of a folder, and tell in a sentence what the file system refuses."""
+def _locked(dest: Path, report: Report) -> Iterator[None]:
+    """Exclude other downloads to a folder, and turn errors of the file system into a sentence."""
     lock = FileLock(dest / ".download.lock")
     try:
         dest.mkdir(parents=True, exist_ok=True)
@@ -203,212 +176,136 @@ def _alone_in(dest: Path, report: Report) -> Iterator[None]:
         lock.release()
 
 
-@dataclass(frozen=True)
-class _Place:
-    """An archive, and the files and folders that it passes through on its way to the final one."""
+class ArchiveFiles:
+    """The files of one archive below the destination."""
 
-    dest: Path
-    archive: Archive
-    channel: int | None
+    def __init__(self, dest: Path, archive: Archive, channel: int | None):
+        self.dest, self.archive, self.channel = dest, archive, channel
+        self.folder = dest / archive.name.removesuffix(".zip")  # of the clips, when all are unpacked
+        channels = "all" if channel is None else channel
+        self.unpacked = dest / f".{self.folder.name}.{channels}.{archive.md5[:8]}.part"  # clips so far
+        self.part = dest / "archives" / f"{archive.name}.part"  # bytes received so far
+        self.kept = dest / "archives" / archive.name  # by keep_archives
 
-    @property
-    def final(self) -> Path:
-        return self.dest / self.archive.stem
-
-    @property
-    def part(self) -> Path:
-        return self.dest / "archives" / f"{self.archive.name}.part"
-
-    @property
-    def clips(self) -> Path:
-        """The clips that are unpacked so far: other channels, or those of another archive, lie elsewhere."""
-        kept = "all" if self.channel is None else self.channel
-        return self.dest / f".{self.archive.stem}.{kept}.{self.archive.md5[:8]}.part"
-
-    @property
-    def published(self) -> int | None:
-        """The number of clips, where the archive is MIMII's own."""
-        if read_registry().get(self.archive.name) != self.archive:
-            return None
-        return sum(count.normal + count.abnormal for count in paper.MIMII[self.archive.machine].values())
-
-    def there(self) -> str | None:
-        """Return what to tell of recordings that are there already; None: they are to be fetched."""
-        stem, machine, trees = self.archive.stem, self.archive.machine, dataset.trees(self.dest)
-        folder = trees.get((int(stem.partition("_dB_")[0]), machine)) or trees.get((None, machine))
-        if folder is None and not (self.final.is_dir() and any(self.final.iterdir())):
-            return None
-        found = dataset.recordings(folder).values() if folder else ()
-        clips = [wav for labels in found for wavs in labels.values() for wav in wavs]
-        if not clips:
-            raise MimiiError(f"{self.final}: is there and holds no recordings; take it away and repeat the command")
+    def is_there(self) -> bool:
+        """Return whether there are recordings of this SNR and machine type; raise if there are other files."""
+        snr, machine = self.folder.name.split("_dB_")
+        trees = dataset.trees(self.dest) if self.dest.is_dir() else {}
+        tree = trees.get((int(snr), machine)) or trees.get((None, machine))
+        labels = dataset.recordings(tree).values() if tree else []
+        clips = [wav for wavs in labels for wav in (*wavs["normal"], *wavs["abnormal"])]
+        if not clips and (tree or (self.folder.is_dir() and any(self.folder.iterdir()))):
+            raise MimiiError(f"{self.folder}: is there and holds no recordings; take it away and repeat the command")
         with suppress(soundfile.SoundFileError):
-            if self.channel is None and soundfile.info(clips[0]).channels == 1:
+            if clips and self.channel is None and soundfile.info(clips[0]).channels == 1:
                 raise MimiiError(
-                    f"{folder}: is there with one channel, all were asked for; take it away or name another folder"
+                    f"{tree}: is there with one channel, all were asked for; take it away or name another folder"
                 )
-        said, n = f"{stem}: is there already", self.published
-        if n is None or len(clips) >= n:
-            return said
-        return f"{said}, {len(clips):,} of its {n:,} clips; to fetch it again, take the folder away first"
+        return bool(clips)
 
-    def left(self) -> bool:
-        """Tell whether an earlier attempt left something."""
-        return self.part.exists() or any(self.dest.glob(f".{self.archive.stem}.*.part"))
+    def received(self) -> int:
+        """Return the bytes of the archive that have arrived."""
+        return max((path.stat().st_size for path in (self.part, self.kept) if path.is_file()), default=0)
 
-    def to_fetch(self) -> int:
-        """Return the bytes of the archive that are still to come."""
-        there = [path.stat().st_size for path in (self.part, self.part.with_suffix("")) if path.is_file()]
-        return max(self.archive.bytes - max(there, default=0), 0)
+    def bytes_to_unpack(self) -> int:
+        """Estimate the bytes of the clips that are still to be written."""
+        size = int(EXPANSION * self.archive.bytes) // (1 if self.channel is None else CHANNELS)
+        return max(size - sum(path.stat().st_size for path in self.unpacked.rglob("*.wav")), 0)
 
-    def to_keep(self) -> int:
-        """Return the bytes of the clips that are still to come."""
-        if self.published is not None:
-            size = self.published * (ALL_CHANNELS if self.channel is None else ONE_CHANNEL)
-        else:  # not known before the archive is there: sound is packed to more than half of its size
-            size = 2 * self.archive.bytes // (1 if self.channel is None else CHANNELS)
-        return max(size - sum(path.stat().st_size for path in self.clips.rglob("*.wav")), 0)
-
-    def tidy(self) -> None:
-        """Remove what is of no use once the final folder is there."""
+    def remove_leftovers(self) -> None:
+        """Remove what attempts at this archive left."""
         self.part.unlink(missing_ok=True)
-        with suppress(OSError):  # it holds other archives
+        for folder in self.dest.glob(f".{self.folder.name}.*.part"):
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # it is missing or holds other archives
             self.part.parent.rmdir()
-        for folder in self.dest.glob(f".{self.archive.stem}.*.part"):
-            shutil.rmtree(folder)
 
 
-def _in_folder(folder: Path, archive: Archive) -> Path:
+def _from_folder(folder: Path, archive: Archive) -> Path:
     path = folder / archive.name
     if not path.is_file():
         raise MimiiError(f"{path}: no such archive; put it there or name another mirror")
-    if (size := path.stat().st_size) != archive.bytes:
-        raise MimiiError(f"{path}: has {size} bytes, expected {archive.bytes}; replace it or name another mirror")
-    if (md5 := pooch.file_hash(path, "md5")) != archive.md5:
-        raise MimiiError(f"{path}: has md5 {md5}, expected {archive.md5}; replace it or name another mirror")
+    properties = (f"{path.stat().st_size} bytes", f"md5 {file_digest(path, 'md5')}")
+    for value, expected in zip(properties, (f"{archive.bytes} bytes", f"md5 {archive.md5}"), strict=True):
+        if value != expected:
+            raise MimiiError(f"{path}: has {value}, expected {expected}; replace it or name another mirror")
     return path
 
 
-def _from_server(place: _Place, url: str, report: Report) -> Path:
-    """Fetch an archive into ``archives/``, from the start if what earlier attempts left turns out to be wrong."""
-    archive, archives = place.archive, place.part.parent
-    url = url.replace("{name}", archive.name)
-    pooch.get_logger().setLevel("WARNING")  # it announces each download, with the folder's whole path
-    shelf = pooch.create(archives, "", registry={archive.name: f"md5:{archive.md5}"}, urls={archive.name: url})
+def _from_server(target: ArchiveFiles, url: str, report: Report) -> Path:
+    """Return the complete part of an archive; if its md5 is wrong, it is fetched once more, from the start."""
+    name, expected = target.archive.name, target.archive.md5
+    target.part.parent.mkdir(exist_ok=True)
+    if target.kept.is_file():
+        target.kept.replace(target.part)
     for last in (False, True):
-        transfer = _Transfer(archive, place.part, report)
-        try:
-            path = Path(shelf.fetch(archive.name, downloader=transfer))
-        except MimiiError:
-            raise
-        except ValueError as error:  # the md5 is another: pooch's sentence ends with the one it found
-            (archives / archive.name).unlink(missing_ok=True)
-            place.part.unlink(missing_ok=True)
-            found = re.findall(r"[0-9a-f]{32}", str(error))[-1]
-            if last or not transfer.joined:
-                raise MimiiError(
-                    f"{archive.name}: {url} gave md5 {found}, expected {archive.md5}; name another mirror, or the "
-                    "registry that belongs to this one"
-                ) from None
-            report(f"{archive.name}: put together from several attempts, it has md5 {found}; fetched from the start")
-        else:
-            place.part.unlink(missing_ok=True)
+        _complete(target, url, report)
+        if (md5 := file_digest(target.part, "md5")) == expected:
             break
-    return path
+        target.part.unlink()
+        if last:
+            raise MimiiError(
+                f"{name}: {url} gave md5 {md5}, expected {expected}; name another mirror, or the registry that "
+                "belongs to this one"
+            )
+        report(f"{name}: has md5 {md5}, expected {expected}; fetched once more from the start")
+    return target.part
 
 
-@dataclass
-class _Transfer:
-    """A downloader for pooch that goes on where an earlier attempt stopped.
-
-    Attributes
-    ----------
-    joined
-        Whether the bytes come from more than one attempt.
-    """
-
-    archive: Archive
-    part: Path
-    report: Report
-    joined: bool = False
-
-    def have(self) -> int:
-        return self.part.stat().st_size if self.part.is_file() else 0
-
-    def __call__(self, url: str, output_file: str, _: Any) -> None:
-        name, size = self.archive.name, self.archive.bytes
-        most, failed = self.have(), 0
-        self.joined = most > 0
-        while self.have() < size:
-            try:
-                self._attempt(url)
-            except requests.RequestException as error:
-                if isinstance(error, ValueError):
-                    raise MimiiError(f"mirror: {url}: not an address ({error}); expected one like {URL}") from None
-                # A server that begins anew each time and never ends brings nothing either: it must get further.
-                failed, most = (0, self.have()) if self.have() > most else (failed, most)
-                if failed == len(WAITS):
-                    raise MimiiError(
-                        f"{name}: given up after {failed + 1} attempts in a row that brought nothing ({url} "
-                        f"{_reason(error)}); {self.have()} of {size} bytes are kept, the same command goes on there"
-                    ) from None
-                asked = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-                wait = max(WAITS[failed], min(int(asked), max(WAITS)) if asked.isdecimal() else 0)
-                failed += 1
-                self.report(f"{name}: the server {_reason(error)}; next attempt in {wait:.0f} s")
-                time.sleep(wait)
-        made = Path(output_file)
-        made.unlink()
+def _complete(target: ArchiveFiles, url: str, report: Report) -> None:
+    """Request the missing bytes until none is missing."""
+    name, size = target.archive.name, target.archive.bytes
+    largest, failures = target.received(), 0
+    while target.received() < size:
         try:
-            made.hardlink_to(self.part)  # pooch removes its file if it is interrupted: the part stays
-        except OSError:  # a file system without links
-            self.part.replace(made)
-
-    def _attempt(self, url: str) -> None:
-        name, size, have = self.archive.name, self.archive.bytes, self.have()
-        asked = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
-        with requests.get(url, headers=asked, stream=True, timeout=TIMEOUT) as response:
-            status = response.status_code
-            if status in _BUSY or status >= 500:
-                response.raise_for_status()
-            if status not in (200, 206, 416):
-                raise MimiiError(f"{name}: {url} answered {status} {response.reason}; name another mirror")
-            start, total = _extent(response)
-            if total != size:  # also a page where the archive should be, which would replace what is there
+            _request(target, url)
+        except requests.RequestException as error:
+            if isinstance(error, ValueError):
+                raise MimiiError(f"mirror: {url}: not an address ({error}); expected one like {URL}") from None
+            reason, retry_after = f"was not reached, fell silent or broke off ({type(error).__name__})", ""
+            if error.response is not None:
+                reason = f"answered {error.response.status_code} {error.response.reason}"
+                retry_after = error.response.headers.get("Retry-After", "")
+            # Progress is a larger part than ever: a server may start from 0 each time and break off.
+            failures, largest = (0, target.received()) if target.received() > largest else (failures, largest)
+            if failures == len(WAITS):
                 raise MimiiError(
-                    f"{name}: {url} has {'an unknown number of' if total is None else total} bytes, expected {size}; "
-                    "name another mirror, or the registry that belongs to this one"
-                )
-            if start not in (0, have):
-                raise MimiiError(f"{name}: asked for bytes from {have}, {url} gave others; name another mirror")
-            self.joined = start > 0
-            mode = "ab" if start else "wb"
-            with self.part.open(mode) as file, tqdm(desc=name, total=size, initial=start, **_BAR) as done:
-                for chunk in response.iter_content(_CHUNK):
-                    start += len(chunk)
-                    if start > size:
-                        break
-                    file.write(chunk)
-                    done.update(len(chunk))
-        if start > size:
-            self.part.unlink()
-            raise MimiiError(f"{name}: {url} gave more than the {size} bytes expected; name another mirror")
-        if start < size:
-            raise requests.ConnectionError("ended early")
+                    f"{name}: given up after {failures + 1} attempts in a row that brought nothing ({url} {reason}); "
+                    f"{target.received()} of {size} bytes are kept, the same command goes on there"
+                ) from None
+            wait = max(WAITS[failures], min(int(retry_after), max(WAITS)) if retry_after.isdecimal() else 0)
+            failures += 1
+            report(f"{name}: the server {reason}; next attempt in {wait:.0f} s")
+            time.sleep(wait)
 
 
-def _extent(response: requests.Response) -> tuple[int | None, int | None]:
-    """Return where an answer starts and how large the whole is."""
-    if response.status_code == 200:
-        length = response.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdecimal() else None
-    said = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", response.headers.get("Content-Range", ""))
-    return (int(said[1]) if said[1] else None, int(said[2])) if said else (None, None)
-
-
-def _reason(error: requests.RequestException) -> str:
-    if error.response is not None:
-        return f"answered {error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return f"was silent for {TIMEOUT:.0f} s"
-    return f"was not reached or broke off ({type(error).__name__})"
+def _request(target: ArchiveFiles, url: str) -> None:
+    """Append the response to a request for the missing bytes, or replace the part if it begins at byte 0."""
+    name, size, received = target.archive.name, target.archive.bytes, target.received()
+    headers = {"Range": f"bytes={received}-", "Accept-Encoding": "identity"}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        status = response.status_code
+        if status in (408, 429) or status >= 500:  # another attempt may be answered
+            response.raise_for_status()
+        if status not in (200, 206, 416):
+            raise MimiiError(f"{name}: {url} answered {status} {response.reason}; name another mirror")
+        length = response.headers.get("Content-Length", "?")
+        extent = f"bytes 0-/{length}" if status == 200 else response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d+)-\d*/(\d+)", extent)
+        start, total = map(int, match.groups()) if match else (-1, -1)
+        if total != size or start not in (0, received):  # checked before the part is touched
+            raise MimiiError(
+                f"{name}: {url} gave other bytes, expected bytes {received}-{size - 1}/{size}, found '{extent}'; "
+                "name another mirror, or the registry that belongs to this one"
+            )
+        bar = tqdm(desc=name, total=size, initial=start, unit="B", unit_scale=True, disable=None)
+        with target.part.open("ab" if start else "wb") as part, bar:
+            for chunk in response.iter_content(_CHUNK):
+                start += len(chunk)
+                if start > size:
+                    target.part.unlink()
+                    raise MimiiError(f"{name}: {url} gave more than the {size} bytes expected; name another mirror")
+                part.write(chunk)
+                bar.update(len(chunk))
+    if start < size:
+        raise requests.ConnectionError("ended early")

@@ -1,10 +1,10 @@
-"""Times and sizes as a reader is told them."""
+"""Durations and sizes formatted for a reader."""
 
 from math import ceil
 
 
 def duration(seconds: float) -> str:
-    """Return a time for a reader, such as ``3 h 20 min``."""
+    """Return a duration such as ``3 h 20 min``."""
     if seconds < 60:
         return f"{ceil(seconds)} s"
     minutes = round(seconds / 60)
@@ -12,5 +12,5 @@ def duration(seconds: float) -> str:
 
 
 def gigabytes(size: float) -> str:
-    """Return a size for a reader, such as ``9.3 GB``."""
+    """Return a number of bytes as a size such as ``9.3 GB``."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{ceil(size / 1e6)} MB"

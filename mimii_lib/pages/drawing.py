@@ -1,7 +1,6 @@
-"""One hand for the book's figures: one style, and drawings that take on the type and the colours of their page.
+"""Style of the book's figures, and their export as SVG in the text style and the colours of the page.
 
-A drawing shows itself as SVG with its text as text. Black becomes the colour of the page's own type, so that it can be
-read on light, on dark and in print, and lines take the page's variables ``--normal``, ``--abnormal`` and ``--quiet``.
+Black becomes ``currentColor`` and the class colours become variables of ``book.css``, for light, dark and print.
 """
 
 import hashlib
@@ -17,78 +16,59 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 NORMAL, ABNORMAL, QUIET = "#0072b2", "#d55e00", "#8a8a8a"
-"""Colours of the classes (Okabe and Ito: they survive colour blindness), and of what stays behind."""
-
+"""Colours of the two classes (Okabe and Ito: distinguishable by the colour-blind), and of context."""
 WIDTH = 5.0
-"""Of a figure, in inches: its type is still read when that has become the width of a phone."""
+"""Width of a figure in inches: its text is still legible when scaled to the width of a phone."""
 
-_PAGE = {
-    "#000000": "currentColor",
-    NORMAL: f"var(--normal, {NORMAL})",
-    ABNORMAL: f"var(--abnormal, {ABNORMAL})",
-    QUIET: f"var(--quiet, {QUIET})",
-}
+_CSS_VARIABLES = {NORMAL: "--normal", ABNORMAL: "--abnormal", QUIET: "--quiet"}
 _STYLE: dict[Any, Any] = {
-    "figure.dpi": 110,
-    "savefig.dpi": 150,  # of pictures within a drawing
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.facecolor": "none",
-    "legend.frameon": False,
-    "legend.fontsize": 10,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 9),
+    "savefig.dpi": 150,  # of raster images within a figure
     "svg.fonttype": "none",
-    "svg.hashsalt": "mimii",  # the same figure is the same text
+    "svg.hashsalt": "mimii",  # makes the same figure the same text
 }
 
 
 class Drawing(Figure):
-    """A figure that notebooks show as SVG, and as PNG where they cannot."""
+    """A figure that a notebook shows as SVG, or as PNG where it cannot."""
 
     def _repr_svg_(self) -> str:
         return svg(self)
 
 
 @contextmanager
-def drawing(rows: int = 1, columns: int = 1, **said: Any) -> Iterator[tuple[Figure, NDArray[Any]]]:
-    """Open a drawing in the book's style: the figure, and its axes as an array (rows, columns). It ends closed."""
+def drawing(rows: int = 1, columns: int = 1, **options: Any) -> Iterator[tuple[Figure, NDArray[Any]]]:
+    """Open a figure in the book's style, with its axes as an array (rows, columns); close it at the end."""
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(rows, columns, FigureClass=Drawing, layout="constrained", squeeze=False, **said)
+        figure, axes = plt.subplots(rows, columns, FigureClass=Drawing, layout="constrained", squeeze=False, **options)
         yield figure, axes
         plt.close(figure)
 
 
-def svg(figure: Figure, described: str | None = None) -> str:
-    """Return a figure as an SVG element to stand inside a page.
-
-    Parameters
-    ----------
-    described
-        What one would see, for those who cannot; empty if the words beside the picture say it.
-    """
+def svg(figure: Figure, description: str | None = None) -> str:
+    """Return a figure as an SVG element for a page, with an alternative text (see :func:`with_alt_text`)."""
     buffer = io.StringIO()
     with plt.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None})
-    drawn = buffer.getvalue()
-    drawn = drawn[drawn.index("<svg") :]
-    drawn = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", drawn, flags=re.DOTALL)
-    drawn = re.sub(r'<g id="[^"]*"', "<g", drawn)
-    # What a drawing refers to inside itself goes by a name that no other drawing of the page has.
-    mark = hashlib.sha256(drawn.encode()).hexdigest()[:8]
-    drawn = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>d{mark}", drawn)
-    for ours, pages in _PAGE.items():
-        drawn = drawn.replace(ours, pages)
-    return said(re.sub(r"\n\s*", "\n", drawn), described)
+    text = re.sub(
+        r"^.*?(?=<svg)|<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", buffer.getvalue(), flags=re.S
+    )
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    # References within the figure get a prefix, so that they do not clash with those of other figures on the page.
+    prefix = hashlib.sha256(text.encode()).hexdigest()[:8]
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>d{prefix}", text)
+    for colour, variable in _CSS_VARIABLES.items():
+        text = text.replace(colour, f"var({variable}, {colour})")
+    return with_alt_text(re.sub(r"\n\s*", "\n", text.replace("#000000", "currentColor")), description)
 
 
-def said(drawn: str, described: str | None) -> str:
-    """Return an SVG element that says what it shows to those who cannot see it; the empty text hides it from them."""
-    if described is None:
-        return drawn
-    role = f'role="img" aria-label="{html.escape(described)}"' if described else 'aria-hidden="true"'
-    return drawn.replace("<svg ", f'<svg class="drawing" {role} ', 1)
+def with_alt_text(text: str, description: str | None) -> str:
+    """Give an SVG element an alternative text; "" hides it from screen readers, None leaves it as it is."""
+    if description is None:
+        return text
+    role = f'role="img" aria-label="{html.escape(description)}"' if description else 'aria-hidden="true"'
+    return text.replace("<svg ", f'<svg class="drawing" {role} ', 1)

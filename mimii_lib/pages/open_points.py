@@ -1,493 +1,263 @@
-"""The points that the paper leaves open: what it says, what we took, what else can be taken, and what that changes.
+"""The points that the paper leaves open, and what their alternatives change.
 
-The value that is taken, and why, stand with each setting in :mod:`mimii_lib.settings`; here stand the points, in
-the words of a reader, and the alternatives as parameters of :class:`mimii_lib.run.Run`.
+A point's values, reasons and alternatives are those of the settings that carry its number
+(:mod:`mimii_lib.settings`); its texts are in ``open_points.yaml``. An alternative is measured by the change of the mean
+AUC, on the machine types, IDs and seeds that the profile's `sensitivity` names, with the first extractor.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass, field
+from html import escape
+from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import soundfile
+import yaml
+from IPython.display import HTML
 
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import ClipScores, auc, table_1_shape
+from mimii_lib.pages.tables import bullets, extractor_name, html_table, signed, verdict, word_table
 from mimii_lib.run import Run
-from mimii_lib.settings import Settings
+from mimii_lib.settings import Settings, Source, StrictModel, sources
 from mimii_lib.uncertainty import AucEstimates, mean_difference
+
+SOURCES = {f"{group}.{name}": source for group, values in Settings() for name, source in sources(values).items()}
+"""The source of every setting, by dotted name."""
+
+DIMENSIONS = (0, *SOURCES["detectors.pca"].alternatives)
+"""Feature dimensions at which the networks are compared (point 25); 0: all features."""
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another value than the default of one point.
+    """A change of settings and parameters, the `base` of the run to compare with, and the detectors it can affect."""
 
-    Attributes
-    ----------
-    name
-        For a reader.
-    change
-        Parameters of a run that take it.
-    base
-        Parameters of the run that it is compared with, where that is not the run at hand.
-    detectors
-        The rows that it can change; None: the five detectors.
-    """
-
-    name: str
     change: Mapping[str, Any]
     base: Mapping[str, Any] = field(default_factory=dict)
-    detectors: tuple[str, ...] | None = None
+    detectors: tuple[str, ...] = tuple(paper.DETECTORS)
+
+    @property
+    def name(self) -> str:
+        """The change as the command line takes it: ``split.balanced=true``."""
+        return " ".join(f"{name}={str(value).lower()}" for name, value in self.change.items())
 
 
 @dataclass(frozen=True)
 class Point:
-    """Something that the paper leaves open.
-
-    Attributes
-    ----------
-    says, open
-        What the paper says, and what that leaves open.
-    settings
-        Names of the settings that hold our choice, such as ``imaging.hop``; or parameters of a run.
-    why
-        Our choice and its reason, where no setting tells it.
-    """
+    """A point that the paper leaves open; `decision` is our value with its reason where no setting holds it."""
 
     number: int
     title: str
     says: str
     open: str
-    settings: tuple[str, ...]
-    alternatives: tuple[Alternative, ...] = ()
-    why: str = ""
+    decision: str
+    settings: Mapping[str, Source]
+    alternatives: Sequence[Alternative]
 
 
-def _set(name: str, detectors: tuple[str, ...] | None = None, **values: Any) -> Alternative:
-    """Return the alternative of other settings: group__item=value."""
-    said = {key.replace("__", "."): value for key, value in values.items()}
-    return Alternative(name, {"settings": said}, detectors=detectors)
+def _points() -> Iterator[Point]:
+    for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()):
+        settings = {name: source for name, source in SOURCES.items() if source.point == entry["number"]}
+        changes = [{name: value} for name, source in settings.items() for value in source.alternatives]
+        base, detectors = entry.pop("base", {}), tuple(entry.pop("detectors", paper.DETECTORS))
+        alternatives = [Alternative(change, base, detectors) for change in changes + entry.pop("alternatives", [])]
+        yield Point(**{"decision": ""} | entry, settings=settings, alternatives=alternatives)
 
 
-POINTS = (
-    Point(
-        1,
-        "SNR",
-        "“a SNR of 6dB”, in a text that has lost its minus signs",
-        "whether 6 or −6 dB",
-        ("snr",),
-        (Alternative("0 dB", {"snr": 0}), Alternative("6 dB", {"snr": 6})),
-        "−6 dB: the published table fits an independent auto-encoder's numbers at −6 dB best (see the page on Table 1)",
-    ),
-    Point(
-        2,
-        "test set",
-        "150 normal clips and as many abnormal ones",
-        "what to do where an ID has fewer than 150 abnormal clips, which nine of the sixteen have",
-        ("split.test_clips", "split.balanced", "split.min_train_clips"),
-        (_set("as many normal as abnormal clips", split__balanced=True),),
-    ),
-    Point(
-        3,
-        "what a seed changes",
-        "five different seeds",
-        "what they draw",
-        ("seeds",),
-        why="the split and every detector that draws random numbers; the splits are saved as results/splits.csv",
-    ),
-    Point(
-        4,
-        "channel",
-        "single-channel recordings",
-        "which of the files' eight channels",
-        ("imaging.channel",),
-        (
-            *(_set(f"channel {number}", imaging__channel=number) for number in range(1, 8)),
-            _set("mean of the channels", imaging__channel="mean"),
-        ),
-    ),
-    Point(
-        5,
-        "window length",
-        "64 frames “(2s)”, offset 32 “(1s)”, hop 256",
-        "at 16 kHz these are 1.02 s and 0.51 s: either the frames or the seconds are meant",
-        ("imaging.hop", "imaging.patch_frames", "imaging.patch_offset"),
-        (_set("hop 512: the seconds", imaging__hop=512),),
-    ),
-    Point(
-        6,
-        "mel front end",
-        "64 mel bands, Hann window of 1024, hop 256",
-        "power, mel scale, centring and padding",
-        ("imaging.pad_mode",),
-        (_set("reflected at the edges", imaging__pad_mode="reflect"),),
-    ),
-    Point(
-        7,
-        "decibel reference",
-        "nothing",
-        "what 0 dB is, and how far below it counts",
-        ("imaging.db_reference", "imaging.top_db"),
-        (
-            _set("fixed", imaging__db_reference="fixed"),
-            _set("fixed, scaled from −80 to 0 dB", imaging__db_reference="fixed", imaging__scaling="range"),
-        ),
-    ),
-    Point(
-        8,
-        "scaling to [0, 1]",
-        "nothing",
-        "which decibels become the ends of the colour map",
-        ("imaging.scaling",),
-        (
-            _set("(x + 80) / 80", imaging__scaling="range"),
-            _set("each patch for itself", imaging__scaling="patch"),
-            _set("the training clips' range", imaging__scaling="training"),
-        ),
-    ),
-    Point(
-        9,
-        "orientation",
-        "nothing; Figure 2 has low frequencies at the bottom",
-        "whether the network saw them so",
-        ("imaging.origin",),
-        (_set("low frequencies at the top", imaging__origin="upper"),),
-    ),
-    Point(
-        10,
-        "up-scaling",
-        "images are up-scaled to 224 × 224",
-        "the interpolation",
-        ("imaging.image_size", "imaging.interpolation"),
-    ),
-    Point(
-        11,
-        "colour map",
-        "viridis; a footnote says that the choice hardly matters",
-        "the footnote gives no numbers",
-        ("imaging.colormap",),
-        (_set("grey", imaging__colormap="gray"), _set("magma", imaging__colormap="magma")),
-    ),
-    Point(
-        12,
-        "AlexNet",
-        "“Alexnetv3”, “two stream”, penultimate layer, 4096 numbers",
-        "torchvision's AlexNet has one stream; whether the layer is read before or after its ReLU",
-        ("features.alexnet_relu",),
-        (
-            Alternative(
-                "before the ReLU",
-                {"extractors": "alexnet", "settings": {"features.alexnet_relu": False}},
-                {"extractors": "alexnet"},
-            ),
-        ),
-    ),
-    Point(
-        13,
-        "SqueezeNet",
-        "the last map, averaged to 2 × 2: 2048 numbers",
-        "version 1.0 or 1.1",
-        ("extractors",),
-        (Alternative("1.1 instead of 1.0", {"extractors": "squeezenet1_1"}, {"extractors": "squeezenet1_0"}),),
-        "1.0, which is the paper's own reference, where its weights can be had (profile mimii); 1.1, which a package "
-        "carries, elsewhere",
-    ),
-    Point(
-        14,
-        "standardisation",
-        "features are standardised",
-        "over what, and what becomes of features that hardly vary",
-        ("detectors.variance_floor",),
-        (_set("variance floor of 1 % of the mean", detectors__variance_floor=0.01),),
-    ),
-    Point(
-        15,
-        "GMM",
-        "80 components, diagonal covariances, k-means, 150 iterations",
-        "regularisation, tolerance, number of starts",
-        ("detectors.reg_covar", "detectors.tol", "detectors.n_init"),
-    ),
-    Point(
-        16,
-        "B-GMM",
-        "the same parameters as the GMM, and prior distributions",
-        "which priors",
-        ("detectors.weight_prior",),
-        (_set("Dirichlet distribution", ("b-gmm",), detectors__weight_prior="dirichlet_distribution"),),
-    ),
-    Point(
-        17,
-        "OC-SVM",
-        "ν = 10⁻⁴",
-        "the kernel and its width",
-        ("detectors.kernel", "detectors.gamma"),
-        (_set("linear kernel", ("oc-svm",), detectors__kernel="linear"),),
-    ),
-    Point(
-        18,
-        "KDE",
-        "Gaussian kernel, bandwidth 0.1, the density as score",
-        "the density itself is 0 in double precision in hundreds of dimensions",
-        ("detectors.bandwidth",),
-        why="the logarithm of the density; at this bandwidth it is the nearest-neighbour distance",
-    ),
-    Point(
-        19,
-        "pooling",
-        "the mean over a clip's patches (Equation 1)",
-        "of densities or of their logarithms; and a short fault weighs little in a mean",
-        ("evaluation.pooling",),
-        (
-            _set("maximum", evaluation__pooling="max"),
-            _set("weighted by rank", evaluation__pooling="weighted_rank"),
-        ),
-    ),
-    Point(
-        20,
-        "isolation forest",
-        "128 trees",
-        "size of the subsamples and the rest",
-        ("detectors.n_trees",),
-        why="scikit-learn's other defaults",
-    ),
-    Point(
-        21,
-        "LeNet-DCAE",
-        "LeNet style, 32, 64 and 128 channels, kernel 5, ELU, batch normalisation, 128-d bottleneck",
-        "the layout",
-        (),
-        why="the layout of Deep SVDD's CIFAR-10 auto-encoder, which has these parts, for 64 × 64 pixels",
-    ),
-    Point(
-        22,
-        "Small-DCAE",
-        "12, 24 and 48 channels, kernel 4, ReLU",
-        "strides, padding, normalisation, bottleneck",
-        (),
-        why="stride 2, padding 1, mirrored, and nothing that is not named",
-    ),
-    Point(
-        23,
-        "input of the auto-encoders",
-        "“the Mel-spectrogram images”",
-        "whether the coloured images or the spectrograms themselves",
-        ("autoencoders.channels",),
-        (_set("one plane, grey", tuple(paper.AUTOENCODERS), autoencoders__channels=1),),
-    ),
-    Point(
-        24,
-        "training of the auto-encoders",
-        "Adam, learning rate 10⁻⁴, batches of 128, 80 epochs, mean squared error",
-        "nothing, once the lost minus sign is put back",
-        ("autoencoders.learning_rate", "autoencoders.batch_size", "autoencoders.epochs"),
-    ),
-    Point(
-        25,
-        "PCA",
-        "the findings also hold when all features are reduced to the same dimension",
-        "which dimension, and by how much",
-        ("detectors.pca",),
-        tuple(_set(f"{number} dimensions", detectors__pca=number) for number in (64, 128, 256)),
-    ),
-)
-"""All that the paper leaves open, in its own order."""
+POINTS = tuple(_points())
+"""All open points, in the order of the paper."""
 
 
-def reasons(point: Point) -> list[tuple[str, str]]:
-    """Return our choice, ``name = value``, and its reason, for every setting of a point."""
-    told = []
-    for name in point.settings:
-        group, _, item = name.partition(".")
-        if item:
-            values = getattr(Settings(), group)
-            meant = next(each for each in fields(values) if each.name == item).metadata
-            told.append((f"{name} = {getattr(values, item)}", str(meant.get("chosen") or meant["stated"])))
-    return told
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What an alternative changes.
-
-    Attributes
-    ----------
-    difference, low, high
-        Change of the mean AUC in percentage points with its 95 % interval; NaN where it was not run.
-    not_run
-        Why it was not run; empty where it was.
-    """
-
-    point: Point
-    alternative: Alternative
-    difference: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    not_run: str = ""
-
-
-def effects(runs: Sequence[Run]) -> list[Effect]:
-    """Return what every alternative changes against the default, over machine types together.
-
-    As much of each run is repeated as its profile's `sensitivity` says, with its first extractor.
-    """
-    part = repeated(runs)
-    return [effect(part, point, alternative) for point in POINTS for alternative in point.alternatives]
-
-
-AnyRun = TypeVar("AnyRun", bound=Run)
-
-
-def repeated(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
-    """Return the runs of the machine types that are repeated, as their profile's `sensitivity` says."""
+def repeated(runs: Sequence[Run]) -> Sequence[Run]:
+    """Return the runs of the machine types on which alternatives are measured."""
     return runs[: runs[0].profile.sensitivity.machines]
 
 
-def effect(runs: Sequence[Run], point: Point, alternative: Alternative) -> Effect:
-    """Return what one alternative changes."""
-    before: list[ClipScores] = []
-    after: list[ClipScores] = []
-    for run in runs:
-        try:
-            default, changed = pair(run, alternative)
-            before += _tested(default, alternative)
-            after += _tested(changed, alternative)
-        except MimiiError as error:
-            return Effect(point, alternative, not_run=_without_folder(error, run))
-    found = mean_difference(before, after)
-    return Effect(point, alternative, *(100 * value for value in astuple(found)))
-
-
-def _without_folder(error: MimiiError, run: Run) -> str:
-    """Return why something was not run, for a page: where the recordings lie is nobody's business."""
-    return str(error).replace(f"{run.recordings.data}: ", "").replace(str(run.recordings.data), "the data folder")
-
-
 def pair(run: Run, alternative: Alternative) -> tuple[Run, Run]:
-    """Return the run that an alternative is compared with and the one that takes it, or raise if it cannot be run."""
-    part = run.profile.sensitivity
-    small: dict[str, Any] = {
-        "ids": run.ids[: part.ids],
-        "seeds": run.profile.seeds[: part.seeds],
-        "extractors": run.stages.extractors[:1],
-    }
-    channel = dict(alternative.change.get("settings", {})).get("imaging.channel")
-    if channel is not None and soundfile.info(run.recordings.data / run.clips.path[0]).channels == 1:
+    """Return the run that an alternative is compared with, and its own; raise :class:`MimiiError` if one cannot run."""
+    file = run.recordings.data / run.clips.path[0]
+    if "imaging.channel" in alternative.change and soundfile.info(file).channels == 1:
         raise MimiiError("the files have one channel")
-    default = run.with_overrides(**(small | dict(alternative.base)))
-    changed = default.with_overrides(**alternative.change)
-    for each in (default, changed):
-        if each.stages.unavailable_extractors:
+    size = run.profile.sensitivity
+    part: dict[str, Any] = {"ids": run.ids[: size.ids], "seeds": run.profile.seeds[: size.seeds]}
+    default = run.with_overrides(**part | {"extractors": run.stages.extractors[:1]} | dict(alternative.base))
+    change = {f"settings.{name}" if "." in name else name: value for name, value in alternative.change.items()}
+    changed = default.with_overrides(**change)
+    for side in (default, changed):
+        if side.stages.unavailable_extractors:
             raise MimiiError("weights not reachable")
-        if each.recordings.skipped:
-            raise MimiiError("; ".join(f"{name}: {reason}" for name, reason in each.recordings.skipped.items()))
+        if side.recordings.skipped:
+            raise MimiiError("; ".join(f"{name}: {reason}" for name, reason in side.recordings.skipped.items()))
     return default, changed
 
 
-def _tested(run: Run, alternative: Alternative) -> list[ClipScores]:
-    wanted = alternative.detectors or tuple(paper.DETECTORS)
-    rows = [row for row in run.results.systems() if row[1] in wanted]
-    if not rows:
-        raise MimiiError(f"needs {' or '.join(wanted)}, which this run has not")
-    cells = [(machine_id, *row, seed) for machine_id in run.ids for row in rows for seed in run.results.seeds(row[1])]
-    run.results.compute(cells)
-    return [run.clip_scores(*cell) for cell in cells]
+def alternative_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, tuple[str, ...]]]:
+    """Yield the runs that :func:`effects` and :func:`at_equal_dimension` compute, with their detectors, uncomputed."""
+    alternatives = [alternative for point in POINTS for alternative in point.alternatives]
+    alternatives += [_reduction(name, n) for n in DIMENSIONS for name in runs[0].stages.extractors]
+    for run, alternative in product(repeated(runs), alternatives):
+        with suppress(MimiiError):
+            yield from ((side, alternative.detectors) for side in pair(run, alternative))
 
 
-DIMENSIONS = (0, 64, 128, 256)
-"""Lengths to which PCA brings the features of every network (point 25); 0: as long as they are."""
+def effects(runs: Sequence[Run], points: Sequence[Point] = POINTS) -> pd.DataFrame:
+    """Return what every alternative changes, over the machine types together.
 
-
-@dataclass(frozen=True)
-class Reduced:
-    """A network's mean AUC at one number of dimensions, in percent, and how much it differs from the first network's.
-
-    `difference`, `low` and `high` are in percentage points, with a 95 % interval; 0 for the first network itself.
-    Where it was not run, `not_run` says why, and the numbers are NaN.
+    Columns: `point` (number), `title`, `alternative`, `auc` (mean in percent), `difference` to the default in points
+    with its 95 % interval from `low` to `high`, and `not_run`, the reason where the numbers are NaN.
     """
-
-    extractor: str
-    dimensions: int
-    auc: float = float("nan")
-    difference: float = float("nan")
-    low: float = float("nan")
-    high: float = float("nan")
-    not_run: str = ""
+    return pd.DataFrame(
+        {"point": point.number, "title": point.title, "alternative": alternative.name} | _effect(runs, alternative)
+        for point in points
+        for alternative in point.alternatives
+    )
 
 
-def at_equal_dimension(runs: Sequence[Run]) -> list[Reduced]:
-    """Return the mean AUC of every network that can be run, with all of its features and reduced by PCA.
+def at_equal_dimension(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIONS) -> pd.DataFrame:
+    """Return the mean AUC of every network over the five detectors, with all features and reduced by PCA.
 
-    At each number of dimensions the first network that was run is the others' measure. Over the five detectors, and
-    the machine types, IDs and seeds that the profile's `sensitivity` names.
+    Columns: `extractor`, `dimensions`, and those of :func:`effects`; the difference is that to the first network.
     """
-    found, part = [], repeated(runs)
-    for number in DIMENSIONS:
-        first: list[ClipScores] = []
-        for name in part[0].stages.extractors:
-            alternative = Alternative(name, {"extractors": name, "settings": {"detectors.pca": number}})
-            try:
-                tested = [each for run in part for each in _tested(pair(run, alternative)[1], alternative)]
-            except MimiiError as error:
-                found.append(Reduced(name, number, not_run=_without_folder(error, part[0])))
-                continue
-            first = first or tested
-            difference = (100 * value for value in astuple(mean_difference(first, tested)))
-            mean = 100 * float(np.mean([auc(each.anomalous, each.scores) for each in tested]))
-            found.append(Reduced(name, number, mean, *difference))
-    return found
+    rows = []
+    for n in dimensions:
+        reference = None
+        for name in runs[0].stages.extractors:
+            alternative = _reduction(name, n)
+            effect = _effect(runs, alternative, reference or alternative)
+            reference = reference or (None if effect["not_run"] else alternative)
+            rows.append({"extractor": name, "dimensions": n} | effect)
+    return pd.DataFrame(rows)
 
 
-def reduced(runs: Sequence[Run]) -> list[dict[tuple[str, str], AucEstimates]]:
-    """Return the AUCs that :func:`at_equal_dimension` has computed, with how sure they are.
-
-    A table for each number of dimensions, by machine type and ID; none where it was not run in full.
-    """
-    found = []
-    for number in DIMENSIONS[1:]:
-        change = {"extractors": runs[0].stages.extractors, "detectors": list(paper.DETECTORS)}
-        each = Alternative("", {**change, "settings": {"detectors.pca": number}})
-        try:
-            part = [pair(run, each)[1] for run in repeated(runs)]
-        except MimiiError:
-            return []
-        if not all(run.results.complete for run in part):
-            return []
-        found.append({(run.machine, name): run.results.estimates(name) for run in part for name in run.ids})
-    return found
+def reduced(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIONS[1:]) -> list[dict[Any, AucEstimates]]:
+    """Return the estimates behind :func:`at_equal_dimension`, by machine type and ID; nothing if any is missing."""
+    tables = []
+    for n in dimensions:
+        with suppress(MimiiError):
+            change = {"extractors": runs[0].stages.extractors, "detectors": [*paper.DETECTORS], "detectors.pca": n}
+            part = [pair(run, Alternative(change))[1] for run in repeated(runs)]
+            if all(run.results.complete for run in part):
+                tables.append({(run.machine, name): run.results.estimates(name) for run in part for name in run.ids})
+    return tables if len(tables) == len(dimensions) else []
 
 
 def at_each_snr(runs: Sequence[Run]) -> pd.DataFrame:
-    """Hold our AUCs at each SNR against the paper's Table 1, in the rows that both have.
+    """Compare our AUCs at each SNR with the paper's Table 1, in the cells that both have.
 
-    Of the first network, and as much of the runs as the profile's `sensitivity` says.
-
-    Returns
-    -------
-    DataFrame
-        By SNR in dB: the mean of ours and of the paper's in the same cells in percent, the mean distance of a cell in
-        points, and their correlation over the cells; NaN, and why in the column `not run`, where it was not run.
+    Columns: the means of `ours` and of `the paper` in percent, the mean absolute `distance` of a cell in points, the
+    `correlation` over the cells, and `not run`, the reason where the numbers are NaN.
     """
     rows: dict[int, dict[str, Any]] = {}
     for snr in paper.SNRS:
         try:
-            part = [pair(run, Alternative("", {"snr": snr}))[1] for run in repeated(runs)]
-            areas = pd.concat([run.auc([row for row in run.results.systems() if row[0]]) for run in part])
+            part = [pair(run, Alternative({"snr": snr}))[1] for run in repeated(runs)]
+            aucs = pd.concat([run.auc([system for system in run.results.systems() if system[0]]) for run in part])
         except MimiiError as error:
-            rows[snr] = {"not run": _without_folder(error, runs[0])}
+            rows[snr] = {"not run": _reason(error, runs)}
             continue
-        both = pd.concat(
-            {
-                "ours": table_1_shape(areas).stack([0, 1], future_stack=True),
-                "paper": paper.table_1().stack([0, 1], future_stack=True),
-            },
-            axis=1,
-        ).dropna()
-        rows[snr] = {
-            "ours": both.ours.mean(),
-            "the paper": both.paper.mean(),
-            "distance": (both.ours - both.paper).abs().mean(),
-            "correlation": both.ours.corr(both.paper),
-        }
+        ours, theirs = (table.stack([0, 1], future_stack=True) for table in (table_1_shape(aucs), paper.table_1()))
+        cells = pd.concat({"ours": ours, "the paper": theirs}, axis=1).dropna()
+        distance = (cells["ours"] - cells["the paper"]).abs().mean()
+        rows[snr] = dict(cells.mean()) | {"distance": distance, "correlation": cells.corr().iloc[0, 1]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("SNR (dB)")
+
+
+def _reduction(extractor: str, dimensions: int) -> Alternative:
+    return Alternative({"extractors": extractor, "detectors.pca": dimensions})
+
+
+def _effect(runs: Sequence[Run], alternative: Alternative, reference: Alternative | None = None) -> dict[str, Any]:
+    """Return the mean AUC of an alternative, and its difference to the default or to another alternative."""
+    values, reason = [float("nan")] * 4, ""
+    try:
+        after = _clip_scores(runs, alternative, 1)
+        before = _clip_scores(runs, reference, 1) if reference else _clip_scores(runs, alternative, 0)
+        mean = np.mean([auc(clips.anomalous, clips.scores) for clips in after])
+        values = [100 * float(value) for value in (mean, *astuple(mean_difference(before, after)))]
+    except MimiiError as error:
+        reason = _reason(error, runs)
+    return dict(zip(("auc", "difference", "low", "high"), values, strict=True)) | {"not_run": reason}
+
+
+def _clip_scores(runs: Sequence[Run], alternative: Alternative, side: int) -> list[ClipScores]:
+    """Return the clip scores of all IDs, systems that the alternative can affect, and seeds; `side` 0: the default."""
+    scores = []
+    for run in (pair(run, alternative)[side] for run in repeated(runs)):
+        systems = [system for system in run.results.systems() if system[1] in alternative.detectors]
+        if not systems:
+            raise MimiiError(f"needs {' or '.join(alternative.detectors)}, which this run has not")
+        trials = [(name, *row, seed) for name in run.ids for row in systems for seed in run.results.seeds(row[1])]
+        run.results.compute(trials)
+        scores += [run.clip_scores(*trial) for trial in trials]
+    return scores
+
+
+def _reason(error: MimiiError, runs: Sequence[Run]) -> str:
+    """Return the message without the path of the recordings: pages are published."""
+    folder = str(runs[0].recordings.data)
+    return str(error).replace(f"{folder}: ", "").replace(folder, "the data folder")
+
+
+# Tables of the pages
+
+
+def points_table() -> HTML:
+    """Show every open point: what the paper says and leaves open, our values with their reasons, and alternatives."""
+    defaults, rows = Settings().model_dump(), []
+    for point in POINTS:
+        ours = [escape(point.decision)] if point.decision else []
+        for name, source in point.settings.items():
+            group, _, item = name.partition(".")
+            ours.append(f"<code>{name} = {defaults[group][item]}</code>: {escape(source.text)}")
+        others = "<br>".join(f"<code>{alternative.name}</code>" for alternative in point.alternatives) or "–"
+        first = f"{point.number}. {escape(point.title)}"
+        rows.append((first, escape(point.says), escape(point.open), "<br>".join(ours), others))
+    return word_table("What the paper leaves open", ("point", "the paper says", "left open", "we use", "instead"), rows)
+
+
+def settings_table(*groups: StrictModel) -> HTML:
+    """Show the settings of groups such as ``run.settings.imaging``: value, and the paper's place or our reason."""
+    rows = []
+    for group in groups:
+        for name, source in sources(group).items():
+            code = f"<code>{type(group).__name__.lower()}.{name}</code>"
+            origin = "assumption" if source.is_assumption else "paper"
+            rows.append((code, escape(str(getattr(group, name))), origin, escape(source.text)))
+    return word_table("Settings", ("setting", "value", "from", "where or why"), rows)
+
+
+def effects_table(table: pd.DataFrame) -> HTML:
+    """Show :func:`effects`."""
+    rows = [(f"{row.point}. {escape(row.title)}", row.alternative, _interval(row)) for row in table.itertuples()]
+    return word_table("Change of the mean AUC", ("point", "alternative", "points (95 % interval)"), rows)
+
+
+def dimensions_table(table: pd.DataFrame) -> HTML:
+    """Show :func:`at_equal_dimension`: a row for each network, a column for each number of dimensions."""
+    heads = ("network", *(f"{n} dimensions" if n else "all features" for n in table.dimensions.unique()))
+    rows = []
+    for name, effects in table.groupby("extractor", sort=False):
+        cells = [("" if row.not_run else f"{row.auc:.1f}<br>") + _interval(row) for row in effects.itertuples()]
+        rows.append((extractor_name(name), *cells))
+    return word_table("Mean AUC in percent; difference to the first network (95 % interval)", heads, rows)
+
+
+def snr_table(runs: Sequence[Run]) -> HTML:
+    """Show :func:`at_each_snr` for recordings of MIMII; for others state that they cannot be compared."""
+    if any(run.recordings.kind != "MIMII" for run in runs):
+        return bullets([verdict(runs[0])])
+    table = at_each_snr(runs)
+    table["correlation"] = table.correlation.map("{:.2f}".format, na_action="ignore")
+    return html_table(table, "Mean AUC of the same cells in percent, and how close they lie", "words")
+
+
+def _interval(row: Any) -> str:
+    if row.not_run:
+        return f'<em class="not-run">not run: {escape(row.not_run)}</em>'
+    return f"{signed(row.difference)} ({signed(row.low)} to {signed(row.high)})"

@@ -1,49 +1,57 @@
-"""What a reader of a page is told of the runs that its numbers rest on."""
+"""The box at the top of a page: which data, weights, engine, seeds, profile and commit its numbers rest on."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from IPython.display import HTML
+
 from mimii_lib.run import Run, provenance
 
-KINDS = {
+RECORDING_KINDS = {
     "miniature": "the miniature, synthesised by this project: its numbers say nothing about MIMII",
     "MIMII": "MIMII (Hitachi, CC BY-SA 4.0), whole machine IDs",
     "other recordings": "recordings that are not whole machine IDs of MIMII",
 }
-"""What a reader is told of each kind of recordings."""
+"""Description of each kind of recordings, by the values of ``Run.recordings.kind``."""
 
 
-def by_machine(said: Mapping[str, str]) -> str:
-    """Return what is said of machine types for a reader: once if it is the same of all."""
-    different = dict.fromkeys(said.values())
-    return "; ".join(different if len(different) == 1 else (f"{name}: {fact}" for name, fact in said.items()))
+def by_machine(facts: Mapping[str, str]) -> str:
+    """Join a fact per machine type into one text; a fact shared by all machine types is stated once."""
+    different = dict.fromkeys(facts.values())
+    return "; ".join(different if len(different) == 1 else (f"{name}: {fact}" for name, fact in facts.items()))
 
 
 def seeds_of(runs: Sequence[Run]) -> str:
-    """Return the seeds of runs for a reader."""
+    """Return the seeds of runs as text."""
     return by_machine({run.machine: ", ".join(map(str, run.profile.seeds)) for run in runs})
 
 
 def training_of(runs: Sequence[Run]) -> str:
-    """Return how far the auto-encoders of runs are trained, for a reader."""
+    """Return how long the auto-encoders of runs are trained (epochs, seeds), as text."""
     return by_machine({run.machine: run.results.training if run.results.autoencoders else "not run" for run in runs})
 
 
-def facts_box(said: Mapping[str, str]) -> str:
-    """Return a box of facts, as HTML."""
-    items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in said.items())
-    return f'<dl class="run">{items}</dl>'
+def facts_box(facts: Mapping[str, str]) -> HTML:
+    """Show facts by name in a box."""
+    items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items())
+    return HTML(f'<dl class="run">{items}</dl>')
 
 
-def facts(runs: Sequence[Run]) -> str:
-    """Tell a reader of a page what its numbers rest on: a box of facts, as HTML, on runs of one profile."""
+def facts(runs: Sequence[Run]) -> HTML:
+    """Show what the numbers of a page rest on.
+
+    Parameters
+    ----------
+    runs
+        Runs of one profile, one per machine type.
+    """
     first = runs[0]
-    lost = sum(len(run.recordings.left_out) for run in runs)
+    n_unusable = sum(len(run.recordings.left_out) for run in runs)
     return facts_box(
         {
             "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
-            "Data": f"{KINDS[first.recordings.kind]}, {first.profile.snr} dB".replace("-", "−"),
-            **({"Left out": f"{lost} clip{'s' * (lost > 1)} that cannot be used"} if lost else {}),
+            "Data": f"{RECORDING_KINDS[first.recordings.kind]}, {first.profile.snr} dB".replace("-", "−"),
+            **({"Left out": f"{n_unusable} clip{'s' * (n_unusable > 1)} that cannot be used"} if n_unusable else {}),
             "Weights": ", ".join(map(str, first.stages.weights_used.values())) or "none could be reached",
             "Engine": str(first.stages.engine),
             "Seeds": seeds_of(runs),

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from mimii_lib import paper
 from mimii_lib.errors import unknown_value
-from mimii_lib.evaluation import ClipScores
+from mimii_lib.evaluation import ClipScores, System
 from mimii_lib.run.cache import ResultCache
+from mimii_lib.run.profiles import Profile, as_tuple, load_profile, with_parameters
 from mimii_lib.run.recordings import Recordings
-from mimii_lib.run.results import Results, System
+from mimii_lib.run.results import Results
 from mimii_lib.run.stages import Stages
-from mimii_lib.settings import Profile, as_tuple, load_profile, with_parameters
 
 
 class Run:

@@ -28,7 +28,8 @@ from platformdirs import user_cache_dir
 from mimii_lib.data.files import atomic_write, wait_for
 from mimii_lib.errors import MimiiError
 from mimii_lib.run.code_digest import code_digest, package_versions
-from mimii_lib.settings import ROOT, as_json
+from mimii_lib.run.profiles import IN_CHECKOUT, ROOT
+from mimii_lib.settings import as_json
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def default_folder() -> Path:
     """Return where results are kept: ``$MIMII_CACHE``, or ``.cache`` in a checkout, or the user's cache."""
     if named := os.environ.get("MIMII_CACHE"):
         return Path(named)
-    return ROOT / ".cache" if (ROOT / "pyproject.toml").is_file() else Path(user_cache_dir("mimii"))
+    return ROOT / ".cache" if IN_CHECKOUT else Path(user_cache_dir("mimii"))
 
 
 class ResultCache:

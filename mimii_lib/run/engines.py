@@ -1,15 +1,15 @@
-"""Run an extractor's network as fast as the machine can: patches → feature vectors.
+"""Run an extractor's network: patches → features.
 
-Two engines compute the same function. ``openvino`` compiles the network for the processor and runs one patch per
-core; ``torch`` runs small batches with the colours of a pixel side by side in memory. Both take the patches as
-they are kept, a byte per pixel: colouring, up-scaling and standardisation are the first steps of the network.
+Two engines compute the same function: ``openvino`` compiles the network for the processor and runs patches in parallel,
+one per core; ``torch`` runs small batches with the channels last. Both take the patches as uint8 colour-map indices;
+colouring, up-scaling and standardisation are the first layers of the network.
 """
 
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -28,192 +28,152 @@ from mimii_lib.imaging import extractor_input, standardised_colours, upscaling
 from mimii_lib.settings import Features, Imaging
 
 BATCH = {"openvino": 2, "torch": 8}
-"""Patches that go through the network together: so few that their maps stay in memory that is already there.
-With 64, torch spends half of its time on getting memory from the system."""
+"""Patches per batch: so few that allocated memory is reused. With 64, torch spends half of its time on allocation."""
 
-# OpenVINO reports its use to its maker where the package for that is installed. Nothing here calls out.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO would report its use
+
+Store = Callable[[int, NDArray[np.float32]], None]
+"""Takes the number of a batch's first patch and the batch's features."""
+Runner = Callable[[NDArray[np.uint8], Store], None]
+"""Takes patches and stores their features."""
 
 
 class PatchNetwork(nn.Module):
     """An extractor's network from patches on: (n, height, width) uint8 → (n, dimension) float32."""
 
-    def __init__(self, network: nn.Module, extractor: Extractor, imaging: Imaging):
+    def __init__(self, network: nn.Module, extractor: Extractor, imaging: Imaging, shape: tuple[int, ...]):
         super().__init__()
         self.network = network
-        self.colours: torch.Tensor
-        self.rows: torch.Tensor
-        self.columns: torch.Tensor
         self.register_buffer("colours", standardised_colours(extractor.mean, extractor.std, imaging))
-        self.register_buffer("rows", upscaling(imaging.n_mels, imaging))
-        self.register_buffer("columns", upscaling(imaging.patch_frames, imaging))
+        self.register_buffer("rows", upscaling(shape[0], imaging))
+        self.register_buffer("columns", upscaling(shape[1], imaging))
 
-    def forward(self, entries: torch.Tensor) -> torch.Tensor:
-        """Describe patches, which are entries of the colour map."""
-        return self.network(extractor_input(entries, self.colours, self.rows, self.columns))
+    def forward(self, colormap_indices: torch.Tensor) -> torch.Tensor:
+        """Return the features of patches."""
+        return self.network(extractor_input(colormap_indices, *self.buffers(recurse=False)))
 
 
 def classifier(weights: Weights) -> nn.Module:
-    """Return the whole network with its pretrained weights: an ImageNet classifier, for inspection."""
+    """Return the whole network with its pretrained weights: an ImageNet classifier."""
     net = extractors.get(weights.extractor).network()
     try:
         net.load_state_dict(weights.state())
     except (RuntimeError, TypeError, AttributeError) as error:
-        first = str(error).splitlines()[1:2] or [str(error)]
-        raise MimiiError(
-            f"weights of {weights.extractor} ({weights.source}) do not fit the network: {first[0].strip()[:160]}"
-        ) from None
+        reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:160]
+        source = f"{weights.extractor} ({weights.source})"
+        raise MimiiError(f"weights of {source} do not fit the network: {reason}") from None
     return net.eval()
 
 
 def network(weights: Weights, features: Features | None = None) -> nn.Module:
-    """Return the network from standardised pictures to features: (n, 3, 224, 224) → (n, dimension)."""
+    """Return the network from standardised images to features: (n, 3, 224, 224) → (n, dimension)."""
     extractor = extractors.get(weights.extractor)
-    variant = [] if extractor.variant is None else [getattr(features or Features(), extractor.variant)]
+    variant = [getattr(features or Features(), extractor.variant)] if extractor.variant else []
     return extractor.cut(classifier(weights), *variant).eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes the features, as it is recorded with every result.
+    """The software and hardware that compute, recorded with every result."""
 
-    Attributes
-    ----------
-    name
-        openvino or torch, with the version.
-    device
-        cpu or cuda.
-    precision
-        float32 or bfloat16.
-    """
-
-    name: str
-    device: str
-    precision: str
+    name: str  # openvino or torch, with the version
+    device: str  # cpu or cuda
+    precision: str  # float32 or bfloat16
 
     def __str__(self) -> str:
-        """Return all three, for a reader."""
+        """Return name, device and precision, separated by commas."""
         return f"{self.name}, {self.device}, {self.precision}"
 
 
 def choose(settings: Features) -> Engine:
-    """Return the engine that `settings` ask for: where they leave it open, the fastest that is here.
+    """Return the engine that `settings` name; auto is the fastest that is available.
 
-    A processor that cannot compute in bfloat16 computes in float32, which is exact, and says so.
+    A processor without bfloat16 computes in float32, and the engine says float32.
 
     Raises
     ------
     MimiiError
-        If OpenVINO is asked for and not installed.
+        If OpenVINO is named and not installed.
     """
-    gpu = torch.cuda.is_available()
-    installed = find_spec("openvino") is not None
+    gpu, installed = torch.cuda.is_available(), find_spec("openvino") is not None
     if settings.engine == "openvino" and not installed:
         raise MimiiError("features.engine: openvino is not installed; install it or choose torch")
-    reduced = settings.precision == "bfloat16"
-    if settings.engine == "openvino" or (settings.engine == "auto" and installed and not gpu):
-        precision = "bfloat16" if reduced and "BF16" in _openvino_capabilities() else "float32"
-        return Engine(f"openvino {version('openvino')}", "cpu", precision)
-    precision = "bfloat16" if reduced and (gpu or _cpu_has_bfloat16()) else "float32"
-    return Engine(f"torch {version('torch')}", "cuda" if gpu else "cpu", precision)
+    fastest = "openvino" if installed and not gpu else "torch"
+    name = fastest if settings.engine == "auto" else settings.engine
+    device = "cuda" if gpu and name == "torch" else "cpu"
+    reduced = settings.precision == "bfloat16" and (device == "cuda" or _cpu_has_bfloat16(name))
+    return Engine(f"{name} {version(name)}", device, "bfloat16" if reduced else "float32")
+
+
+def _cpu_has_bfloat16(engine: str) -> bool:
+    if engine == "torch":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def extract(
-    entries: NDArray[np.uint8], weights: Weights, imaging: Imaging, features: Features | None = None
+    patches: NDArray[np.uint8], weights: Weights, imaging: Imaging, features: Features | None = None
 ) -> NDArray[np.float32]:
-    """Describe patches by an extractor's features.
+    """Return the features of patches (§5.1): (n, height, width) uint8, colour-map indices → (n, dimension) float32."""
+    settings, extractor = features or Features(), extractors.get(weights.extractor)
+    # Only these settings and the shape of a patch change the network: the others share the compiled one.
+    image = Imaging(colormap=imaging.colormap, image_size=imaging.image_size)
+    run = _compiled(choose(settings), weights, image, settings, patches.shape[1:])
+    rows = np.empty((len(patches), extractor.dimension), np.float32)
+    with tqdm(total=len(patches), desc=extractor.title, unit="patch", disable=None) as progress:
 
-    Parameters
-    ----------
-    entries : array of shape (n, height, width), uint8
-        Patches, as :func:`mimii_lib.imaging.patches` cuts them.
-    weights
-        The extractor's weights.
+        def store(start: int, values: NDArray[np.float32]) -> None:
+            batch = rows[start : start + len(values)]  # shorter than `values` where the last batch was padded
+            batch[:] = values[: len(batch)]
+            progress.update(len(batch))
 
-    Returns
-    -------
-    array of shape (n, dimension), float32
-    """
-    extractor, engine = extractors.get(weights.extractor), choose(features or Features())
-    # Settings that change the patches alone leave the network as it is, made ready before.
-    seen = Imaging(
-        n_mels=imaging.n_mels,
-        patch_frames=imaging.patch_frames,
-        colormap=imaging.colormap,
-        image_size=imaging.image_size,
-        interpolation=imaging.interpolation,
-    )
-    found = np.empty((len(entries), extractor.dimension), np.float32)
-    with tqdm(total=len(entries), desc=extractor.title, unit="patch", disable=None) as progress:
-
-        def keep(start: int, values: NDArray[np.float32]) -> None:
-            end = min(start + len(values), len(found))
-            found[start:end] = values[: end - start]
-            progress.update(end - start)
-
-        _compiled(engine, weights, seen, features or Features(), entries.shape[1:])(entries, keep)
-    return found
-
-
-Keep = Callable[[int, NDArray[np.float32]], None]
-"""Takes the features of some patches and the number of the first of them."""
+        run(patches, store)
+    return rows
 
 
 @lru_cache(maxsize=2)
-def _compiled(
-    engine: Engine, weights: Weights, imaging: Imaging, features: Features, shape: tuple[int, ...]
-) -> Callable[[NDArray[np.uint8], Keep], None]:
-    """Return a network made ready on an engine: half a second or more that several calls share."""
-    net = PatchNetwork(network(weights, features), extractors.get(weights.extractor), imaging).eval()
+def _compiled(engine: Engine, weights: Weights, imaging: Imaging, features: Features, shape: tuple[int, ...]) -> Runner:
+    """Return the network, loaded and compiled for an engine; cached, because compilation takes half a second."""
+    net = PatchNetwork(network(weights, features), extractors.get(weights.extractor), imaging, shape).eval()
     return _openvino(net, engine, shape) if engine.name.startswith("openvino") else _torch(net, engine)
 
 
-def _torch(net: nn.Module, engine: Engine) -> Callable[[NDArray[np.uint8], Keep], None]:
+def _torch(net: nn.Module, engine: Engine) -> Runner:
     net = net.to(engine.device).to(memory_format=torch.channels_last)
-    reduced, batch = engine.precision == "bfloat16", BATCH["torch"]
 
-    def run(entries: NDArray[np.uint8], keep: Keep) -> None:
-        with torch.inference_mode(), torch.autocast(engine.device, torch.bfloat16, enabled=reduced):
-            for start in range(0, len(entries), batch):
-                some = torch.from_numpy(np.array(entries[start : start + batch]))
-                keep(start, net(some.to(engine.device)).float().cpu().numpy())
+    def run(patches: NDArray[np.uint8], store: Store) -> None:
+        with torch.inference_mode(), torch.autocast(engine.device, torch.bfloat16, engine.precision == "bfloat16"):
+            for start in range(0, len(patches), BATCH["torch"]):
+                batch = torch.from_numpy(np.array(patches[start : start + BATCH["torch"]]))
+                store(start, net(batch.to(engine.device)).float().cpu().numpy())
 
     return run
 
 
-def _openvino(net: nn.Module, engine: Engine, shape: tuple[int, ...]) -> Callable[[NDArray[np.uint8], Keep], None]:
+def _openvino(net: nn.Module, engine: Engine, shape: tuple[int, ...]) -> Runner:
     import openvino
 
-    threads, batch = torch.get_num_threads(), BATCH["openvino"]  # what OMP_NUM_THREADS allows, or every core
+    threads, size = torch.get_num_threads(), BATCH["openvino"]  # OMP_NUM_THREADS, or the number of cores
     options: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "bf16" if engine.precision == "bfloat16" else "f32",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": threads,
-        "ENABLE_CPU_PINNING": False,  # pinned, two processes would share one core
+        "ENABLE_CPU_PINNING": False,  # pinned threads of two processes would share one core
     }
-    example = torch.zeros((batch, *shape), dtype=torch.uint8)
+    example = torch.zeros((size, *shape), dtype=torch.uint8)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces another way of tracing, which OpenVINO does not take yet
+        warnings.simplefilter("ignore")  # torch deprecates its tracing, which OpenVINO still needs
         model = openvino.convert_model(net, example_input=example, input=[example.shape])
     compiled = openvino.Core().compile_model(model, "CPU", options)
 
-    def run(entries: NDArray[np.uint8], keep: Keep) -> None:
-        queue = openvino.AsyncInferQueue(compiled, threads + 1)  # one waits, so that no core does
-        queue.set_callback(lambda request, start: keep(start, request.get_output_tensor().data))
-        for start in range(0, len(entries), batch):
-            some = entries[start : start + batch]
-            queue.start_async([np.pad(some, ((0, batch - len(some)), (0, 0), (0, 0)))], start)
+    def run(patches: NDArray[np.uint8], store: Store) -> None:
+        queue = openvino.AsyncInferQueue(compiled, threads + 1)  # one more than threads, so that no core waits
+        queue.set_callback(lambda request, start: store(start, request.get_output_tensor().data))
+        for start in range(0, len(patches), size):
+            batch = patches[start : start + size]
+            queue.start_async([np.pad(batch, ((0, size - len(batch)), (0, 0), (0, 0)))], start)
         queue.wait_all()
 
     return run
-
-
-@cache
-def _openvino_capabilities() -> list[str]:
-    import openvino
-
-    return list(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-
-
-def _cpu_has_bfloat16() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

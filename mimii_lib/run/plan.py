@@ -17,8 +17,8 @@ from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run, runs_of
 from mimii_lib.run.forecast import forecast
+from mimii_lib.run.profiles import load_profile, with_parameters
 from mimii_lib.run.provenance import digest
-from mimii_lib.settings import load_profile, with_parameters
 
 
 def write_plan(

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mimii_lib.settings import ROOT, as_json
+from mimii_lib.run.profiles import ROOT
+from mimii_lib.settings import as_json
 
 PACKAGES = ("librosa", "numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
 """Packages whose version can change a number."""

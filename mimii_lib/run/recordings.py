@@ -12,7 +12,8 @@ from mimii_lib import dataset
 from mimii_lib.data import checks, miniature
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.run.cache import TABLE, CacheKey, ResultCache
-from mimii_lib.settings import Profile, as_json
+from mimii_lib.run.profiles import Profile
+from mimii_lib.settings import as_json
 
 
 class Recordings:
@@ -38,7 +39,7 @@ class Recordings:
     def __init__(self, machine: str, profile: Profile, cache: ResultCache, splits_file: Path | None = None):
         self.machine, self.profile, self.cache, self.splits_file = machine, profile, cache, splits_file
         if profile.recordings is not None and profile.miniature is not None:
-            miniature.make(profile.recordings, snr=profile.snr, **asdict(profile.miniature))
+            miniature.make_miniature(profile.recordings, snr=profile.snr, **dict(profile.miniature))
         self.data = dataset.data_folder(profile.recordings)
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,14 +13,14 @@ from tqdm import tqdm
 
 from mimii_lib import evaluation, paper
 from mimii_lib.errors import MimiiError
+from mimii_lib.evaluation import System
 from mimii_lib.run import provenance
+from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import Stages
-from mimii_lib.settings import SIMPLE_BASELINES, Profile, as_json
-from mimii_lib.uncertainty import AucEstimates, Measure, resampled
+from mimii_lib.settings import SIMPLE_BASELINES, as_json
+from mimii_lib.uncertainty import AucEstimates, bootstrap_aucs
 
-System = tuple[str | None, str]
-"""A row of the table: extractor (None: auto-encoders and simple baselines need none) and detector."""
 Trial = tuple[str, str | None, str, int]
 """One AUC: machine ID, extractor, detector and seed."""
 
@@ -123,7 +122,7 @@ class Results:
             (clips.label == "abnormal").to_numpy(),
             evaluation.pool(
                 self.stages.scores(machine_id, extractor, detector, seed),
-                replace(settings, pooling=pooling or settings.pooling),
+                settings.model_copy(update={"pooling": pooling or settings.pooling}),
             ),
         )
 
@@ -155,10 +154,10 @@ class Results:
 
     def estimates(self, machine_id: str) -> AucEstimates:
         """Return the AUC of every system on a machine ID, the mean over its seeds, with its covariance."""
-        return resampled(list(self._clip_scores_of(machine_id)))
+        return bootstrap_aucs(list(self._clip_scores_of(machine_id)))
 
     def means(
-        self, machine_id: str, measure: Measure = evaluation.auc, pooling: str | None = None
+        self, machine_id: str, measure: evaluation.Metric = evaluation.auc, pooling: str | None = None
     ) -> dict[System, float]:
         """Return the AUC of every system on a machine ID, the mean over its seeds.
 
@@ -166,7 +165,7 @@ class Results:
         """
         areas: dict[Any, list[float]] = {}
         for clips in self._clip_scores_of(machine_id, pooling):
-            areas.setdefault(clips.row, []).append(measure(clips.anomalous, clips.scores))
+            areas.setdefault(clips.system, []).append(measure(clips.anomalous, clips.scores))
         return {system: float(np.mean(values)) for system, values in areas.items()}
 
     # Where the numbers come from
@@ -198,5 +197,5 @@ class Results:
         """A digest of what the results depend on: cache keys of all scores, the clips' names, and what was left out."""
         keys = [self.stages.keys(*trial)[-1].digest for trial in self.trials()]
         clips = [self.recordings.digest(name) for name in self.recordings.evaluable]
-        settings = replace(self.profile, name="", data=None, weights=None)
+        settings = self.profile.model_copy(update={"name": "", "data": None, "weights": None})
         return provenance.digest([keys, clips, self.recordings.left_out, self.recordings.skipped, settings])

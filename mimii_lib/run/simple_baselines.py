@@ -1,7 +1,10 @@
-"""Rows that the paper has not: what can be heard without a network.
+"""Baselines beyond the paper that need no network: knn, mahalanobis and level.
 
-A clip's spectrogram is summed up by the mean and the standard deviation of each mel band, or its sound by its level
-alone, and a plain detector is fitted on that. What a network with a mixture of 80 Gaussians gains, it gains over these.
+Conventions
+-----------
+X has one row per clip: the mean and standard deviation of each mel band (knn, mahalanobis) or the level of the waveform
+in dB (level). ``score_samples`` returns the normality, as for :mod:`mimii_lib.detectors`. The difference between these
+baselines and an extractor with a detector is what the network gains.
 """
 
 from typing import Any, Self
@@ -19,29 +22,23 @@ from mimii_lib.settings import Detectors
 
 
 class Neighbours(BaseEstimator):
-    """The mean distance to the nearest training clips.
-
-    Parameters
-    ----------
-    n_neighbors
-        How many count; all, where there are fewer.
-    """
+    """The mean distance to the `n_neighbors` nearest training clips, or to all where there are fewer."""
 
     def __init__(self, n_neighbors: int = 3):
         self.n_neighbors = n_neighbors
 
     def fit(self, X: NDArray[np.floating], y: None = None) -> Self:
-        """Keep X of shape (n, d)."""
+        """Store X of shape (n, d)."""
         self.nearest_ = NearestNeighbors(n_neighbors=min(self.n_neighbors, len(X))).fit(X)
         return self
 
     def score_samples(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the distance of each row of X of shape (m, d), below 0, since less is more normal: shape (m,)."""
+        """Return minus the distance of each row of X of shape (m, d): shape (m,)."""
         return -self.nearest_.kneighbors(X)[0].mean(axis=1)
 
 
 class Mahalanobis(LedoitWolf):
-    """The distance to the mean in a covariance that is shrunk, since there are fewer clips than numbers to estimate.
+    """The Mahalanobis distance to the mean, with a shrunk covariance because there are few clips.
 
     References
     ----------
@@ -49,14 +46,14 @@ class Mahalanobis(LedoitWolf):
     """
 
     def score_samples(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the squared distance of each row of X of shape (m, d), below 0: shape (m,)."""
+        """Return minus the squared distance of each row of X of shape (m, d): shape (m,)."""
         return -self.mahalanobis(X)
 
 
-def make(name: str, settings: Detectors) -> Pipeline:
-    """Return the control called `name`, not yet fitted: standardised, as features of a network are."""
-    last: Any = Neighbours(settings.n_neighbors) if name == "knn" else Mahalanobis()
-    return make_pipeline(Standardiser(settings.variance_floor), last)
+def build_baseline(name: str, settings: Detectors) -> Pipeline:
+    """Return the baseline called `name`, not fitted, behind the standardisation."""
+    estimator: Any = Neighbours(settings.n_neighbors) if name == "knn" else Mahalanobis()
+    return make_pipeline(Standardiser(settings.variance_floor), estimator)
 
 
 def baseline_scores(fitted: Pipeline, summaries: NDArray[np.float64], test: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -73,18 +70,12 @@ def baseline_scores(fitted: Pipeline, summaries: NDArray[np.float64], test: NDAr
 
 
 def band_statistics(spectrograms: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the mean and standard deviation over time of each mel band.
+    """Return the means, then the standard deviations, of each mel band over time: (clips, 2 x n_mels), in dB.
 
     Parameters
     ----------
     spectrograms : array of shape (clips, n_mels, frames)
         In dB.
-
-    Returns
-    -------
-    array of shape (clips, 2 x n_mels)
-        The means, then the standard deviations, in dB.
     """
-    return np.concatenate(
-        [spectrograms.mean(axis=2, dtype=np.float64), spectrograms.std(axis=2, dtype=np.float64)], axis=1
-    )
+    mean, deviation = (statistic(spectrograms, axis=2, dtype=np.float64) for statistic in (np.mean, np.std))
+    return np.concatenate([mean, deviation], axis=1)

@@ -1,157 +1,99 @@
-"""The miniature: MIMII's tree, sounded from simple physics, the same for the same seed."""
+"""The miniature: MIMII's tree, synthesised from simple physics, the same for the same seed."""
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from full_size import make_full_size
+from kills import killed
 from scipy import signal, stats
 
-from mimii_lib.data import miniature
-from mimii_lib.data.miniature import FAULTS, MODELS, SAMPLE_RATE, SAMPLES, clip, make, parts
-from mimii_lib.dataset import MARKER
+from mimii_lib import paper
+from mimii_lib.data.miniature import clip_parts, make_miniature
+from mimii_lib.data.synthesis import FAULTS, MODELS, SAMPLE_RATE, SAMPLES
 from mimii_lib.errors import MimiiError
 
-MACHINES = ("fan", "pump", "slider", "valve")
-IDS = ("id_00", "id_02", "id_04", "id_06")
-ALL = [(machine, machine_id) for machine in MACHINES for machine_id in IDS]
+MACHINES, IDS = paper.MACHINES, paper.IDS
+SETTINGS = {"normal": 2, "abnormal": 1, "seed": 3, "machines": ["fan", "valve"]}
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def clip(*name, **how):
+    return np.add(*clip_parts(*name, **how))
+
+
+def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tree(tmp_path_factory):
+    """Return a small miniature."""
     folder = tmp_path_factory.mktemp("data") / "miniature"
-    make(folder, normal=2, abnormal=1, seed=3)
+    make_miniature(folder, **SETTINGS)
     return folder
 
 
-def test_same_seed_same_bytes(tree, tmp_path):
-    """Two makes with the same settings are equal bit for bit, marker included."""
-    make(tmp_path, normal=2, abnormal=1, seed=3)
-    assert contents(tmp_path) == contents(tree)
+# The sounds
 
 
-def test_another_seed_other_clips():
-    """Another seed gives another clip of the same machine in another background."""
-    for one, other in zip(parts("fan", "id_00", "normal", 0), parts("fan", "id_00", "normal", 0, seed=1), strict=True):
-        assert abs(np.corrcoef(one, other)[0, 1]) < 0.9
-
-
-def test_no_two_clips_alike():
-    """Machine, ID, condition and index all change the sound."""
+def test_a_clip_depends_on_its_name_and_seed_alone():
+    """The same name and seed give the same bits; another machine, ID, condition, number or seed another clip."""
     names = [("fan", "id_00", "normal", 0), ("fan", "id_00", "normal", 1), ("fan", "id_00", "abnormal", 0)]
     names += [("fan", "id_02", "normal", 0), ("pump", "id_00", "normal", 0)]
-    assert np.abs(np.corrcoef([clip(*name) for name in names]) - np.eye(len(names))).max() < 0.5
+    clips = [*(clip(*name) for name in names), clip(*names[0], seed=1)]
+    assert np.array_equal(clips[0], clip(*names[0]))
+    assert np.abs(np.corrcoef(clips) - np.eye(len(clips))).max() < 0.9
 
 
-def test_tree_is_mimiis(tree):
-    """Folders, names, counts, rate, length, channels and sample format are MIMII's."""
-    wavs = sorted(path.relative_to(tree).as_posix() for path in tree.rglob("*.wav"))
-    assert wavs == sorted(
-        f"-6_dB_{machine}/{machine}/{machine_id}/{name}.wav"
-        for machine, machine_id in ALL
-        for name in ("normal/00000000", "normal/00000001", "abnormal/00000000")
-    )
-    for wav in wavs:
-        info = soundfile.info(tree / wav)
-        assert (info.samplerate, info.frames, info.channels, info.subtype) == (16_000, 160_000, 1, "PCM_16")
-    assert {path.name for path in tree.iterdir()} == {f"-6_dB_{machine}" for machine in MACHINES} | {"miniature.json"}
-
-
-def test_marker_says_what_made_it(tree):
-    """The marker holds every setting and which fault each machine ID has."""
-    marker = json.loads((tree / "miniature.json").read_text())
-    severity = marker.pop("severity")
-    assert marker == {
-        "kind": "miniature",
-        "snr": -6,
-        "normal": 2,
-        "abnormal": 1,
-        "seed": 3,
-        "channels": 1,
-        "machines": list(MACHINES),
-    }
-    assert severity["valve"]["id_06"]["shares"] == {"leakage": 1}
-    assert all(set(severity[machine]) == set(IDS) for machine in MACHINES)
-
-
-def test_files_hold_the_clips(tree):
-    """A file is its clip to the rounding of 16 bit, however many others were made."""
-    for machine in MACHINES:
-        sound, _ = soundfile.read(tree / f"-6_dB_{machine}/{machine}/id_04/normal/00000001.wav")
-        assert np.abs(sound - clip(machine, "id_04", "normal", 1, seed=3)).max() <= 2**-15
-
-
-@pytest.mark.parametrize("snr", [-6, 0, 6])
 @pytest.mark.parametrize("machine", MACHINES)
-def test_snr_is_what_was_asked_for(machine, snr):
-    """The machine's power over the noise's is the SNR, and their sum is the clip."""
-    sound, noise = parts(machine, "id_02", "abnormal", 5, snr=snr)
-    assert 10 * np.log10(np.mean(sound**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.1)
-    assert np.array_equal(sound + noise, clip(machine, "id_02", "abnormal", 5, snr=snr))
+def test_snr_is_the_power_of_the_machine_over_that_of_the_noise(machine):
+    """The SNR sets the level of the noise and nothing else."""
+    parts = {snr: clip_parts(machine, "id_02", "abnormal", 5, snr=snr) for snr in (-6, 0)}
+    for snr, (sound, noise) in parts.items():
+        assert 10 * np.log10(np.mean(sound**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.1)
+        assert np.array_equal(sound, parts[0][0])
+        assert noise == pytest.approx(parts[0][1] * 10 ** (-snr / 20))
 
 
-def test_snr_changes_the_level_of_the_noise_alone():
-    """A clip at +6 dB is the clip at -6 dB with a quarter of the noise."""
-    (sound, noise), (same, less) = (parts("pump", "id_00", "normal", 2, snr=snr) for snr in (-6, 6))
-    assert np.array_equal(sound, same)
-    assert less == pytest.approx(noise * 10 ** (-12 / 20))
-
-
-@pytest.mark.parametrize(("machine", "machine_id"), ALL)
-def test_no_clipping_at_mimiis_level(machine, machine_id):
-    """Clips stay off full scale, and are as loud as MIMII's: 0.011 RMS at -6 dB."""
-    for condition in ("normal", "abnormal"):
-        sound = clip(machine, machine_id, condition, 7)
-        assert sound.shape == (SAMPLES,)
-        assert sound.dtype == np.float64
-        assert np.abs(sound).max() < 0.99
-        assert 0.008 < np.sqrt(np.mean(sound**2)) < 0.015
-
-
-def test_loud_clips_are_turned_down_as_a_whole(monkeypatch):
-    """Where a peak would reach full scale, machine and noise keep their ratio."""
-    monkeypatch.setattr(miniature, "MACHINE_RMS", 0.5)
-    sound, noise = parts("valve", "id_02", "normal", 0, snr=0)
-    assert np.abs(sound + noise).max() == pytest.approx(miniature.PEAK)
-    assert np.mean(sound**2) == pytest.approx(np.mean(noise**2))
+@pytest.mark.parametrize(("machine", "machine_id"), FAULTS)
+def test_clips_are_as_loud_as_mimiis(machine, machine_id):
+    """Clips have an RMS of about 0.011 at -6 dB; one that would pass full scale is attenuated as a whole."""
+    sound = clip(machine, machine_id, "abnormal", 7)
+    assert (sound.shape, sound.dtype) == ((SAMPLES,), np.float64)
+    assert 0.008 < np.sqrt(np.mean(sound**2)) < 0.015
+    sound, noise = clip_parts(machine, machine_id, "normal", 0, snr=-60)
+    assert np.abs(sound + noise).max() == pytest.approx(0.98)
+    assert 10 * np.log10(np.mean(sound**2) / np.mean(noise**2)) == pytest.approx(-60)
 
 
 @pytest.mark.parametrize("machine_id", IDS)
 def test_fan_sounds_at_blade_pass_frequency(machine_id):
     """The fan's spectrum stands out at multiples of blades times shaft speed."""
-    fan = MODELS["fan"][machine_id]
-    frequency, power = signal.welch(parts("fan", machine_id, "normal", 0)[0], SAMPLE_RATE, nperseg=SAMPLE_RATE)
+    fan = MODELS["fan", machine_id]
+    frequency, power = signal.welch(clip_parts("fan", machine_id, "normal", 0)[0], SAMPLE_RATE, nperseg=SAMPLE_RATE)
     for harmonic in (1, 2):
-        centre = harmonic * fan.shaft * fan.blades
-        assert power[np.abs(frequency - centre) < 0.03 * centre].max() > 30 * np.median(
-            power[np.abs(frequency - centre) < 0.4 * fan.shaft * fan.blades]
-        )
+        distance = np.abs(frequency - harmonic * fan.shaft * fan.blades)
+        near, around = distance < 0.03 * harmonic * fan.shaft * fan.blades, distance < 0.4 * fan.shaft * fan.blades
+        assert power[near].max() > 30 * np.median(power[around])
 
 
 @pytest.mark.parametrize("machine_id", IDS)
 def test_pump_flow_pulsates(machine_id):
     """The pump's envelope above its harmonics swells at the pulse rate."""
-    pump = MODELS["pump"][machine_id]
-    high = signal.sosfilt(
-        signal.butter(4, 5000, "high", fs=SAMPLE_RATE, output="sos"),
-        parts("pump", machine_id, "normal", 0)[0],
-    )
-    frequency, power = signal.periodogram(high**2, SAMPLE_RATE)
-    near, around = (np.abs(frequency - pump.pulse) < width for width in (1.5, 10))
+    high_pass = signal.butter(4, 5000, "high", fs=SAMPLE_RATE, output="sos")
+    flow = signal.sosfilt(high_pass, clip_parts("pump", machine_id, "normal", 0)[0])
+    frequency, power = signal.periodogram(flow**2, SAMPLE_RATE)
+    near, around = (np.abs(frequency - MODELS["pump", machine_id].pulse) < width for width in (1.5, 10))
     assert power[near].max() > 10 * np.median(power[around])
 
 
 @pytest.mark.parametrize("machine_id", IDS)
 def test_slider_comes_and_goes_with_its_strokes(machine_id):
-    """The slider is heard for as long as a stroke lasts, then rests."""
-    slider = MODELS["slider"][machine_id]
-    level = np.mean(parts("slider", machine_id, "normal", 0)[0].reshape(-1, 160) ** 2, axis=1)
+    """The slider is heard for as long as a stroke lasts, then pauses."""
+    slider = MODELS["slider", machine_id]
+    level = np.mean(clip_parts("slider", machine_id, "normal", 0)[0].reshape(-1, 160) ** 2, axis=1)
     starts, ends = np.flatnonzero(np.diff(level > 0.1 * np.quantile(level, 0.8), prepend=0, append=0)).reshape(-1, 2).T
     strokes = (ends - starts)[ends - starts > 5] / 100
     assert np.median(strokes) == pytest.approx(slider.duty * slider.period, rel=0.2)
@@ -160,32 +102,30 @@ def test_slider_comes_and_goes_with_its_strokes(machine_id):
 @pytest.mark.parametrize("machine_id", IDS)
 def test_valve_is_short_clicks_and_fan_is_not(machine_id):
     """The valve's energy is in clicks: its kurtosis is far above the fan's."""
-    valve, fan = (parts(machine, machine_id, "normal", 0)[0] for machine in ("valve", "fan"))
+    valve, fan = (clip_parts(machine, machine_id, "normal", 0)[0] for machine in ("valve", "fan"))
     assert stats.kurtosis(valve) > 100
     assert abs(stats.kurtosis(fan)) < 2
-    loudest = np.sort(valve**2)[::-1]
-    assert loudest[: SAMPLES // 50].sum() > 0.8 * loudest.sum()
+    assert np.sort(valve**2)[-SAMPLES // 50 :].sum() > 0.8 * np.sum(valve**2)
 
 
 def test_noise_is_not_stationary_and_not_twice_the_same():
     """Factory noise changes within a clip and from clip to clip."""
-    levels = np.array(
-        [np.sqrt(np.mean(parts("fan", "id_00", "normal", k)[1].reshape(10, -1) ** 2, axis=1)) for k in range(6)]
-    )
+    noises = [clip_parts("fan", "id_00", "normal", k)[1].reshape(10, -1) for k in range(6)]
+    levels = np.sqrt(np.mean(np.square(noises), axis=2))
     assert (levels.max(axis=1) > 1.05 * levels.min(axis=1)).all()
     assert np.abs(np.corrcoef(levels) - np.eye(6)).max() < 0.999
 
 
-@pytest.mark.parametrize(
-    ("machine", "kind"), [(machine, kind) for machine in MACHINES for kind in MODELS[machine]["id_00"].kinds]
-)
+KINDS = sorted({(machine, kind) for (machine, _), fault in FAULTS.items() for kind in fault.shares})
+
+
+@pytest.mark.parametrize(("machine", "kind"), KINDS)
 def test_every_fault_changes_the_sound_by_degrees(machine, kind):
     """A fault moves the machine's octave spectrum or its level's course, and more so the worse it is."""
 
-    def sketch(severity: float) -> np.ndarray:
-        model = MODELS[machine]["id_00"]
-        wear = dict.fromkeys(model.kinds, 0.0) | {kind: severity}
-        sounds = [model.sound(np.random.default_rng(k), wear) for k in range(6)]
+    def sketch(severity):
+        severities = dict.fromkeys((kind for _, kind in KINDS), 0.0) | {kind: severity}
+        sounds = [MODELS[machine, "id_00"].synthesize(np.random.default_rng(k), severities) for k in range(6)]
         power = np.array([signal.welch(sound / sound.std(), SAMPLE_RATE, nperseg=1024)[1] for sound in sounds])
         bands = np.array([band.sum(axis=1) for band in np.array_split(power, 24, axis=1)])
         return np.concatenate([10 * np.log10(bands).mean(axis=1), [np.log(stats.kurtosis(sounds, axis=1) + 4).mean()]])
@@ -195,148 +135,93 @@ def test_every_fault_changes_the_sound_by_degrees(machine, kind):
     assert np.abs(severe - normal).max() > 1
 
 
-def test_faults_are_known_to_their_machines():
-    """Every fault in the table is one that the machine type can sound, at a severity from 0 to 1."""
-    for machine, machine_id in ALL:
-        fault = FAULTS[machine][machine_id]
-        assert set(fault.shares) <= set(MODELS[machine][machine_id].kinds)
-        assert 0 < fault.severity[0] < fault.severity[1] <= 1
+def test_every_machine_id_has_a_fault():
+    assert FAULTS.keys() == MODELS.keys() == {(machine, machine_id) for machine in MACHINES for machine_id in IDS}
+    assert all(0 < fault.severity[0] < fault.severity[1] <= 1 for fault in FAULTS.values())
+
+
+# The tree
+
+
+def test_tree_is_mimiis(tree):
+    """Folders, names, counts, rate, length and sample format are MIMII's; a marker holds the settings and faults."""
+    marker = json.loads((tree / "miniature.json").read_text())
+    assert marker.pop("severity")["valve"]["id_06"] == {"shares": {"leakage": 1}, "severity": [0.15, 0.35]}
+    assert marker == SETTINGS | {"kind": "miniature", "snr": -6, "channels": 1}
+    names = [("normal", 0), ("normal", 1), ("abnormal", 0)]
+    kinds = [(machine, machine_id, *name) for machine in SETTINGS["machines"] for machine_id in IDS for name in names]
+    paths = {f"-6_dB_{kind[0]}/{'/'.join(kind[:3])}/{kind[3]:08d}.wav": kind for kind in kinds}
+    assert contents(tree).keys() == {*paths, "miniature.json"}
+    for path, kind in paths.items():
+        info = soundfile.info(tree / path)
+        assert (info.samplerate, info.frames, info.channels, info.subtype) == (16_000, 160_000, 1, "PCM_16")
+        assert np.abs(soundfile.read(tree / path)[0] - clip(*kind, seed=3)).max() <= 2**-15
 
 
 def test_eight_channels_hear_one_machine(tmp_path):
     """Microphones share the clip but for a delay; the first is the one-channel clip."""
-    make(tmp_path, snr=0, normal=1, abnormal=0, machines=["valve"], channels=8)
+    make_miniature(tmp_path, snr=0, normal=1, abnormal=0, machines=["valve"], channels=8)
     sound, _ = soundfile.read(tmp_path / "0_dB_valve/valve/id_00/normal/00000000.wav")
     assert sound.shape == (SAMPLES, 8)
     assert np.abs(sound[:, 0] - clip("valve", "id_00", "normal", 0, snr=0)).max() <= 2**-15
     assert np.array_equal(sound[:-3, 0], sound[3:, 4])
 
 
-def test_a_share_of_full_size(tmp_path, monkeypatch):
-    """A tree for rehearsals has its share of MIMII's clips, no two alike though mixed from two, and is made once."""
-    monkeypatch.setattr(miniature, "STOCK", 2)
-    miniature.make_full_size(tmp_path, share=0.003)
-    wavs = contents(tmp_path)
-    wavs.pop(MARKER)
-    assert len(wavs) == len(set(wavs.values()))
-    counted = Counter(str(Path(name).parent) for name in wavs)
-    assert len(counted) == 32
-    assert counted["-6_dB_fan/fan/id_00/normal"] == 4  # of 1,011
-    assert counted["-6_dB_fan/fan/id_00/abnormal"] == 2  # of 407
-    assert counted["-6_dB_slider/slider/id_06/abnormal"] == 1  # of 89
-    first = next(tmp_path.rglob("*.wav"))
-    first.unlink()
-    miniature.make_full_size(tmp_path, share=0.003)
-    assert not first.exists()
-    with pytest.raises(MimiiError, match=r"share 0.003 \(not 0.004\)"):
-        miniature.make_full_size(tmp_path, share=0.004)
+def test_an_interrupted_miniature_is_completed(tree, tmp_path):
+    """A process that is killed leaves whole files and no marker; the next one makes the same bytes."""
+    assert killed(lambda: make_miniature(tmp_path, **SETTINGS), at=30)
+    assert not (tmp_path / "miniature.json").exists()
+    assert 0 < len(list(tmp_path.rglob("[!.]*.wav"))) < 24
+    make_miniature(tmp_path, **SETTINGS)
+    assert {name: content for name, content in contents(tmp_path).items() if "/." not in name} == contents(tree)
 
 
-@pytest.mark.parametrize("share", [0, -1, 1.5])
-def test_a_share_is_a_share(tmp_path, share):
-    """More than all of MIMII, or nothing of it, is refused."""
-    with pytest.raises(MimiiError, match=f"share is {share}"):
-        miniature.make_full_size(tmp_path, share=share)
-
-
-@pytest.fixture
-def small(tmp_path):
-    """Two clips per machine ID of one machine type, and how they were asked for."""
-    settings = {"normal": 1, "abnormal": 1, "machines": ["valve"]}
-    make(tmp_path / "data", **settings)
-    return tmp_path / "data", settings
-
-
-def test_second_make_does_nothing(small):
-    """Where the marker says the same settings, no file is touched."""
-    folder, settings = small
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    make(folder, **settings)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-
-
-def test_interrupted_make_is_completed(small, tmp_path, monkeypatch):
-    """A make that stopped half-way leaves whole files and no marker, and the next one finishes it."""
-    folder, settings = small
-    asked = []
-
-    def stopping(*name, **given):
-        asked.append(name)
-        if len(asked) == 4:
-            raise KeyboardInterrupt
-        return clip(*name, **given)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(miniature, "clip", stopping)
-        make(tmp_path / "again", **settings)
-    assert not (tmp_path / "again/miniature.json").exists()
-    assert len(list((tmp_path / "again").rglob("*.wav"))) == 3
-    make(tmp_path / "again", **settings)
-    assert contents(tmp_path / "again") == contents(folder)
-
-
-def test_writing_fails_without_a_trace(tmp_path, monkeypatch):
-    """A file that cannot be written whole is not there at all."""
-
-    def full(path, *given, **more):
-        Path(path).write_bytes(b"RIFF")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(miniature.soundfile, "write", full)
-    with pytest.raises(MimiiError, match="no space"):
-        make(tmp_path, normal=1, abnormal=0, machines=["valve"])
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["miniature.json.part"]
-
-
-@pytest.mark.parametrize("other", [{"seed": 1}, {"normal": 2}, {"snr": 0}, {"machines": ["fan"]}, {"channels": 2}])
-def test_refuses_another_miniature(small, other):
-    """A miniature of other settings is left alone, and the message names the setting."""
-    folder, settings = small
-    before = contents(folder)
+@pytest.mark.parametrize("other", [{"seed": 1}, {"normal": 1}, {"snr": 0}, {"machines": ["fan"]}, {"channels": 2}])
+def test_another_miniature_is_never_overwritten(tree, other):
+    """A miniature of other settings is an error that names the setting; of the same settings no file is touched."""
+    before = {path: path.stat().st_mtime_ns for path in tree.rglob("*")}
     with pytest.raises(MimiiError, match=next(iter(other))):
-        make(folder, **settings | other)
-    assert contents(folder) == before
-
-
-def test_refuses_recordings(small):
-    """MIMII's own tree, which has no marker, is never written to."""
-    folder, settings = small
-    (folder / "miniature.json").unlink()
-    before = contents(folder)
-    with pytest.raises(MimiiError, match="never overwritten"):
-        make(folder, **settings)
-    assert contents(folder) == before
-
-
-def test_refuses_a_file_and_a_broken_marker(tmp_path):
-    """A destination that is a file, or whose marker cannot be read, is left alone."""
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(MimiiError, match="file"):
-        make(tmp_path / "file", normal=1)
-    for text in ("{", "[1]"):
-        (tmp_path / "miniature.json").write_text(text)
-        with pytest.raises(MimiiError, match="cannot be read"):
-            make(tmp_path, normal=1)
+        make_miniature(tree, **SETTINGS | other)
+    make_miniature(tree, **SETTINGS)
+    assert {path: path.stat().st_mtime_ns for path in tree.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"),
-    [
-        ({"machines": ["fan", "gearbox"]}, "gearbox"),
-        ({"normal": -1}, "normal"),
-        ({"seed": -1}, "seed"),
-        ({"channels": 0}, "channels"),
-    ],
+    ("name", "sentence"), [("fan/id_00/normal/0.wav", "never overwritten"), ("miniature.json", "cannot be read")]
 )
-def test_refuses_what_cannot_be_made(tmp_path, wrong, named):
-    """An unknown machine type or too small a number is refused before anything is written."""
-    with pytest.raises(MimiiError, match=named):
-        make(tmp_path / "data", **wrong)
+def test_recordings_are_never_overwritten(name, sentence, tmp_path):
+    """A folder of recordings, a file, or a folder with a broken marker is left alone."""
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("[1]")
+    for dest, expected in ((tmp_path, sentence), (file, "empty folder or none")):
+        with pytest.raises(MimiiError, match=expected):
+            make_miniature(dest, normal=1)
+    assert contents(tmp_path) == {name: b"[1]"}
+
+
+def test_wrong_names_and_numbers_are_refused(tmp_path):
+    """Before anything is written, with what is expected."""
+    for wrong, sentence in (
+        ({"machines": ["fan", "gearbox"]}, "machines: 'gearbox' is not known; expected one of fan"),
+        ({"normal": -1}, "normal is -1, expected 0 or more"),
+        ({"channels": 0}, "channels is 0, expected 1 or more"),
+    ):
+        with pytest.raises(MimiiError, match=sentence):
+            make_miniature(tmp_path / "data", **wrong)
+    for kind in (("gearbox", "id_00", "normal"), ("fan", "id_01", "normal"), ("fan", "id_00", "odd")):
+        with pytest.raises(MimiiError, match="is not known; expected one of"):
+            clip_parts(*kind, 0)
     assert not (tmp_path / "data").exists()
 
 
-def test_refuses_unknown_names():
-    """An unknown name of a clip is refused with the names that are known."""
-    for name in (("gearbox", "id_00", "normal"), ("fan", "id_01", "normal"), ("fan", "id_00", "anomaly")):
-        with pytest.raises(MimiiError, match="expected one of"):
-            clip(*name, 0)
+def test_a_share_of_full_size(tmp_path):
+    """A tree for rehearsals has its share of MIMII's clips, no two alike though mixed from one."""
+    make_full_size(tmp_path, share=0.001, stock=1)
+    wavs = {name: content for name, content in contents(tmp_path).items() if name.endswith(".wav")}
+    assert len(wavs) == len(set(wavs.values()))
+    counts = Counter(name.rsplit("/", 1)[0] for name in wavs)
+    assert counts["-6_dB_fan/fan/id_00/normal"] == 2  # of 1,011
+    assert counts["-6_dB_slider/slider/id_06/abnormal"] == 1  # of 89
+    with pytest.raises(MimiiError, match="expected an empty folder"):
+        make_full_size(tmp_path, share=0.001)

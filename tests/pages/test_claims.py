@@ -1,4 +1,4 @@
-"""§6's statements: counted as the paper counts, and tested."""
+"""The statements of §6: counted as the paper counts, tested with the errors of a table."""
 
 from dataclasses import replace
 from functools import cache
@@ -8,234 +8,193 @@ import pandas as pd
 import pytest
 
 from mimii_lib import evaluation, paper
-from mimii_lib.pages import claims, tables
+from mimii_lib.pages import claims, contrasts, tables
 from mimii_lib.settings import SIMPLE_BASELINES
-from mimii_lib.uncertainty import resampled
+from mimii_lib.uncertainty import bootstrap_aucs
 
-PUBLISHED = {
-    claim.number: found
-    for claim, found in zip(claims.CLAIMS, claims.judged(claims.CLAIMS, claims.published()), strict=True)
-}
+PUBLISHED = contrasts.published()
+NETWORKS = ("alexnet", "resnet18", "resnet34", "squeezenet1_1")
+RESNETS = ("resnet18", "resnet34")
+UNTRAINED = tuple(("squeezenet1_1_random", detector) for detector in paper.DETECTORS)
+BASELINES = tuple((None, name) for name in SIMPLE_BASELINES)
 
 
 @cache
-def random_areas(seed, better=(), beyond=()):
-    """Return a table like the paper's of scores that know nothing, but for the rows in `better`.
+def estimates(seed, informed=(), beyond=()):
+    """Return AUC estimates like Table 1's, of random scores; those of the `informed` extractors know the labels.
 
-    The rows `beyond` are not the paper's.
+    The systems `beyond` are not in the paper, and leave the scores of the others as they are.
     """
-    anomalous = np.arange(120) >= 60
-    names = np.arange(120).astype(str)
-    rows = [
-        (name, detector)
-        for name in ("alexnet", "resnet18", "resnet34", "squeezenet1_1")
-        for detector in paper.DETECTORS
-    ]
-    rows += [(None, name) for name in paper.AUTOENCODERS]
-    rows += list(beyond)
-    found = {}
+    anomalous, names = np.arange(120) >= 60, np.arange(120).astype(str)
+    systems = [(name, detector) for name in NETWORKS for detector in paper.DETECTORS]
+    systems += [*((None, name) for name in paper.AUTOENCODERS), *beyond]
+    table = {}
     for number, column in enumerate(paper.table_1()):
-        random = np.random.default_rng([seed, number])  # more rows leave the others as they are
+        random = np.random.default_rng([seed, number])
         common = random.standard_normal(120)
-        tested = []
-        for row in rows:
-            scores = common + random.standard_normal(120) + 2 * (row[0] in better) * anomalous
-            tested.append(evaluation.ClipScores(" ".join(column), row, names, anomalous, scores))
-        found[column] = resampled(tested, draws=60)
-    return found
+        scored = []
+        for system in systems:
+            scores = common + random.standard_normal(120) + 2 * (system[0] in informed) * anomalous
+            scored.append(evaluation.ClipScores(" ".join(column), system, names, anomalous, scores))
+        table[column] = bootstrap_aucs(scored, draws=60)
+    return table
 
 
-def test_the_places_are_those_of_the_published_table():
-    """First places agree with the text; the second places do not, and two of them are shared."""
-    for level in ("features", "detector"):
-        counted, text = claims.rankings(paper.table_1(), level), paper.RANKINGS[level]
-        assert counted["first"].to_dict() == {name: first for name, (first, _) in text.items()}
-        assert counted["first"].sum() == 16
-        assert counted.second.sum() == 18
-        assert sum(second for _, second in text.values()) == 15
-    assert claims.rankings(paper.table_1(), "features").second.to_dict() == {
-        "ResNet34": 7, "ResNet18": 5, "SqueezeNet": 4, "AlexNet": 2, "auto-encoders": 0,
-    }  # fmt: skip
+def reproduced(*args):
+    return contrasts.reproduced(estimates(*args))
+
+
+def permuted(table):
+    """Return the same estimates with rows and columns in another order."""
+    rows, columns = (np.random.default_rng(0).permutation(size) for size in table.table.shape)
+    covariances = table.covariances[:, columns][:, :, rows][:, :, :, rows]
+    return replace(table, table=table.table.iloc[rows, columns], covariances=covariances)
+
+
+@pytest.mark.parametrize("level", ["features", "detector"])
+def test_first_places_agree_with_the_text_and_second_places_do_not(level):
+    """The text gives 15 second places; the published table has 18 on its 16 columns, some of them shared."""
+    places = claims.place_table(level)
+    assert (places["in the text", "first"] == places["in its table", "first"]).all()
+    assert places.sum()["in the text"].to_dict() == {"first": 16, "second": 15}
+    assert places.sum()["in its table"].to_dict() == {"first": 16, "second": 18, "shared": 4}
 
 
 @pytest.mark.parametrize(
     ("number", "as_worded", "counted"),
     [
         ("1a", True, "1 of 16"),
-        ("1b", True, "11 to 4 and 1 tied"),
+        ("1b", True, "11 to 4, 1 tied"),
         ("2b", False, "AlexNet 65.1"),
         ("2c", True, "7 of its 7"),
         ("3a", True, "15 of 16"),
-        ("3b", False, "ResNet34 GMM 1."),
+        ("3b", False, "ResNet34 GMM 1,"),
         ("3c", False, "SqueezeNet −0.6"),
         ("4c", None, "34.8 points"),
         ("4d", True, "valve 79.1"),
     ],
 )
-def test_statements_as_counted_in_the_published_table(number, as_worded, counted):
-    """What the paper counts comes out as it can be counted in its Table 1."""
-    assert PUBLISHED[number].as_worded is as_worded
-    assert counted in PUBLISHED[number].counted
+def test_counts_in_the_published_table(number, as_worded, counted):
+    """The counts of §6 are those of the published Table 1, and three of its statements do not agree with them."""
+    outcome = claims.verdicts(PUBLISHED).loc[number]
+    assert outcome.as_worded == as_worded
+    assert counted in outcome.counted
 
 
-def test_the_published_table_bears_out_what_stands_clear_of_its_error():
-    """Large effects hold; a difference between neighbours cannot be told; nothing is refuted by chance."""
-    assert {number for number, found in PUBLISHED.items() if found.verdict == claims.HOLDS} >= {"1c", "2c", "3a", "4b"}
-    assert {PUBLISHED[number].verdict for number in ("1a", "1b", "2e")} == {claims.INCONCLUSIVE}
+def test_large_effects_of_the_published_table_hold():
+    """What stands clear of the sampling error holds, differences of neighbours are inconclusive, nothing is refuted."""
+    verdicts = claims.verdicts(PUBLISHED).verdict
+    assert (verdicts[["1c", "2c", "3a", "4b"]] == claims.HOLDS).all()
+    assert (verdicts[["1a", "1b", "2e"]] == claims.INCONCLUSIVE).all()
+    assert claims.DOES_NOT not in set(verdicts)
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_of_shuffled_labels_nothing_can_be_told(seed):
+def test_random_scores_are_inconclusive(seed):
     """Where scores know nothing of the labels, no statement holds and none is refuted."""
-    results = claims.ours(random_areas(seed))
-    assert {found.verdict for found in claims.judged(claims.CLAIMS, results)} == {claims.INCONCLUSIVE}
+    assert set(claims.verdicts(reproduced(seed)).verdict) == {claims.INCONCLUSIVE}
 
 
-def test_what_is_so_is_found():
-    """Where the ResNets do know something, the statements about them hold, and the other way round they do not."""
-    right, wrong = (
-        {
-            claim.number: found.verdict
-            for claim, found in zip(
-                claims.CLAIMS, claims.judged(claims.CLAIMS, claims.ours(random_areas(0, names))), strict=True
-            )
-        }
-        for names in (claims_names("ResNet"), claims_names("AlexNet"))
-    )
-    assert right["2a"] == right["2d"] == right["1c"] == claims.HOLDS
+def test_true_statements_hold_and_false_ones_do_not():
+    """Where the ResNets alone know the labels, 2a holds; where AlexNet alone knows them, it does not."""
+    right, wrong = (claims.verdicts(reproduced(0, names)).verdict for names in (RESNETS, ("alexnet",)))
+    assert (right[["1c", "2a", "2d"]] == claims.HOLDS).all()
     assert wrong["2a"] == claims.DOES_NOT
 
 
-def claims_names(start):
-    return tuple(name for name, title in paper.EXTRACTORS.items() if title.startswith(start))
+def test_a_large_error_makes_every_statement_inconclusive():
+    """With errors a hundred times as large the same table bears out nothing and refutes nothing."""
+    noisy = replace(PUBLISHED, covariances=1e4 * PUBLISHED.covariances)
+    assert set(claims.verdicts(noisy).verdict) == {claims.INCONCLUSIVE}
+
+
+@pytest.mark.parametrize("table", [PUBLISHED, reproduced(0, RESNETS)], ids=["published", "reproduced"])
+def test_the_order_of_rows_and_columns_changes_nothing(table):
+    """Verdicts, contrasts and p-values are those of the table in any order."""
+    before, after = claims.verdicts(table), claims.verdicts(permuted(table))
+    assert before.verdict.equals(after.verdict)
+    np.testing.assert_allclose(*(each[["value", "low", "high", "p"]].astype(float) for each in (before, after)))
+    assert table.near_best() == permuted(table).near_best()
+
+
+def test_rows_beyond_the_paper_change_no_verdict():
+    """A statement is about the paper's rows: other rows of our table are not counted, however good they are."""
+    plain, more = (reproduced(3, ("resnet34",), beyond) for beyond in ((), (*UNTRAINED, *BASELINES)))
+    columns = ["counted", "verdict"]
+    pd.testing.assert_frame_equal(claims.verdicts(plain)[columns], claims.verdicts(more)[columns])
 
 
 def test_a_part_of_the_table_is_enough():
-    """With one network and one machine type every statement is answered, most of them with: cannot be told."""
-    areas = {column: found for column, found in random_areas(1).items() if column[0] == "fan"}
-
-    def kept(found):
-        return np.array([row[0] == "resnet18" for row in found.values.index])
-
-    part = {
-        column: claims.AucEstimates(
-            found.values[kept(found)], found.covariance.loc[kept(found), kept(found)], found.n_normal, found.n_abnormal
-        )
-        for column, found in areas.items()
-    }
-    found = claims.judged(claims.CLAIMS, claims.ours(part))
-    assert len(found) == len(claims.CLAIMS)
-    assert {each.verdict for each in found} == {claims.INCONCLUSIVE}
+    """With one network and one machine type every statement has a verdict; those on several have no contrast."""
+    table = reproduced(1)
+    rows = table.table.index[table.table.index.get_level_values("features") == "ResNet18"]
+    part = claims.verdicts(table.select(rows, table.table.columns[:4]))
+    assert list(part.index) == list(claims.CLAIMS.index)
+    assert set(part.verdict) == {claims.INCONCLUSIVE}
+    assert part.value[["1a", "1b", "1c", "2a", "2c", "4a", "4d"]].isna().all()
+    assert part.value[["3a", "3c", "4b", "4c"]].notna().all()
 
 
-def test_a_contrast_takes_the_error_that_says_least():
-    """However the paper's rows err together, the interval allows for it."""
-    results = claims.published()
-    table = results.table
-    weights = pd.DataFrame(0.0, table.index, table.columns)
-    weights.loc[("ResNet34", "GMM")] = 1 / 16
-    weights.loc[("ResNet34", "KDE")] = -1 / 16
-    _, error = results.contrast(weights)
-    alone = [claims.Results(table, (known,)).contrast(weights)[1] for known in results.covariances]
-    assert error == max(alone)
-    assert min(alone) < 0.5 * error
+def test_equal_dimension_requires_a_lead_at_every_dimension():
+    """2e holds where the ResNets lead at each dimension; one dimension where they trail refutes it."""
+    lead, trail = reproduced(0, RESNETS), reproduced(0, ("alexnet",))
+    for reduced, verdict in (((), claims.INCONCLUSIVE), ((lead, lead), claims.HOLDS), ((lead, trail), claims.DOES_NOT)):
+        assert claims.verdicts(replace(lead, reduced=reduced)).verdict["2e"] == verdict
 
 
-def test_a_cells_error_is_hanley_and_mcneils():
-    """The paper's cells err as the formula says, with the clips that MIMII has."""
-    errors = claims.published().errors()
-    expected = evaluation.standard_error(0.945, 150, 150)
-    assert errors.loc[("AlexNet", "GMM"), ("fan", "id_06")] == pytest.approx(100 * expected)
-    assert errors.loc[("ResNet34", "GMM"), ("slider", "id_06")] == pytest.approx(
-        100 * evaluation.standard_error(0.691, 150, 89)
-    )
+def test_the_worst_assumption_on_error_correlations_counts():
+    """However the errors of the paper's rows correlate, the interval of a contrast allows for it."""
+    gmm, kde = (PUBLISHED.weights(features=["ResNet34"], detector=[name]) for name in ("GMM", "KDE"))
+    single = [replace(PUBLISHED, covariances=PUBLISHED.covariances[[number]]) for number in range(4)]
+    widths = [table.contrast(gmm - kde).high - table.contrast(gmm - kde).low for table in (PUBLISHED, *single)]
+    assert widths[0] == max(widths[1:])
+    assert min(widths[1:]) < 0.5 * widths[0]
 
 
-def test_what_cannot_be_told_from_the_best():
-    """The best row is among them, so is a copy of it with a little noise, and a row that knows nothing is not."""
+def test_the_error_of_a_published_cell_is_hanley_and_mcneils():
+    """The errors follow the formula with the clips that MIMII has: 150 normal, and up to 150 abnormal ones."""
+    errors = PUBLISHED.errors()["slider", "id_06"]
+    assert errors["ResNet34", "GMM"] == pytest.approx(100 * evaluation.standard_error(0.691, 150, 89))
+
+
+def test_the_rows_near_the_best_include_the_best():
+    """In most columns of the published table several rows are not significantly worse than the best."""
+    near = PUBLISHED.near_best()
+    assert set(near) == set(PUBLISHED.table)
+    assert all(PUBLISHED.table[column].idxmax() in rows for column, rows in near.items())
+    assert sum(len(rows) == 1 for rows in near.values()) <= 4
+
+
+def test_a_noisy_copy_of_the_best_row_is_near_it():
+    """A copy of the best row with a little noise is not significantly worse; a row that knows nothing is."""
     random = np.random.default_rng(6)
     anomalous, names = np.arange(240) >= 120, np.arange(240).astype(str)
     scores = random.standard_normal(240) + 2 * anomalous
     rows = {"gmm": scores, "kde": scores + 0.05 * random.standard_normal(240), "if": random.standard_normal(240)}
-    tested = [
-        evaluation.ClipScores("fan id_00", ("resnet18", name), names, anomalous, each) for name, each in rows.items()
-    ]
-    results = claims.ours({("fan", "id_00"): resampled(tested)})
-    assert results.near_best() == {("fan", "id_00"): {("ResNet18", "GMM"), ("ResNet18", "KDE")}}
+    scored = [evaluation.ClipScores("fan", ("resnet18", name), names, anomalous, row) for name, row in rows.items()]
+    near = contrasts.reproduced({("fan", "id_00"): bootstrap_aucs(scored)}).near_best()
+    assert near == {("fan", "id_00"): {("ResNet18", "GMM"), ("ResNet18", "KDE")}}
 
 
-def test_few_of_the_published_bests_stand_alone():
-    """With 89 to 150 abnormal clips a column, most of the paper's best cells have company."""
-    near = claims.published().near_best()
-    assert set(near) == set(paper.table_1())
-    assert sum(len(rows) == 1 for rows in near.values()) <= 4
-    for column, rows in near.items():
-        assert paper.table_1()[column].idxmax() in rows
+def test_networks_gain_over_what_knows_nothing():
+    """Informed networks gain over an untrained one and over the simple baselines, which are at chance."""
+    gains = contrasts.gains(reproduced(4, NETWORKS, (*UNTRAINED, *BASELINES)))
+    assert gains.index[0] == "SqueezeNet over SqueezeNet 1.1, random"
+    assert len(gains) == 1 + 2 * len(SIMPLE_BASELINES)
+    over_chance = gains.index.str.endswith("chance")
+    assert (gains.low[~over_chance] > 10).all()
+    assert (gains.difference[over_chance].abs() < 5).all()
+    assert contrasts.gains(reproduced(0)).empty
 
 
-def test_cells_tell_a_difference_only_from_the_same_recordings():
-    """What lies between the paper's cell and ours is told of MIMII alone, and allows for both errors."""
-    areas = random_areas(2)
-    others = {"double": {column: dict(2 * found.values) for column, found in areas.items()}}
-    apart, compared = (tables.cells(areas, others, comparable) for comparable in (False, True))
+def test_differences_of_cells_allow_for_both_errors():
+    """A cell is compared with the paper's only where the recordings allow it; the interval is wider than ours."""
+    own = estimates(2)
+    doubled = {"double": {column: dict(2 * estimate.values) for column, estimate in own.items()}}
+    apart, compared = (tables.cells(own, doubled, comparable) for comparable in (False, True))
     np.testing.assert_allclose(apart.double, 2 * apart.ours)
-    assert len(apart) == len(compared) == 22 * 16
+    assert len(apart) == len(compared) == PUBLISHED.table.size
     assert not {"difference", "from", "to"} & set(apart)
     np.testing.assert_allclose(compared.difference, compared.ours - compared.paper)
-    assert ((compared.low < compared.ours) & (compared.ours < compared.high)).all()
     assert (compared.to - compared["from"] > 0.99 * (compared.high - compared.low)).mean() > 0.95
     assert compared.set_index(["machine", "ID", "features", "detector"]).paper["fan", "id_06", "AlexNet", "GMM"] == 94.5
-
-
-def test_a_difference_is_coloured_by_its_interval():
-    """A cell is coloured where there is a difference to judge: agreement, above or below."""
-    row = {"machine": "fan", "paper": 60.0, "ours": 61.0}
-    rows = [(1.0, -1.0, 3.0), (9.0, 7.0, 11.0), (-9.0, -11.0, -7.0), (np.nan, np.nan, np.nan)]
-    found = pd.DataFrame([row | dict(zip(("difference", "from", "to"), each, strict=True)) for each in rows])
-    made = tables.sortable(found, "Cells").data
-    assert [made.count(f'class="{kind}"') for kind in ("agrees", "above", "below")] == [1, 1, 1]
-    assert "class=" not in tables.sortable(found[["machine", "ours"]], "Cells").data.split("<tbody>")[1]
-
-
-def test_rows_beyond_the_paper_change_no_verdict():
-    """A statement is of the paper's rows: what else stands in our table, however good, is not counted."""
-    drawn = [("squeezenet1_1_random", name) for name in paper.DETECTORS]
-    beyond = (*drawn, *((None, name) for name in SIMPLE_BASELINES))
-    plain, more = (random_areas(3, better=("resnet34",), beyond=rows) for rows in ((), beyond))
-    found = [claims.judged(claims.CLAIMS, claims.ours(each)) for each in (plain, more)]
-    assert [each.counted for each in found[0]] == [each.counted for each in found[1]]
-    assert [each.verdict for each in found[0]] == [each.verdict for each in found[1]]
-
-
-def test_what_networks_gain_is_found_where_there_is_something():
-    """Trained networks that know something gain over one that was drawn and over controls; these are at chance."""
-    drawn = [("squeezenet1_1_random", name) for name in paper.DETECTORS]
-    beyond = (*drawn, *((None, name) for name in SIMPLE_BASELINES))
-    networks = tuple(dict.fromkeys(paper.EXTRACTORS))
-    found = {
-        (each.these, each.others): each.difference
-        for each in claims.gains(claims.ours(random_areas(4, better=networks, beyond=beyond)))
-    }
-    assert next(iter(found)) == ("SqueezeNet", "SqueezeNet 1.1, random")
-    assert len(found) == 1 + 2 * len(SIMPLE_BASELINES)
-    for (_, others), difference in found.items():
-        assert (difference.low > 10) == (others != "chance"), others
-        assert others != "chance" or abs(difference.value) < 5
-
-
-def test_nothing_is_gained_where_nothing_was_run_beside():
-    """Without controls and without a network that was drawn there is nothing to compare."""
-    assert claims.gains(claims.ours(random_areas(0))) == []
-
-
-def test_equal_dimension_asks_at_every_dimension():
-    """The ranking holds at equal dimension where the ResNets lead at each; one where they do not speaks against it."""
-    lead, trail = (claims.ours(random_areas(0, claims_names(start))) for start in ("ResNet", "AlexNet"))
-    number = [claim.number for claim in claims.CLAIMS].index("2e")
-
-    def verdict(*reduced):
-        return claims.judged(claims.CLAIMS, replace(lead, reduced=reduced))[number].verdict
-
-    assert verdict() == claims.INCONCLUSIVE
-    assert verdict(lead, lead) == claims.HOLDS
-    assert verdict(lead, trail) == claims.DOES_NOT

@@ -1,54 +1,38 @@
-"""The list of the paper's statements: it names what is there, and leaves out nothing that is stated."""
+"""The statements of the paper: marks on the tests, collected with what holds them."""
 
-from dataclasses import fields, replace
+import json
+import subprocess
+import sys
 
 import pytest
 
 from mimii_lib.errors import MimiiError
-from mimii_lib.pages import conformance, open_points
-from mimii_lib.pages.conformance import STATEMENTS
-from mimii_lib.settings import Settings
+from mimii_lib.pages import conformance
+from mimii_lib.pages.open_points import POINTS, SOURCES
+from mimii_lib.run.profiles import ROOT
 
 
-@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda each: each.says)
-def test_a_statement_is_held_by_what_it_names(statement):
-    """Setting, function and test of every statement are there, and say what they do."""
-    setting, does, tells = conformance.check(statement)
-    assert setting.startswith(statement.setting)
-    assert does.endswith((".", ")", "`"))
-    assert tells.endswith(".")
+@pytest.fixture(scope="module")
+def statements(tmp_path_factory):
+    """Return the statements that the marks of all tests make."""
+    file = tmp_path_factory.mktemp("marks") / "statements.json"
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--paper-statements", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(file.read_text())
 
 
-def test_every_stated_setting_is_on_the_list():
-    """No setting that claims to be the paper's is missing from the list of statements."""
-    stated = {
-        f"{group.name}.{item.name}"
-        for group in fields(Settings())
-        for item in fields(getattr(Settings(), group.name))
-        if "stated" in item.metadata
-    }
-    assert stated <= {statement.setting for statement in STATEMENTS}
+def test_every_value_of_the_paper_is_held_by_a_test(statements):
+    """Each setting with the paper's value is named by a mark, and a remark names a point that is open."""
+    named = {row["setting"].partition(" = ")[0] for row in statements}
+    assert {name for name, source in SOURCES.items() if not source.is_assumption} <= named
+    numbers = {row["remark"].partition("open point ")[2] for row in statements} - {""}
+    assert numbers <= {str(point.number) for point in POINTS}
+    assert conformance.statements_table(statements).data.count("</tr>") == len(statements) + 1
 
 
-def test_every_remark_names_a_point_that_is_open():
-    """Where a statement can be read in several ways, the remark leads to one of the open points."""
-    numbers = {point.number for point in open_points.POINTS}
-    for statement in STATEMENTS:
-        _, found, number = statement.remark.partition("open point ")
-        assert not found or int(number) in numbers
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"value": 65}, "imaging.n_mels: is 64"),
-        ({"function": "imaging.no_such"}, "mimii_lib.imaging.no_such: no such function"),
-        ({"test": "test_imaging.py::test_no_such"}, "test_no_such: no such test"),
-        ({"test": "test_no_such.py::test_no_such"}, "test_no_such.py: no such file"),
-    ],
-)
-def test_a_line_that_no_longer_holds_is_an_error(change, said):
-    """A statement whose setting, function or test is not what it was cannot be shown."""
-    statement = next(each for each in STATEMENTS if each.setting == "imaging.n_mels")
-    with pytest.raises(MimiiError, match=said):
-        conformance.check(replace(statement, **change))
+@pytest.mark.parametrize("names", [{"code": "imaging.sound"}, {"code": "imaging.log_mel", "setting": "imaging.mels"}])
+def test_a_mark_that_names_what_does_not_exist_is_an_error(names):
+    """Code or a setting that is gone stops the collection."""
+    with pytest.raises(MimiiError, match="“64 Mel bands” names what does not exist"):
+        conformance.statement("test_imaging.py::test_mel", "A docstring.", "§5", "64 Mel bands", **names)

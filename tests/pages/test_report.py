@@ -1,56 +1,50 @@
-"""What a report tells of a run."""
+"""The report on runs."""
 
+import hashlib
 import json
 
 import pytest
 
-from mimii_lib.pages.report import left_out, report
+from mimii_lib.pages.report import omissions, report
 from mimii_lib.run import Run
 
 
 @pytest.fixture
-def made(tiny, quick, tmp_path):
-    """Return a function that makes a run on one ID of the small miniature."""
-
-    def make(machine="fan", **said):
-        return Run(machine, **({"data": tiny, "profile": quick, "ids": "id_00", "cache": tmp_path} | said))
-
-    return make
-
-
-def test_two_reports_differ_by_their_times_alone(made, tmp_path):
-    """Computed twice from nothing, everything but the times is the same, and it can be written as JSON."""
-    first, again = (report([made(cache=tmp_path / name)]) for name in ("one", "two"))
-    assert json.loads(json.dumps(first)) == first
-    assert first.pop("seconds").keys() == again.pop("seconds").keys()
-    assert first == again
-
-
-def test_a_report_tells_what_its_numbers_rest_on(made):
-    """Clips, seeds, weights and results are those of the run."""
-    run = made(detectors="kde if", seeds="0 1")
-    found = report([run])
-    assert found["seeds"] == {"fan": [0, 1]}
-    assert [(each["normal"], each["abnormal"]) for each in found["data"]["ids"]] == [(12, 3)]
-    assert found["weights"].keys() == set(run.stages.extractors)
-    areas = run.auc()
-    assert sorted(found["auc"].values()) == pytest.approx(sorted(100 * areas.groupby("detector").auc.mean()), abs=0.005)
-    assert found["seconds"]
-
-
-def test_a_report_knows_other_results_from_its_own(made):
-    """Another seed gives another sum, the order of what was asked for does not."""
-    one, same, other = (
-        report([made(detectors=names, seeds=seeds)])["auc_sha256"]
-        for names, seeds in (("kde if", "0 1"), ("if kde", "0 1"), ("kde if", "0 2"))
+def run_on(tiny, quick, tmp_path):
+    """Return a function that makes a run on one machine ID of the small miniature."""
+    return lambda **options: Run(
+        "fan", **({"data": tiny, "profile": quick, "ids": "id_00", "cache": tmp_path} | options)
     )
-    assert one == same != other
 
 
-def test_what_was_left_out_is_named(made):
-    """Machine types, networks and detectors that were not asked for stand in the report, those that were do not."""
-    why = "\n".join(left_out([made(detectors="kde", extractors="squeezenet1_1")]))
+def test_two_reports_differ_only_in_their_times(run_on, tmp_path):
+    """Results computed twice from nothing give the same report except for the times, and it can be written as JSON."""
+    first, second = (report([run_on(cache=tmp_path / name)]) for name in ("first", "second"))
+    assert json.loads(json.dumps(first)) == first
+    assert first.pop("seconds").keys() == second.pop("seconds").keys()
+    assert first == second
+
+
+def test_a_report_describes_its_run(run_on):
+    """Clips, seeds, weights and AUCs are those of the run; the checksum is that of the sorted table of AUCs."""
+    run = run_on(detectors="kde if", seeds="0 1")
+    summary, aucs = report([run]), run.auc()
+    assert summary["seeds"] == {"fan": [0, 1]}
+    assert [(clips["normal"], clips["abnormal"]) for clips in summary["data"]["ids"]] == [(12, 3)]
+    assert summary["weights"].keys() == set(run.stages.extractors)
+    assert sorted(summary["auc"].values()) == pytest.approx(
+        sorted(100 * aucs.groupby("detector").auc.mean()), abs=0.005
+    )
+    table = aucs.sort_values(["machine", "id", "extractor", "detector", "seed"]).round(6).to_csv(index=False)
+    assert summary["auc_sha256"] == hashlib.sha256(table.encode()).hexdigest()
+    assert report([run_on(detectors="if kde", seeds="0 1")])["auc_sha256"] == summary["auc_sha256"]
+    assert report([run_on(detectors="kde if", seeds="0 2")])["auc_sha256"] != summary["auc_sha256"]
+
+
+def test_omissions_are_listed(run_on):
+    """Machine types, networks and detectors outside the run are listed, those of the run are not."""
+    reasons = "\n".join(omissions([run_on(detectors="kde", extractors="squeezenet1_1")]))
     for name in ("pump", "slider", "valve", "ResNet34", "AlexNet", "GMM", "LeNet-DCAE"):
-        assert f"{name}: not part of" in why
+        assert f"{name}: not part of" in reasons
     for name in ("fan", "KDE", "SqueezeNet"):
-        assert f"{name}: " not in why
+        assert f"{name}: " not in reasons

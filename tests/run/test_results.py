@@ -13,6 +13,7 @@ import pytest
 from mimii_lib import evaluation, settings
 from mimii_lib.data import bundled_weights
 from mimii_lib.pages.run_box import facts
+from mimii_lib.run import profiles
 
 COLUMNS = ["machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"]
 NETWORK = "squeezenet1_1"
@@ -135,6 +136,6 @@ def test_no_path_of_this_machine_is_published(run_on, tiny, quick, shared):
     table = run.results.with_provenance(run.auc())
     assert table.weights_source[0] == "folder: squeezenet1_0.pt"
     published = table.to_csv() + str(facts([run]))
-    for path in (tiny, quick.parent, folder, settings.ROOT, Path.home(), Path(tempfile.gettempdir())):
+    for path in (tiny, quick.parent, folder, profiles.ROOT, Path.home(), Path(tempfile.gettempdir())):
         assert f"{path}/" not in published
         assert f'{path}"' not in published

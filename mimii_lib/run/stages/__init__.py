@@ -10,7 +10,6 @@ stage               result                                 computed by
 ==================  =====================================  ===========================================
 """
 
-from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,16 +24,17 @@ from mimii_lib import autoencoders, dataset, detectors, extractors, paper
 from mimii_lib.data import checks
 from mimii_lib.data.weights import Weights, WeightsNotFound, find_weights
 from mimii_lib.errors import MimiiError, unknown_value
-from mimii_lib.imaging import OF_THE_SPECTROGRAM
+from mimii_lib.imaging import SPECTROGRAM_SETTINGS
 from mimii_lib.run import engines, simple_baselines
 from mimii_lib.run.cache import STATE, CacheKey, ResultCache
 from mimii_lib.run.code_digest import outside_code
+from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import detection, reconstruction
 from mimii_lib.run.stages.features import extract_features
 from mimii_lib.run.stages.patches import Rows, cut_patches, patch_rows
 from mimii_lib.run.stages.spectrograms import log_mel_spectrograms
-from mimii_lib.settings import SIMPLE_BASELINES, Profile, Settings
+from mimii_lib.settings import SIMPLE_BASELINES, Settings
 
 
 class Stages:
@@ -151,11 +151,11 @@ class Stages:
     def detector(self, detector: str, seed: int) -> Any:
         """Return a detector with its preprocessing, a simple baseline or an auto-encoder, not fitted yet."""
         if detector in paper.AUTOENCODERS:
-            return autoencoders.make(detector, self.settings.autoencoders, self.settings.imaging, seed)
+            return autoencoders.build_autoencoder(detector, self.settings.autoencoders, self.settings.imaging, seed)
         if detector in SIMPLE_BASELINES:
-            return simple_baselines.make(detector, self.settings.detectors)
-        preprocessor = detectors.prepared(self.settings.detectors, seed)
-        return detection.pipeline(preprocessor, detectors.make(detector, self.settings.detectors, seed))
+            return simple_baselines.build_baseline(detector, self.settings.detectors)
+        preprocessor = detectors.preprocessor(self.settings.detectors, seed)
+        return detection.pipeline(preprocessor, detectors.build_detector(detector, self.settings.detectors, seed))
 
     def detector_inputs(
         self, machine_id: str, extractor: str | None, clips: pd.DataFrame, seed: int | None = None
@@ -253,7 +253,7 @@ class Stages:
         return (*way, CacheKey("scores", function, inputs))
 
     def _spectrograms_key(self, machine_id: str) -> CacheKey:
-        settings = {name: getattr(self.settings.imaging, name) for name in OF_THE_SPECTROGRAM}
+        settings = {name: getattr(self.settings.imaging, name) for name in SPECTROGRAM_SETTINGS}
         inputs = {"clips": self._content(machine_id), "imaging": settings}
         return CacheKey("spectrograms", log_mel_spectrograms, inputs)
 
@@ -264,7 +264,7 @@ class Stages:
     def _patches_inputs(self, machine_id: str, seed: int) -> dict[str, Any]:
         inputs = {
             "spectrograms": self._spectrograms_key(machine_id).digest,
-            "imaging": asdict(self.settings.imaging),
+            "imaging": dict(self.settings.imaging),
         }
         scaled = self.settings.imaging.scaling == "training"
         return inputs | ({"scaled by": self._content(machine_id, seed, "train")} if scaled else {})

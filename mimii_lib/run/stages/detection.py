@@ -39,7 +39,7 @@ def preprocess(features: NDArray[np.float32], train: Rows, test: Rows, settings:
             f"detectors.pca: found {settings.pca}, expected at most {min(n_patches, dimension)}: there are {n_patches} "
             f"training patches of {dimension} features"
         )
-    preprocessor = detectors.prepared(settings, seed).fit(train_patches)
+    preprocessor = detectors.preprocessor(settings, seed).fit(train_patches)
     return Preprocessed(
         preprocessor, preprocessor.transform(train_patches), preprocessor.transform(patch_rows(features, test))
     )
@@ -61,7 +61,7 @@ def fit_detector(detector: str, features: Preprocessed, settings: Detectors, see
     with warnings.catch_warnings():
         # The paper's iteration limit ends a fit early on purpose, and identical patches make k-means warn.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return detectors.make(detector, settings, seed).fit(features.train)
+        return detectors.build_detector(detector, settings, seed).fit(features.train)
 
 
 def detector_scores(

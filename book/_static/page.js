@@ -1,17 +1,17 @@
-// What every page does for its readers.
+// Behaviour of every page.
 "use strict";
 
-// One clip sounds at a time.
-document.addEventListener("play", (started) => {
-  for (const player of document.querySelectorAll("audio")) if (player !== started.target) player.pause();
+// Only one clip plays at a time.
+document.addEventListener("play", (event) => {
+  for (const player of document.querySelectorAll("audio")) if (player !== event.target) player.pause();
 }, true);
 
-// The side bar with the book's title is a landmark that a screen reader can jump to.
+// The side bar becomes a landmark for screen readers.
 document.addEventListener("DOMContentLoaded", () => {
   document.querySelector(".bd-sidebar-primary")?.setAttribute("role", "complementary");
 });
 
-// What is folded, such as a solution, is printed unfolded (book.css leaves folded code out).
+// Folded content, such as a solution, is printed unfolded (book.css hides folded code in print).
 window.addEventListener("beforeprint", () => {
   for (const folded of document.querySelectorAll("details:not([open])")) {
     folded.open = true;

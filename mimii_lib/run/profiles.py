@@ -1,0 +1,153 @@
+"""Profiles: which rows of Table 1 to run on which recordings, with which seeds and settings.
+
+A profile is a YAML file that names only what differs from the defaults. The project's profiles ship with the package.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
+
+from mimii_lib import paper
+from mimii_lib.errors import MimiiError, invalid_input, unknown_value
+from mimii_lib.extractors import EXTRACTORS
+from mimii_lib.settings import DETECTORS, Settings, StrictModel
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout, or the folder in which the package is installed."""
+IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
+PROFILES = ROOT / "profiles" if IN_CHECKOUT else ROOT / "mimii_lib" / "profiles"
+WEIGHT_SOURCES = ("folder", "torchvision", "package")
+
+
+def as_tuple(value: Any, parameter: str = "value") -> tuple[str, ...] | None:
+    """Return the distinct items of a parameter that takes several: a list, one item, or a text such as ``a b, c``."""
+    if value is None:
+        return None
+    items = re.findall(r"[^\s,\[\]()'\"]+", value) if isinstance(value, str) else value
+    names = tuple(dict.fromkeys(map(str, items if isinstance(items, Iterable) else [items])))
+    if not names:
+        raise MimiiError(f"{parameter}: found nothing, expected at least one item")
+    return names
+
+
+Folder = Annotated[Path, Field(strict=False)]
+Several = BeforeValidator(lambda value, info: as_tuple(value, info.field_name))
+Names = Annotated[tuple[str, ...], Several]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, strict=False)], ...], Several]
+
+
+class Miniature(StrictModel):
+    """Size of the miniature that a profile makes for itself: clips per machine ID, and the random seed."""
+
+    normal: PositiveInt = 32
+    abnormal: PositiveInt = 8
+    seed: int = 0
+
+
+class Sensitivity(StrictModel):
+    """How many machine types, IDs of each, and seeds are run again for every alternative of an open point."""
+
+    machines: PositiveInt = 4
+    ids: PositiveInt = 1
+    seeds: PositiveInt = 2
+
+
+class Profile(StrictModel):
+    """What to run. Where `data` (``{snr}`` in it is filled in) is empty, a `miniature` is made; `ids` None: all."""
+
+    name: str = "default"
+    data: Folder | None = None
+    miniature: Miniature | None = None
+    snr: int = -6  # dB
+    machines: Names = paper.MACHINES
+    ids: Names | None = None
+    extractors: Names = ("squeezenet1_1",)
+    detectors: Names = tuple(paper.DETECTORS)
+    seeds: Seeds = (0, 1, 2, 3, 4)
+    weights: Folder | None = None
+    weight_sources: Names = WEIGHT_SOURCES
+    sensitivity: Sensitivity = Sensitivity()
+    settings: Settings = Settings()
+
+    @field_validator("machines", "extractors", "detectors", "weight_sources")
+    @classmethod
+    def _check_names(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = {"machines": paper.MACHINES, "extractors": EXTRACTORS, "detectors": DETECTORS}
+        allowed = known.get(str(info.field_name), WEIGHT_SOURCES)
+        for name in set(names) - set(allowed):
+            raise unknown_value(str(info.field_name), name, allowed)
+        return names
+
+    @property
+    def recordings(self) -> Path | None:
+        """The folder of the recordings at the profile's SNR."""
+        return None if self.data is None else Path(str(self.data).replace("{snr}", str(self.snr)))
+
+
+def load_profile(name: str | Path | None, machine: str | None = None) -> Profile:
+    """Read the profile of a name or a file (None: the defaults), with its ``per_machine`` values for `machine`.
+
+    Relative folders start at the checkout, or at the current folder where the package is installed without one.
+    Raises :class:`MimiiError` if there is no such profile, or it holds an unknown name or a wrong value.
+    """
+    if name is None:
+        return Profile()
+    file = Path(name) if str(name).endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
+    if not file.is_file():
+        known = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+        raise unknown_value("profile", name, [*known, "a path to a YAML file"])
+    values = _read_yaml(file.read_bytes(), file.name)
+    per_machine = values.pop("per_machine", {}) if isinstance(values, dict) else {}
+    if not isinstance(per_machine, dict) or set(per_machine) - set(paper.MACHINES):
+        raise MimiiError(f"{file.name}: per_machine: found {per_machine!r}, expected values by name of a machine type")
+    profile = _merged(Profile(name=file.stem), values, file.name)
+    profile = _merged(profile, per_machine.get(machine, {}), f"{file.name}: per_machine: {machine}")
+    start = ROOT if IN_CHECKOUT else Path.cwd()
+    folders = {"data": profile.data, "weights": profile.weights}
+    return profile.model_copy(update={key: start / path.expanduser() for key, path in folders.items() if path})
+
+
+def with_parameters(profile: Profile, **parameters: Any) -> Profile:
+    """Return the profile with fields replaced by `parameters`, those that are None left out.
+
+    `settings` are a text such as ``imaging.hop=512 split.balanced=true`` or a mapping: ``{"imaging.hop": 512}``. Named
+    `data` are taken as they are, without a miniature. Raises :class:`MimiiError` for unknown names and wrong values.
+    """
+    values = {name: value for name, value in parameters.items() if value is not None}
+    if isinstance(text := values.get("settings"), str):
+        lines = re.sub(
+            r"[\s,]+(?=[\w.]+=)", "\n", text.strip(" ,\n\t")
+        )  # a value may be a list, with blanks and commas
+        values["settings"] = _read_yaml(lines.replace("=", ": "), "settings")
+        if not isinstance(values["settings"], dict):
+            raise MimiiError(f"settings: found {text!r}, expected name=value such as imaging.hop=512")
+    return _merged(profile, values | ({"miniature": None} if "data" in values else {}), "")
+
+
+def _read_yaml(text: str | bytes, where: str) -> Any:
+    try:
+        return yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise MimiiError(f"{where}: not YAML ({' '.join(str(error).split())})") from None
+
+
+def _merged(profile: Profile, values: Any, where: str) -> Profile:
+    try:
+        return Profile.model_validate(_update(profile.model_dump(), values))
+    except ValidationError as error:
+        raise invalid_input(error, Profile, where) from None
+
+
+def _update(base: Any, values: Any) -> Any:
+    """Return `base` with `values` in the place of its own, group by group; ``imaging.hop`` names ``hop`` of a group."""
+    if not (isinstance(base, dict) and isinstance(values, dict)):
+        return values
+    merged = dict(base)
+    for name, value in values.items():
+        group, _, item = str(name).partition(".")
+        merged[group] = _update(merged.get(group), {item: value} if item else value)
+    return merged

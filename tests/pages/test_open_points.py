@@ -1,0 +1,150 @@
+"""The points that the paper leaves open: how they follow from the settings, and what is measured of them."""
+
+import re
+
+import numpy as np
+import pytest
+
+from mimii_lib import paper
+from mimii_lib.cli import main
+from mimii_lib.pages import open_points
+from mimii_lib.pages.open_points import POINTS, SOURCES, Alternative, Point
+from mimii_lib.run import Run
+from mimii_lib.settings import Settings
+
+
+@pytest.fixture
+def run(tiny, quick):
+    """Return a run of one machine ID with all detectors but the auto-encoders, and two seeds."""
+    return Run("fan", profile=quick, data=tiny, ids="id_00", detectors=list(paper.DETECTORS), seeds=[0, 1])
+
+
+def effect(run, alternative):
+    """Return the effect of an alternative, or of the first one of the point with a number."""
+    alternative = POINTS[alternative - 1].alternatives[0] if isinstance(alternative, int) else alternative
+    return next(open_points.effects([run], [Point(0, "a title", "", "", "", {}, [alternative])]).itertuples())
+
+
+def mean_auc(run, **parameters):
+    """Return the mean AUC in percent over all rows of a run."""
+    return 100 * run.with_overrides(**parameters).auc().auc.mean()
+
+
+def test_the_25_points_cover_the_settings():
+    """Every point says what is open, and what we take; the number of a setting is that of a point."""
+    assert [point.number for point in POINTS] == list(range(1, 26))
+    assert all(point.says and point.open and (point.decision or point.settings) for point in POINTS)
+    assert {source.point for source in SOURCES.values()} <= {None, *range(1, 26)}
+    assert {name for name, source in SOURCES.items() if source.alternatives} <= {
+        name for point in POINTS for alternative in point.alternatives for name in alternative.change
+    }
+
+
+def test_the_page_lists_points_and_settings_with_their_values():
+    """Every point has a row with the values and reasons of its settings; every setting has a row with its source."""
+    points = open_points.points_table().data
+    settings = open_points.settings_table(*dict(Settings()).values()).data
+    assert points.count("</tr>") == 26
+    for group, values in Settings():
+        for name, value in values:
+            source = SOURCES[f"{group}.{name}"]
+            assert (f"<code>{group}.{name} = {value}</code>" in points) == (source.point is not None)
+            assert f"<code>{group}.{name}</code>" in settings
+    assert "imaging.hop=512" in points and "split.balanced=true" in points
+
+
+def test_a_run_against_itself_differs_by_nothing(run):
+    """An alternative that is the default has no effect, and an interval of no width."""
+    row = effect(run, Alternative({"imaging.hop": 256}))
+    assert (row.difference, row.low, row.high) == pytest.approx((0, 0, 0), abs=1e-5)
+    assert row.auc == pytest.approx(mean_auc(run))
+
+
+def test_scaled_by_each_clip_the_decibel_reference_cancels(run):
+    """A fixed reference shifts all decibels of a clip alike: scaled between its own ends it is the same image."""
+    row = effect(run, 7)
+    assert (row.difference, row.low, row.high) == pytest.approx((0, 0, 0), abs=1e-5)
+
+
+def test_an_effect_is_the_difference_of_the_mean_aucs(run):
+    """The effect is the mean AUC of the alternative minus that of the default, within its interval."""
+    row = effect(run, 9)
+    assert row.auc == pytest.approx(mean_auc(run, settings="imaging.origin=upper"))
+    assert row.difference == pytest.approx(row.auc - mean_auc(run))
+    assert row.low <= row.difference <= row.high
+
+
+def test_an_effect_is_measured_on_the_detectors_of_its_point(run):
+    """The kernel of the one-class SVM is measured on the one-class SVM alone."""
+    row = effect(run, 17)
+    svm = mean_auc(run, detectors="oc-svm", settings="detectors.kernel=linear")
+    assert row.auc == pytest.approx(svm)
+    assert row.difference == pytest.approx(svm - mean_auc(run, detectors="oc-svm"))
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(4, "one channel"), (23, "needs lenet-dcae or small-dcae"), (1, "no recordings of the fan at 0 dB")],
+)
+def test_an_alternative_that_cannot_be_run_has_a_reason(run, tiny, number, reason):
+    """Files of one channel have no other, and one SNR alone cannot be compared; no page names the folder."""
+    row = effect(run, number)
+    assert reason in row.not_run and str(tiny) not in row.not_run
+    assert np.isnan([row.auc, row.difference]).all()
+    assert reason in open_points.effects_table(open_points.effects([run], [POINTS[number - 1]])).data
+
+
+def test_as_much_is_repeated_as_the_profile_says(tiny, quick, profile):
+    """The first machine types, IDs and seeds of the run, as the profile's sensitivity says."""
+    file = profile(quick.read_text() + "sensitivity: {machines: 1}\n")
+    fan, valve = (Run(name, data=tiny, profile=file, seeds=[0, 1, 2]) for name in ("fan", "valve"))
+    assert open_points.repeated([fan, valve]) == [fan]
+    for side in open_points.pair(valve, Alternative({})):
+        assert (side.machine, list(side.ids), side.profile.seeds) == ("valve", ["id_00"], (0, 1))
+
+
+def test_the_runs_of_the_alternatives_are_known_before_they_are_computed(run):
+    """The forecast gets every run that the page computes, with the detectors that it needs of it, and no other."""
+    runs = list(open_points.alternative_runs([run]))
+    assert ("linear", ("oc-svm",)) in [(side.settings.detectors.kernel, detectors) for side, detectors in runs]
+    assert {side.settings.detectors.pca for side, _ in runs} == {0, 64, 128, 256}
+    assert all(side.settings.imaging.channel == 0 and side.profile.snr == -6 for side, _ in runs)
+
+
+def test_networks_at_equal_dimension(tiny, quick):
+    """At every dimension the networks are compared with the first; what was computed in full is read back."""
+    run = Run("fan", profile=quick, data=tiny, ids="id_00", seeds=[0], extractors="squeezenet1_1 efficientnet_lite0")
+    run = run.with_overrides(detectors=[*paper.DETECTORS, "knn"])
+    assert open_points.reduced([run], [8]) == []
+    table = open_points.at_equal_dimension([run], [0, 8, 10_000])
+    assert list(table.dimensions) == [0, 0, 8, 8, 10_000, 10_000]
+    assert table.not_run[4:].str.contains("detectors.pca: found 10000, expected at most").all()
+    first, second = table[2:4].itertuples()
+    assert (first.difference, first.low, first.high) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert second.difference == pytest.approx(second.auc - first.auc)
+    (estimates,) = open_points.reduced([run], [8])
+    aucs = [auc for (name, _), auc in estimates["fan", "id_00"].values.items() if name == "squeezenet1_1"]
+    assert np.mean(aucs) == pytest.approx(first.auc / 100)
+    assert open_points.dimensions_table(table).data.count("not run") == 2
+
+
+def test_our_cells_at_each_snr(run):
+    """At an SNR with recordings our cells stand beside the paper's same cells; else the reason does."""
+    table = open_points.at_each_snr([run])
+    published = paper.table_1().loc["SqueezeNet", ("fan", "id_00")][list(paper.DETECTORS.values())]
+    ours = [100 * run.results.means("id_00")["squeezenet1_1", name] for name in paper.DETECTORS]
+    assert list(table.index) == list(paper.SNRS)
+    assert table.loc[-6, "the paper"] == pytest.approx(published.mean())
+    assert table.loc[-6, "distance"] == pytest.approx(np.abs(ours - published).mean())
+    assert "no recordings of the fan at 6 dB" in table.loc[6, "not run"]
+    assert "not MIMII" in open_points.snr_table([run]).data
+
+
+def test_the_command_prints_every_alternative(tiny, quick, capsys):
+    """A line for each alternative: its point, and its effect or why it was not run."""
+    words = ["choices", str(tiny), "--machine", "fan", "--profile", str(quick), "--detectors", "small-dcae"]
+    assert main(words) == 0
+    lines = capsys.readouterr().out
+    assert re.search(r"23 input of the auto-encoders, autoencoders.channels=1: [+-]\d+\.\d points \(95 %", lines)
+    assert " 9 orientation, imaging.origin=upper: not run: needs gmm or " in lines
+    assert lines.count("not run: the files have one channel") == 8

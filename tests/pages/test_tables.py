@@ -1,0 +1,75 @@
+"""Tables of the pages: Table 1, and what a page says of its run."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+from mimii_lib import paper
+from mimii_lib.evaluation import table_1_shape
+from mimii_lib.pages import run_box, tables
+from mimii_lib.run import Run
+from mimii_lib.settings import Imaging
+
+
+def parsed(html: str) -> pd.DataFrame:
+    """Return Table 1 as text, by the heads of its rows (features, detector) and the columns of the paper."""
+    rows, features = {}, ""
+    for row in BeautifulSoup(html, "html.parser").select("tbody tr"):
+        *group, detector = (head.text for head in row.select("th"))
+        features = group[0] if group else features
+        rows[features, detector] = [cell.text for cell in row.select("td")]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=paper.table_1().columns)
+
+
+def test_table_1_shows_means_and_marks_the_best():
+    """A cell is the mean over the seeds in percent; the best of a column is bold, the second underlined, ≈ as given.
+
+    A row without results says so in its head and has no number; features that the paper does not have are marked.
+    """
+    aucs = [("resnet18", "gmm", 0, 0.8), ("resnet18", "gmm", 1, 0.7), ("squeezenet1_1_random", "kde", 0, 0.6)]
+    aucs = pd.DataFrame([*aucs, (None, "small-dcae", 0, 0.512)], columns=["extractor", "detector", "seed", "auc"])
+    ours = table_1_shape(aucs.assign(machine="fan", id="id_00"))
+    near = {("fan", "id_00"): {("ResNet18", "GMM"), ("–", "Small-DCAE")}}
+    html = tables.table_1(ours, near, "Ours").data
+    shown = parsed(html)
+    assert shown["fan", "id_00"]["ResNet18", "GMM"] == "75.0≈"
+    assert shown["fan", "id_00"]["–", "Small-DCAE"] == "51.2≈"
+    assert html.count("≈</sup>") == 2
+    assert re.findall("<[bu]>[0-9.]*", html) == ["<b>75.0", "<u>60.0"]
+    not_run = [detector.endswith("not run") for _, detector in shown.index]
+    assert (ours.isna().all(axis=1) == not_run).all()
+    assert set(shown[not_run].to_numpy().ravel()) == {"–"}
+    marked = [features for features, _ in shown.index if "not in the paper" in features]
+    assert marked == ["SqueezeNet 1.1, randomnot in the paper"]
+
+
+def test_the_published_table_1_is_shown_as_published():
+    """Every cell of the paper's table holds the number of the CSV file; ties share the mark of the best."""
+    published = paper.table_1()
+    html = tables.table_1(published, {}, "The paper's Table 1").data
+    shown = parsed(html)
+    np.testing.assert_array_equal(shown.astype(float).to_numpy(), published.to_numpy())
+    assert html.count("<b>") == (published == published.max()).sum().sum()
+    assert not any("not" in head for row in shown.index for head in row)
+
+
+@pytest.mark.parametrize(("hop", "shapes"), [(256, ["(64, 626)", "(18, 64, 64)"]), (512, ["(64, 313)", "(8, 64, 64)"])])
+def test_shapes_of_a_clip_follow_from_the_settings(hop, shapes):
+    """§5: a hop of 256 gives 626 frames and 18 patches; a hop of 512, which fits the paper's seconds, gives 8."""
+    html = tables.clip_shapes(Imaging(hop=hop)).data
+    assert all(f"<td>{shape}</td>" in html for shape in shapes)
+
+
+def test_text_of_a_run_is_escaped_and_its_facts_are_shown(tiny, quick, tmp_path):
+    """The box names machine IDs, recordings, seeds and profile; a fact that differs by machine type names both."""
+    options = {"data": tiny, "profile": quick, "ids": "id_00", "cache": tmp_path}
+    fan, valve = Run("fan", **options, seeds="0 1"), Run("valve", **options)
+    box = run_box.facts([fan, valve]).data
+    for fact in ("fan: id_00; valve: id_00", "fan: 0, 1; valve: 0", "the miniature", "−6 dB", "quick"):
+        assert fact in box
+    assert "Left out" not in box
+    assert run_box.seeds_of([fan, fan]) == "0, 1"
+    assert "&lt;b&gt;" in run_box.facts_box({"Name": "<b>"}).data
