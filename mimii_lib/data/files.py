@@ -24,7 +24,8 @@ def wait_for(lock: FileLock, sentence: str | None, report: Callable[[str], None]
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        report(sentence) if report else print(sentence, file=sys.stderr)
+        if sentence:
+            report(sentence) if report else print(sentence, file=sys.stderr)
         lock.acquire()
 
 
