@@ -11,8 +11,8 @@ quoted = '$(subst ','\'',$(1))'
 OPTIONS := $(if $(strip $(DATA)),$(call quoted,$(DATA))) --profile=$(call quoted,$(PROFILE)) \
   $(foreach name,$(NAMED),$(if $(strip $($(name))),--$(shell echo $(name) | tr A-Z a-z)=$(call quoted,$($(name))))) \
   $(if $(filter no,$(CHOICES)),--no-choices) $(if $(strip $(CLUSTER)),--pieces)
-SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --quiet host reason --rerun-incomplete --keep-going --nolock \
-  $(if $(strip $(CLUSTER)),--workflow-profile profiles/$(strip $(CLUSTER)),--cores $(CORES)) $(SNAKEMAKE_ARGS)
+SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --quiet host reason --rerun-incomplete --keep-going \
+  --nolock $(if $(strip $(CLUSTER)),--workflow-profile profiles/$(strip $(CLUSTER)),--cores $(CORES)) $(SNAKEMAKE_ARGS)
 UNKNOWN := $(filter-out $(KNOWN) -%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is not known; expected one of $(KNOWN)))
 CLUSTERS := $(patsubst profiles/%/config.yaml,%,$(wildcard profiles/*/config.yaml))

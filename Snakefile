@@ -1,8 +1,8 @@
 """The order of work: the scores of each machine type, its notebooks, the pages on all machine types, and the book.
 
-`make book` calls Snakemake after `mimii plan` has written what there is to do (`mimii_lib/run/plan.py`). This file reads
-that plan: `.snakemake/plan.json`, or the file that `--config plan=FILE` names. A run that was killed goes on by the same
-command: results are kept by `mimii_lib.run.cache`, and files are moved into place when they are whole.
+`make book` calls Snakemake after `mimii plan` has written what there is to do (`mimii_lib/run/plan.py`). This file
+reads that plan: `.snakemake/plan.json`, or the file that `--config plan=FILE` names. A run that was killed goes on by
+the same command: `mimii_lib.run.cache` keeps results, and files are moved into place when they are whole.
 """
 
 import json
@@ -26,7 +26,7 @@ METHOD = [file for file in LIBRARY if not file.startswith("mimii_lib/pages/")]  
 # The pages on the project itself, with the files that they show. The book makes no record anew.
 ON_PROJECT = {"open_points": [], "conformance": ["results/conformance.json"]}
 ON_PROJECT["faults"] = sorted(map(str, Path("benchmarks").glob("faults.json")))
-ON_PROJECT["scale"] = sorted(str(file) for name in ("benchmarks", "results") for file in Path(name).glob("rehearsal_*.json"))
+ON_PROJECT["scale"] = sorted(str(file) for file in Path().glob("*/rehearsal_*.json"))  # in benchmarks and results
 RECORDED_BY = {"faults": "make faults", "scale": "make rehearsal"}
 
 
@@ -184,8 +184,10 @@ rule conformance:
 def options_of_page(wildcards):
     """Return the options of `mimii run` for a page that is not on one machine type."""
     page = wildcards.page
+    if page in RECORDED_BY and not ON_PROJECT[page]:
+        return f"--not-run 'There is no record yet: {RECORDED_BY[page]}.'"
     if page in ON_PROJECT:
-        return "" if ON_PROJECT[page] or page not in RECORDED_BY else f"--not-run 'No record is kept: {RECORDED_BY[page]}.'"
+        return ""
     left_out = " --not-run 'Left out of this run: CHOICES=no.'" if page == "choices" and not PLAN["choices"] else ""
     return f"-p machine '{' '.join(MACHINES)}' {OF_NOTEBOOK}{left_out}"
 

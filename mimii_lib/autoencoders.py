@@ -106,7 +106,7 @@ def picture_side(n_pixels: int) -> int:
     for side in SIZES:
         if side**2 >= n_pixels:
             return side
-    raise MimiiError(f"auto-encoder: {n_pixels} pixels a picture found, expected at most {SIZES[-1] ** 2}")
+    raise MimiiError(f"auto-encoder: {n_pixels} pixels a patch found, expected at most {SIZES[-1] ** 2}")
 
 
 class DCAE(BaseEstimator):

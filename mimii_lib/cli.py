@@ -49,9 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="mimii", description="Acoustic anomaly detection by image transfer learning on MIMII.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, text: str, *parents: argparse.ArgumentParser) -> Any:
+    def command(name: str, text: str, *parents: _Parser) -> Any:
         """Add a command; return the function that adds an option to it."""
-        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=list(parents))  # type: ignore[arg-type]
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=list(parents))
         added.set_defaults(command=name)
         return added.add_argument
 

@@ -33,7 +33,7 @@ import json
 import pandas as pd
 from IPython.display import HTML
 
-from mimii_lib.settings import ROOT
+from mimii_lib.run.profiles import ROOT
 
 trials = json.loads((ROOT / record).read_text())
 outcomes = pd.DataFrame(trials["outcomes"])

@@ -19,12 +19,13 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
-def wait_for(lock: FileLock, sentence: str, report: Callable[[str], None] | None = None) -> None:
-    """Acquire a lock; while another process holds it, report `sentence` (None: on stderr) and wait."""
+def wait_for(lock: FileLock, sentence: str | None, report: Callable[[str], None] | None = None) -> None:
+    """Acquire a lock; while another process holds it, report `sentence` (by default on stderr) and wait."""
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        report(sentence) if report else print(sentence, file=sys.stderr)
+        if sentence:
+            report(sentence) if report else print(sentence, file=sys.stderr)
         lock.acquire()
 
 

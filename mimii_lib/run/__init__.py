@@ -6,17 +6,13 @@ A clip passes, from its sound to its part in an AUC, through :func:`mimii_lib.da
 :func:`~mimii_lib.evaluation.auc`.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mimii_lib import paper
 from mimii_lib.errors import unknown_value
-from mimii_lib.evaluation import ClipScores, System
 from mimii_lib.run.cache import ResultCache
 from mimii_lib.run.profiles import Profile, as_tuple, load_profile, with_parameters
 from mimii_lib.run.recordings import Recordings
@@ -71,8 +67,12 @@ class Run:
         self.settings = self.profile.settings
         self.cache = ResultCache(cache)
         self.recordings = Recordings(machine, self.profile, self.cache, None if splits is None else Path(splits))
-        self.stages = Stages(self.recordings, self.profile, self.cache)
+        self.stages = stages = Stages(self.recordings, self.profile, self.cache)
         self.results = Results(self.recordings, self.stages, self.profile)
+        # The way of a clip, from its sound to its part in an AUC
+        self.waveform, self.spectrograms, self.patches = stages.waveform, stages.spectrograms, stages.patches
+        self.features, self.fit, self.scores = stages.features, stages.fit, stages.scores
+        self.clip_scores, self.auc = self.results.clip_scores, self.results.auc
 
     def with_overrides(self, **parameters: Any) -> "Run":
         """Return the same run with some of the parameters of :class:`Run` in the place of its own."""
@@ -88,38 +88,6 @@ class Run:
     def clips(self) -> pd.DataFrame:
         """The clip table: id, label, path."""
         return self.recordings.clips
-
-    def waveform(self, path: str) -> NDArray[np.float32]:
-        """Return the sound of one clip of the clip table: (samples,)."""
-        return self.stages.waveform(path)
-
-    def spectrograms(self, machine_id: str) -> NDArray[np.float32]:
-        """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB (§5)."""
-        return self.stages.spectrograms(machine_id)
-
-    def patches(self, machine_id: str, seed: int | None = None) -> NDArray[np.uint8]:
-        """Return the patches of a machine ID: (clips, patches, n_mels, patch_frames), colour map indices (§5)."""
-        return self.stages.patches(machine_id, seed)
-
-    def features(self, machine_id: str, extractor: str, seed: int | None = None) -> NDArray[np.float32]:
-        """Return the features of a machine ID by one network: (clips, patches, dimension) (§5.1)."""
-        return self.stages.features(machine_id, extractor, seed)
-
-    def fit(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> Any:
-        """Return a detector or auto-encoder fitted on the training clips of a machine ID (§5.2)."""
-        return self.stages.fit(machine_id, extractor, detector, seed)
-
-    def scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
-        """Return the anomaly scores of the test clips of a split: (clips, patches) (§5.2)."""
-        return self.stages.scores(machine_id, extractor, detector, seed)
-
-    def clip_scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> ClipScores:
-        """Return the test clips of a split with one anomaly score each (§3, Equation 1)."""
-        return self.results.clip_scores(machine_id, extractor, detector, seed)
-
-    def auc(self, systems: Sequence[System] | None = None, seeds: Sequence[int] | None = None) -> pd.DataFrame:
-        """Return the AUC of every machine ID, system and seed, or of some systems and seeds (§6)."""
-        return self.results.auc(systems, seeds)
 
     def __repr__(self) -> str:
         """Return the same text for the same run: pages are compared."""

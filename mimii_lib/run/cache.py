@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -54,23 +54,11 @@ STATE = Format(".pt", torch.save, lambda file: torch.load(file, weights_only=Tru
 
 @dataclass(frozen=True)
 class CacheKey:
-    """What a kept result is and depends on.
+    """What a kept result is and depends on."""
 
-    Attributes
-    ----------
-    stage
-        Name of the stage: the folder of its results.
-    function
-        Computes the result: its code and that of all modules that it reaches by imports belong to the key.
-    inputs
-        Settings and identities of the inputs, as JSON can hold them; the key of an earlier stage by its `digest`.
-    format
-        How the result is written.
-    """
-
-    stage: str
-    function: Callable[..., Any]
-    inputs: Mapping[str, Any]
+    stage: str  # the folder of its results
+    function: Callable[..., Any]  # computes it: its code and all that it reaches by imports belong to the key
+    inputs: Mapping[str, Any]  # settings and identities of the inputs; an earlier stage by the digest of its key
     format: Format = ARRAY
 
     @cached_property
@@ -101,18 +89,7 @@ def default_folder() -> Path:
 
 
 class ResultCache:
-    """A folder of kept results.
-
-    Parameters
-    ----------
-    folder
-        Where the results are kept; :func:`default_folder` if None.
-
-    Raises
-    ------
-    MimiiError
-        If the folder cannot be written to.
-    """
+    """A folder of kept results (None: :func:`default_folder`); raises if it cannot be written to."""
 
     def __init__(self, folder: Path | None = None):
         self.folder = folder or default_folder()
@@ -125,27 +102,23 @@ class ResultCache:
             raise _cannot_keep(self.folder, error) from None
 
     def get(self, key: CacheKey, compute: Callable[[], Any]) -> Any:
-        """Return the result of `compute`, which is called only if no result is kept under this key.
-
-        Raises
-        ------
-        MimiiError
-            If the result cannot be written.
-        """
+        """Return the result of `compute`, which is called only if no result is kept under this key."""
         file = self._file(key)
-        if file.is_file():
-            with suppress(Exception):  # a damaged file is computed anew, whatever its reader says of it
+        with suppress(Exception):  # a missing or damaged file is computed anew, whatever its reader says of it
+            return key.format.read(file)
+        with _locked(file.with_name("lock")):
+            with suppress(Exception):  # another process has computed it meanwhile
                 return key.format.read(file)
-        with _locked(file.parent):
-            if not _is_readable(key, file):
-                start = perf_counter()
-                result = compute()
-                timing = {"seconds": perf_counter() - start, "threads": torch.get_num_threads()}
-                for name, text in (("key.json", key.text), ("timing.json", json.dumps(timing))):
-                    with atomic_write(file.with_name(name)) as temporary:
-                        temporary.write_text(text)
-                with atomic_write(file) as temporary:
-                    key.format.write(result, temporary)
+            for leftover in file.parent.glob(".*"):  # of a process that was killed
+                leftover.unlink(missing_ok=True)
+            start = perf_counter()
+            result = compute()
+            timing = {"seconds": perf_counter() - start, "threads": torch.get_num_threads()}
+            for name, text in (("key.json", key.text), ("timing.json", json.dumps(timing))):
+                with atomic_write(file.with_name(name)) as temporary:
+                    temporary.write_text(text)
+            with atomic_write(file) as temporary:
+                key.format.write(result, temporary)
         return key.format.read(file)
 
     def has(self, key: CacheKey) -> bool:
@@ -162,47 +135,25 @@ class ResultCache:
         return self.folder / key.stage / key.digest / f"result{key.format.suffix}"
 
 
-def _is_readable(key: CacheKey, file: Path) -> bool:
-    try:
-        key.format.read(file)
-    except Exception:
-        return False
-    return True
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a result's folder, and clear what a killed one left there."""
-    lock = FileLock(folder / "lock")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise MimiiError(
-            f"{folder / 'lock'}: cannot be locked ({error.strerror}); check its permissions, or name another folder in "
-            "the environment variable MIMII_CACHE"
-        ) from None
-    try:
-        for leftover in folder.glob(".*"):
-            leftover.unlink(missing_ok=True)
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def exclusive_write(path: Path) -> Iterator[None]:
+def exclusive_write(path: Path) -> AbstractContextManager[None]:
     """Serialise the processes that write a file: the last one wins.
 
     A job can outlive a workflow that was killed; the job of the next workflow waits for it and replaces its file.
     """
-    folder = default_folder() / "locks"  # not beside the file, where the lock would stay behind
-    lock = FileLock(folder / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]}.lock")
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    # Not beside the file, where the lock would stay behind.
+    return _locked(default_folder() / "locks" / name, f"{path}: another process is writing it; waiting for its end")
+
+
+@contextmanager
+def _locked(file: Path, waiting: str | None = None) -> Iterator[None]:
+    """Let one process at a time into the block; `waiting` is printed while another is in it."""
+    lock = FileLock(file)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        wait_for(lock, f"{path}: another process is writing it; waiting for its end")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        wait_for(lock, waiting)
     except OSError as error:
-        raise _cannot_keep(folder, error) from None
+        raise _cannot_keep(file.parent, error) from None
     try:
         yield
     finally:

@@ -9,17 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mimii_lib.run.code_digest import COMPUTING
 from mimii_lib.run.profiles import ROOT
 from mimii_lib.settings import as_json
-
-PACKAGES = ("librosa", "numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
-"""Packages whose version can change a number."""
 
 
 @cache
 def describe() -> dict[str, str]:
     """Return the versions, as one line of JSON, and the commit, marked where files were changed since."""
-    versions = {name: version(name) for name in PACKAGES}
+    versions = {name: version(name) for name in COMPUTING}
     versions |= {"python": platform.python_version(), "mimii-image-transfer": version("mimii-image-transfer")}
     return {"versions": json.dumps(versions, sort_keys=True), "commit": commit()}
 
@@ -48,13 +46,13 @@ def processor() -> str:
     """Return the processor's name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    names = [each.partition(":")[2].strip() for each in lines if each.startswith("model name")]
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def _git(*words: str) -> str | None:
     try:
-        said = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True)
+        process = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return said.stdout.strip()
+    return process.stdout.strip()

@@ -17,24 +17,7 @@ from mimii_lib.settings import as_json
 
 
 class Recordings:
-    """The clips of one machine type.
-
-    Parameters
-    ----------
-    machine
-        Machine type.
-    profile
-        Names the data folder, the SNR and the machine IDs; a miniature is made where it asks for one.
-    cache
-        Keeps the contents of clips that were inspected.
-    splits_file
-        A CSV of splits (seed, path, role) to use instead of drawing them.
-
-    Raises
-    ------
-    MimiiError
-        If there is no data folder.
-    """
+    """The clips of one machine type; a miniature is made where the profile asks for one."""
 
     def __init__(self, machine: str, profile: Profile, cache: ResultCache, splits_file: Path | None = None):
         self.machine, self.profile, self.cache, self.splits_file = machine, profile, cache, splits_file
@@ -157,6 +140,10 @@ class Recordings:
         if (machine_id, seed, role) not in self._split_clips:
             raise unknown_value("seed", seed, self.profile.seeds)
         return self._split_clips[machine_id, seed, role]
+
+    def files(self, machine_id: str) -> list[Path]:
+        """Return the files of a machine ID's clips."""
+        return [self.data / path for path in self.clips_of(machine_id).path]
 
     def levels(self, machine_id: str) -> pd.Series:
         """Return the level of every clip of a machine ID in dB, 0 being full scale, in the order of its clips."""

@@ -4,7 +4,7 @@ from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
-from intervals import ROW, covered, simulated
+from intervals import SYSTEM, covered, simulated
 from sklearn.metrics import roc_auc_score
 
 from mimii_lib.evaluation import ClipScores, auc, standard_error
@@ -16,7 +16,7 @@ OTHER = ("other", "simulated")
 def clip_scores(scores, unit="fan id_00", normal=60):
     """Return a system's scores of `normal` normal clips and then anomalous ones."""
     clips = np.array([f"{index:03d}" for index in range(len(scores))])
-    return ClipScores(unit, ROW, clips, np.arange(len(scores)) >= normal, np.asarray(scores, float))
+    return ClipScores(unit, SYSTEM, clips, np.arange(len(scores)) >= normal, np.asarray(scores, float))
 
 
 def variance(tested, **options):
@@ -81,7 +81,7 @@ def test_seeds_that_differ_by_more_than_their_clips_are_less_sure():
 def test_a_perfect_system_is_not_certain(order):
     """Without one wrong pair (or one right one) the interval still reaches inwards, and less far with more clips."""
     few, many = (
-        bootstrap_aucs([clip_scores(order * (np.arange(2 * n) >= n), normal=n)], draws=50).interval(ROW)
+        bootstrap_aucs([clip_scores(order * (np.arange(2 * n) >= n), normal=n)], draws=50).interval(SYSTEM)
         for n in (20, 150)
     )
     assert few.value == (1.0 if order == 1 else 0.0)
@@ -103,7 +103,7 @@ def test_a_system_does_not_differ_from_itself():
     """The same order of clips has a difference of exactly 0, without doubt: each clip counts alike on both sides."""
     random = np.random.default_rng(0)
     side = [clip_scores(random.normal(size=100), unit) for unit in ("fan id_00", "fan id_02") for _ in range(3)]
-    for system in (ROW, OTHER):
+    for system in (SYSTEM, OTHER):
         transformed = [replace(one, scores=np.exp(one.scores), system=system) for one in side]
         np.testing.assert_allclose(astuple(mean_difference(side, transformed)), 0, atol=1e-9)
 

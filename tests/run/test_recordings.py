@@ -41,11 +41,11 @@ def test_clips_that_are_left_out_count_as_absent(broken, run_on, tmp_path):
     for path in BROKEN:
         (rest / path).unlink()
     pd.testing.assert_frame_equal(run.auc(), run_on(data=rest).auc())
-    assert "2 clips that cannot be used" in str(facts([run]))
+    assert "2 clips that cannot be used" in facts([run]).data
     assert set(run.results.with_provenance(run.auc()).left_out) == {2}
     whole = run_on(settings=LEAVE_OUT)
     assert whole.recordings.left_out == {}
-    assert "cannot be used" not in str(facts([whole]))
+    assert "cannot be used" not in facts([whole]).data
     assert set(whole.results.with_provenance(whole.auc()).left_out) == {0}
 
 
@@ -148,11 +148,11 @@ def test_a_balanced_test_set(run_on):
     """Balanced, as many normal as abnormal clips test, on detectors that were trained as before."""
     run = run_on()
     balanced = run.with_overrides(settings="split.balanced=true")
-    sizes = [each.auc()[["n_train", "n_normal", "n_abnormal"]].iloc[0].tolist() for each in (run, balanced)]
+    sizes = [other.auc()[["n_train", "n_normal", "n_abnormal"]].iloc[0].tolist() for other in (run, balanced)]
     assert sizes == [[6, 6, 3], [6, 3, 3]]
-    trains = [each.recordings.split_clips("id_00", 0, "train") for each in (run, balanced)]
+    trains = [other.recordings.split_clips("id_00", 0, "train") for other in (run, balanced)]
     pd.testing.assert_frame_equal(*trains)
-    whole, part = (each.clip_scores("id_00", "squeezenet1_1", "kde", 0) for each in (run, balanced))
+    whole, part = (other.clip_scores("id_00", "squeezenet1_1", "kde", 0) for other in (run, balanced))
     scores = dict(zip(whole.clips, whole.scores, strict=True))
     np.testing.assert_allclose(part.scores, [scores[name] for name in part.clips])
 

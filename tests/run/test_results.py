@@ -135,7 +135,7 @@ def test_no_path_of_this_machine_is_published(run_on, tiny, quick, shared):
     run = run_on(weights=folder, extractors=f"squeezenet1_0 {NETWORK}")
     table = run.results.with_provenance(run.auc())
     assert table.weights_source[0] == "folder: squeezenet1_0.pt"
-    published = table.to_csv() + str(facts([run]))
+    published = table.to_csv() + facts([run]).data
     for path in (tiny, quick.parent, folder, profiles.ROOT, Path.home(), Path(tempfile.gettempdir())):
         assert f"{path}/" not in published
         assert f'{path}"' not in published

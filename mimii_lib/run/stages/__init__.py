@@ -12,13 +12,13 @@ stage               result                                 computed by
 
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.pipeline import make_pipeline
 
 from mimii_lib import autoencoders, dataset, detectors, extractors, paper
 from mimii_lib.data import checks
@@ -34,21 +34,15 @@ from mimii_lib.run.stages import detection, reconstruction
 from mimii_lib.run.stages.features import extract_features
 from mimii_lib.run.stages.patches import Rows, cut_patches, patch_rows
 from mimii_lib.run.stages.spectrograms import log_mel_spectrograms
-from mimii_lib.settings import SIMPLE_BASELINES, Settings
+from mimii_lib.settings import SIMPLE_BASELINES
 
 
 class Stages:
-    """What is computed from the recordings of a run, from the sound of a clip to the scores of its patches.
-
-    Attributes
-    ----------
-    engine
-        Computes the features.
-    """
+    """What is computed from the recordings of a run, from the sound of a clip to the scores of its patches."""
 
     def __init__(self, recordings: Recordings, profile: Profile, cache: ResultCache):
         self.recordings, self.profile, self.cache = recordings, profile, cache
-        self.settings: Settings = profile.settings
+        self.settings = profile.settings
         self.engine = engines.choose(self.settings.features)
         self._weights = self._find_weights()
         # Standardised features are as large as all others together: those of two seeds are kept for their detectors.
@@ -84,9 +78,8 @@ class Stages:
             return None
         if detector not in paper.AUTOENCODERS:
             return str(self.engine)
-        settings = self.settings.autoencoders
-        device = autoencoders.torch_device(settings.device).type
-        return str(engines.Engine(f"torch {version('torch')}", device, settings.precision))
+        device = autoencoders.torch_device(self.settings.autoencoders.device).type
+        return str(engines.Engine(f"torch {version('torch')}", device, self.settings.autoencoders.precision))
 
     @property
     def weights_used(self) -> dict[str, Weights]:
@@ -115,11 +108,8 @@ class Stages:
         """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB."""
         return self.cache.get(
             self._spectrograms_key(machine_id),
-            lambda: log_mel_spectrograms(self._files(machine_id), self.settings.imaging, machine_id),
+            lambda: log_mel_spectrograms(self.recordings.files(machine_id), self.settings.imaging, machine_id),
         )
-
-    def _files(self, machine_id: str) -> list[Path]:
-        return [self.recordings.data / path for path in self.recordings.clips_of(machine_id).path]
 
     def patches(self, machine_id: str, seed: int | None = None) -> NDArray[np.uint8]:
         """Return the patches of a machine ID: (clips, patches, n_mels, patch_frames), indices of the colour map.
@@ -154,8 +144,8 @@ class Stages:
             return autoencoders.build_autoencoder(detector, self.settings.autoencoders, self.settings.imaging, seed)
         if detector in SIMPLE_BASELINES:
             return simple_baselines.build_baseline(detector, self.settings.detectors)
-        preprocessor = detectors.preprocessor(self.settings.detectors, seed)
-        return detection.pipeline(preprocessor, detectors.build_detector(detector, self.settings.detectors, seed))
+        settings = self.settings.detectors
+        return make_pipeline(detectors.preprocessor(settings, seed), detectors.build_detector(detector, settings, seed))
 
     def detector_inputs(
         self, machine_id: str, extractor: str | None, clips: pd.DataFrame, seed: int | None = None
@@ -197,7 +187,7 @@ class Stages:
         if extractor is not None:
             features = self.preprocessed(machine_id, extractor, seed)
             fitted = detection.fit_detector(detector, features, self.settings.detectors, seed)
-            return detection.pipeline(features.preprocessor, fitted)
+            return make_pipeline(features.preprocessor, fitted)
         train, untrained = self._rows(machine_id, seed, "train"), self.detector(detector, seed)
         if detector in SIMPLE_BASELINES:
             return untrained.fit(self.summary(machine_id, detector)[train])
@@ -216,8 +206,11 @@ class Stages:
 
     def _scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
         key = self.keys(machine_id, extractor, detector, seed)[-1]
-        if not self.cache.has(key) and extractor is not None:
-            self.preprocessed(machine_id, extractor, seed)  # shared by all detectors: not part of this one's time
+        if not self.cache.has(key):  # what others share, or has a time of its own, is not part of this one's time
+            if extractor is not None:
+                self.preprocessed(machine_id, extractor, seed)
+            elif detector in paper.AUTOENCODERS:
+                self.fit(machine_id, None, detector, seed)
         test = self._rows(machine_id, seed, "test")
 
         def compute() -> NDArray[np.float64]:
@@ -229,8 +222,7 @@ class Stages:
                 return simple_baselines.baseline_scores(fitted, self.summary(machine_id, detector), test)
             return reconstruction.autoencoder_scores(fitted, self.patches(machine_id, seed), test)
 
-        scores: NDArray[np.float64] = self.cache.get(key, compute)
-        return scores
+        return self.cache.get(key, compute)
 
     # Cache keys
 

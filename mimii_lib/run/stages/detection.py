@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline
 
 from mimii_lib import detectors, evaluation
 from mimii_lib.errors import MimiiError
@@ -70,8 +70,3 @@ def detector_scores(
     """Fit a detector and return the anomaly scores of the test clips: (clips, patches)."""
     fitted = fit_detector(detector, features, settings, seed)
     return evaluation.anomaly_scores(fitted.score_samples(features.test)).reshape(n_clips, -1)
-
-
-def pipeline(preprocessor: Pipeline, detector: Any) -> Pipeline:
-    """Return a preprocessor and a detector as one pipeline, which takes features as they are."""
-    return make_pipeline(*(step for _, step in preprocessor.steps), detector)
