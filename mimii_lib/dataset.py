@@ -27,7 +27,6 @@ from mimii_lib.settings import Imaging, Settings, Split
 
 LABELS = ("normal", "abnormal")
 MARKER = "miniature.json"  # file at the top of the miniature's tree that marks it as the miniature
-DCASE_SNR = -6  # of the recordings of DCASE 2020 Task 2, in dB
 _OUTER = re.compile(r"(-?\d+)_dB_(\w+)")
 _ID = re.compile(r"id_\d\d")
 _DCASE = re.compile(r"(normal|anomaly)_(id_\d\d)_\w+")
@@ -58,7 +57,7 @@ def trees(data: Path) -> dict[tuple[int | None, str], Path]:
         elif _id_folders(folder):
             key = (int(outer[1]) if outer and outer[2] == folder.name else None, folder.name)
         elif recordings(folder):
-            key = (DCASE_SNR, folder.name)
+            key = (-6, folder.name)  # the SNR of MIMII's recordings in DCASE 2020 Task 2
         else:
             continue
         if key in machines:

@@ -28,16 +28,12 @@ DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS, *SIMPLE_BASELINES)
 
 @dataclass(frozen=True)
 class Source:
-    """Where the default of a setting comes from.
+    """Where the default of a setting comes from."""
 
-    `text` is the place in the paper or the reason for the assumption. `alternatives` are other values, whose effect on
-    the AUC the book measures. `point` is the number of the open point that the setting answers, if it answers one.
-    """
-
-    text: str
+    text: str  # the place in the paper, or the reason for the assumption
     is_assumption: bool
-    alternatives: tuple[Any, ...]
-    point: int | None
+    alternatives: tuple[Any, ...]  # other values, whose effect on the AUC the book measures
+    point: int | None  # number of the open point that the setting answers, if it answers one
 
 
 def _declared(is_assumption: bool, value: Any, text: str, alternatives: tuple = (), point: int | None = None) -> Any:

@@ -44,14 +44,9 @@ def clip_parts(
 ) -> tuple[Sound, Sound]:
     """Synthesise the machine and the noise of one clip, each of shape (160000,): their sum is the clip, within ±0.98.
 
-    Parameters
-    ----------
-    condition, index
-        ``normal`` or ``abnormal``, and number of the clip from 0.
-    snr
-        Power of the machine over power of the noise, over the whole clip, in dB. It sets the level of the noise only.
-    seed
-        A whole number from 0; another one gives other clips of the same machines.
+    `condition` is ``normal`` or ``abnormal``, `index` the number of the clip from 0. `snr` is the power of the machine
+    over the power of the noise, over the whole clip, in dB; it sets the level of the noise only. Another `seed`, a
+    whole number from 0, gives other clips of the same machines.
     """
     name = [seed, *clip_seed(machine, machine_id, condition), index]
     machine_rng, noise_rng = (np.random.default_rng([*name, part]) for part in (0, 1))
@@ -82,21 +77,9 @@ def make_miniature(
     The marker ``miniature.json``, written last, holds the settings and faults. Nothing is done where it is there with
     the same settings; an interrupted call can be repeated.
 
-    Parameters
-    ----------
-    dest
-        An empty or missing folder, or a miniature of the same settings.
-    snr, seed
-        See :func:`clip_parts`.
-    normal, abnormal
-        Number of clips per machine ID.
-    channels
-        Number of microphones; MIMII has 8.
-
-    Raises
-    ------
-    MimiiError
-        If `dest` holds other files, a machine type is not known, or a number is too small.
+    `normal` and `abnormal` are numbers of clips per machine ID; `channels` is the number of microphones, in MIMII 8;
+    for `snr` and `seed` see :func:`clip_parts`. A folder `dest` that holds other files, an unknown machine type or a
+    number that is too small raises MimiiError.
     """
     size = {"normal": normal, "abnormal": abnormal, "seed": seed, "channels": channels}
     for parameter, number in size.items():

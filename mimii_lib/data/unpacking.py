@@ -8,6 +8,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import soundfile
@@ -93,14 +94,11 @@ def _clip_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipI
 
 def _one_channel(content: bytes, channel: int, name: str) -> bytes:
     """Return one channel of a 16 bit wav file as a wav file; any other content unchanged, for ``mimii check``."""
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if file.channels > 1 and file.subtype == "PCM_16" and file.format.startswith("WAV"):
-                if channel >= file.channels:
-                    raise MimiiError(f"{name}: has {file.channels} channels, so no channel {channel} (from 0)")
-                sound, output = file.read(dtype="int16")[:, channel], io.BytesIO()
-                soundfile.write(output, sound, file.samplerate, subtype="PCM_16", format="WAV")
-                return output.getvalue()
-    except soundfile.SoundFileError:
-        pass
+    with suppress(soundfile.SoundFileError), soundfile.SoundFile(io.BytesIO(content)) as file:
+        if file.channels > 1 and file.subtype == "PCM_16" and file.format.startswith("WAV"):
+            if channel >= file.channels:
+                raise MimiiError(f"{name}: has {file.channels} channels, so no channel {channel} (from 0)")
+            sound, output = file.read(dtype="int16")[:, channel], io.BytesIO()
+            soundfile.write(output, sound, file.samplerate, subtype="PCM_16", format="WAV")
+            return output.getvalue()
     return content

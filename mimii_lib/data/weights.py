@@ -143,12 +143,8 @@ class Weights:
 def find_weights(extractor: str, folder: Path | None = None, sources: Iterable[str] | None = None) -> Weights:
     """Find the pretrained weights of an extractor; raise WeightsNotFound if no source of `sources` has them.
 
-    Parameters
-    ----------
-    folder
-        A folder of state dicts ``<extractor>.pt``; None: ``$MIMII_WEIGHTS``, if it is set.
-    sources
-        Names of `SOURCES`, in the order to try; None: folder, torchvision, package.
+    `folder` holds state dicts ``<extractor>.pt``; None: ``$MIMII_WEIGHTS``, if it is set. `sources` are names of
+    `SOURCES` in the order to try; None: folder, torchvision, package.
     """
     network = extractors.get(extractor)
     if network.seed is not None:

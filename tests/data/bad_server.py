@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple, Self
+from typing import Self
 
 CHUNK = 1 << 14
 
@@ -32,25 +32,18 @@ class Fault:
     wrong: bool = False  # change the first byte
 
 
-class Request(NamedTuple):
-    """A request for a file from byte `start` on; None: without a range."""
-
-    name: str
-    start: int | None
-
-
 class BadServer:
     """A server in a thread, for a ``with`` block.
 
     `faults` are those of the first, second, … response, `otherwise` that of all later ones. `requests` are those so
-    far, and `url` is the address below which the `files` are.
+    far, (name, first byte or None without a range) each, and `url` is the address below which the `files` are.
     """
 
     def __init__(self, files: Mapping[str, bytes], faults: Iterable[Fault] = (), otherwise: Fault | None = None):
         self.files = files
         self.faults = deque(faults)
         self.otherwise = otherwise or Fault()
-        self.requests: list[Request] = []
+        self.requests: list[tuple[str, int | None]] = []
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -76,7 +69,7 @@ class _Handler(BaseHTTPRequestHandler):
         name = self.path.lstrip("/")
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         requested = int(match[1]) if match else None
-        self.owner.requests.append(Request(name, requested))
+        self.owner.requests.append((name, requested))
         fault = self.owner.faults.popleft() if self.owner.faults else self.owner.otherwise
         content = self.owner.files.get(name)
         if fault.status or content is None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import requests
 import soundfile
-from bad_server import BadServer, Fault, Request
+from bad_server import BadServer, Fault
 from kills import killed
 
 from mimii_lib import dataset, paper
@@ -132,9 +132,6 @@ def largest_file():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-# The registry
-
-
 def test_mimii_registers_every_snr_and_machine():
     """Every archive is registered once, and all of its clips fit into the room that is checked."""
     archives = download.read_registry()
@@ -190,9 +187,6 @@ def test_a_request_that_cannot_be_met(mirror, how, sentence, get):
         get(mirror, **how)
 
 
-# The transfer
-
-
 def test_the_default_is_zenodo(get, monkeypatch):
     monkeypatch.setattr(requests, "get", lambda url, **_: pytest.fail(url))
     with pytest.raises(pytest.fail.Exception, match="https://zenodo.org/records/3384388/files/-6_dB_fan.zip.download"):
@@ -207,7 +201,7 @@ def test_archives_can_be_kept(get, part, tmp_path):
         assert kept(tmp_path / "data") == EXPECTED | {f"archives/{NAME}": ARCHIVE}
         shutil.rmtree(tmp_path / "data" / "-6_dB_fan")
         get(server)
-        assert server.requests == [Request(NAME, 27), Request(NAME, 0)]
+        assert server.requests == [(NAME, 27), (NAME, 0)]
     assert kept(tmp_path / "data") == EXPECTED
 
 
@@ -234,7 +228,7 @@ def test_a_transfer_goes_on(case, get, part, tmp_path):
     part.write_bytes(begun)
     with BadServer(FILES, faults) as server:
         get(server)
-        assert server.requests == [Request(NAME, start) for start in starts]
+        assert server.requests == [(NAME, start) for start in starts]
     assert kept(tmp_path / "data") == EXPECTED
 
 
@@ -279,7 +273,7 @@ def test_a_transfer_that_gets_nowhere_ends(fault, reason, have, get, part, waits
         assert not have or part.read_bytes() == ARCHIVE[:have]
         server.otherwise = Fault()
         get(server)
-        assert server.requests[-1] == Request(NAME, have)
+        assert server.requests[-1] == (NAME, have)
     assert kept(tmp_path / "data") == EXPECTED
     with pytest.raises(MimiiError, match=f"given up after 9 .*{server.url}/{NAME} was not reached"):
         get(server, dest=tmp_path / "other")
@@ -306,12 +300,9 @@ def test_a_response_that_will_not_change_ends_at_once(fault, sentence, begun, ge
     with BadServer(FILES, otherwise=fault) as server:
         with pytest.raises(MimiiError, match=f"{NAME}: {server.url}/{NAME} .*{sentence}"):
             get(server)
-        assert {request.start for request in server.requests} == {len(begun)}
+        assert {start for _, start in server.requests} == {len(begun)}
     assert not waits
     assert kept(tmp_path / "data") == ({f"archives/{NAME}.part": begun} if begun else {})
-
-
-# The disk
 
 
 @pytest.mark.parametrize(("channel", "share"), [(0, 1 / 8), (None, 1)])
@@ -354,9 +345,6 @@ def test_a_disk_that_fills(get, part, largest_file, tmp_path):
         assert not list((tmp_path / "data").rglob("*.wav"))
 
 
-# A mirror folder
-
-
 def test_a_mirror_folder_is_only_read(get, folder, tmp_path):
     """Wrong archives are refused, and all stay as they are, even where the mirror is the folder of kept archives."""
     mirror = folder({})
@@ -372,9 +360,6 @@ def test_a_mirror_folder_is_only_read(get, folder, tmp_path):
     shutil.rmtree(tmp_path / "data" / "-6_dB_fan")
     get(tmp_path / "data" / "archives")
     assert kept(tmp_path / "data") == EXPECTED | {f"archives/{name}": content for name, content in FILES.items()}
-
-
-# What is in an archive
 
 
 @pytest.mark.parametrize("channel", [3, 7, None])
@@ -478,9 +463,6 @@ def test_a_changed_archive_is_an_error_of_one_kind(get, folder, tmp_path):
     assert 30 < refused < 150
 
 
-# Interruptions, and other downloads
-
-
 @pytest.mark.parametrize("tree", ["-6_dB_fan/fan", "fan"])
 def test_what_is_there_is_left_alone(tree, get, tmp_path, wav):
     """Recordings are not fetched again, nothing is written beside them, and one channel does not pass for all."""
@@ -508,7 +490,7 @@ def test_a_kill_at_any_step(get, tmp_path):
             unpacked = {path.relative_to(path.parents[3]): path.stat() for path in data.rglob("[!.]*.wav")}
             have = sum(path.stat().st_size for path in data.glob("archives/*.part"))
             get(server, files=files)
-            assert server.requests[requests:] == [Request(NAME, have)] * (not whole and have < len(content))
+            assert server.requests[requests:] == [(NAME, have)] * (not whole and have < len(content))
         assert kept(data) == expected
         for path, state in unpacked.items():
             assert (data / "-6_dB_fan" / path).stat().st_mtime_ns == state.st_mtime_ns
@@ -533,7 +515,7 @@ def test_downloads_at_once(get, tmp_path):
     with BadServer(FILES, otherwise=Fault(pause=0.01)) as server:
         with ThreadPoolExecutor(3) as downloads:
             messages = [*downloads.map(lambda _: get(server, machines=["fan", "pump", "fan"]), range(3))]
-        assert server.requests == [Request(name, 0) for name in FILES]
+        assert server.requests == [(name, 0) for name in FILES]
     waiting = f"{tmp_path / 'data'}: another download is at work here; waiting until it is done"
     there = [f"-6_dB_{machine}: is there already" for machine in ("fan", "pump")]
     unpacked = [f"-6_dB_{machine}: unpacked, channel 0" for machine in ("fan", "pump")]

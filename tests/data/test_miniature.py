@@ -34,9 +34,6 @@ def tree(tmp_path_factory):
     return folder
 
 
-# The sounds
-
-
 def test_a_clip_depends_on_its_name_and_seed_alone():
     """The same name and seed give the same bits; another machine, ID, condition, number or seed another clip."""
     names = [("fan", "id_00", "normal", 0), ("fan", "id_00", "normal", 1), ("fan", "id_00", "abnormal", 0)]
@@ -137,9 +134,6 @@ def test_every_fault_changes_the_sound_by_degrees(machine, kind):
 def test_every_machine_id_has_a_fault():
     assert FAULTS.keys() == MODELS.keys() == {(machine, machine_id) for machine in MACHINES for machine_id in IDS}
     assert all(0 < fault.severity[0] < fault.severity[1] <= 1 for fault in FAULTS.values())
-
-
-# The tree
 
 
 def test_tree_is_mimiis(tree):

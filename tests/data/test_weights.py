@@ -105,20 +105,11 @@ def test_a_file_with_another_hash_is_not_opened(monkeypatch):
             weights.find_weights(name)
 
 
-class _Calls:
-    """An object whose pickle calls a function when it is opened."""
-
-    def __init__(self, *call):
-        self.call = call
-
-    def __reduce__(self):
-        return self.call[0], self.call[1:]
-
-
 @pytest.mark.parametrize("call", [(os.mkdir,), (Path,), (np.save, np.zeros(2))])
 def test_a_file_cannot_run_code(call, tmp_path):
     """Neither a package's pickle nor a user's file calls anything but the making of arrays and tensors."""
-    content = {"conv1": [_Calls(call[0], str(tmp_path / "made"), *call[1:]), np.zeros(2)]}
+    calls = type("Calls", (), {"__reduce__": lambda self: (call[0], (str(tmp_path / "made"), *call[1:]))})
+    content = {"conv1": [calls(), np.zeros(2)]}
     (tmp_path / "weights.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(pickle.UnpicklingError, match="not part of a numpy array"):
         BUNDLED["squeezenet1_1"].load(tmp_path / "weights.pkl")
@@ -171,9 +162,6 @@ def test_files_that_are_not_the_right_ones(folder):
         weights.find_weights("squeezenet1_1", folder / "nowhere")
 
 
-# The order of the sources
-
-
 @pytest.fixture
 def published(monkeypatch, folder):
     """Return a file that stands for what torchvision publishes of squeezenet1_1, its sha256 in its name."""
@@ -217,9 +205,6 @@ def test_sources_may_be_restricted(folder, published, online):
     with pytest.raises(weights.WeightsNotFound, match="no folder named") as error:
         weights.find_weights("squeezenet1_1", None, ["folder"])
     assert "package" not in str(error.value)
-
-
-# Downloads
 
 
 @pytest.mark.parametrize("content", [b"", b"Please log in"])

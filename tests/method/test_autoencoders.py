@@ -46,9 +46,6 @@ def rgb(patches):
     return imaging.rgb_patches(patches.reshape(-1, 64, 64), Imaging())
 
 
-# What the paper states
-
-
 @stated("§5.2", "LeNet-DCAE: 32, 64 and 128 channels, kernel 5, ELU", code="autoencoders.LeNetDCAE")
 @stated("§5.2", "Small-DCAE: 12, 24 and 48 channels, kernel 4, ReLU", code="autoencoders.SmallDCAE")
 @stated("§5.2", "decoders mirror encoders", code="autoencoders.SmallDCAE")
@@ -138,9 +135,6 @@ def test_the_score_is_the_reconstruction_error(name, channels, patches):
     np.testing.assert_allclose(fitted.score_samples(patches), -errors, rtol=1e-5)
 
 
-# How they train and score
-
-
 @pytest.mark.parametrize("side", [1, 2, 8])
 def test_upsampling_in_the_kernel_is_upsampling(side):
     """Weights added up for small pixels give what the up-sampled maps give, at the borders too."""
@@ -218,9 +212,6 @@ def test_autoencoders_keep_scikit_learns_contract(name, channels):
     check_estimator(DCAE(name, epochs=1, batch_size=8, channels=channels), on_skip=None)
 
 
-# What the paper leaves open
-
-
 @pytest.mark.parametrize(("channels", "same"), [(1, True), (3, False)])
 def test_the_colour_map_matters_to_rgb_images_only(channels, same, patches):
     """Another colour map changes the training on RGB images and leaves that on grey images alone."""
@@ -237,9 +228,6 @@ def test_bfloat16_trains_like_float32(patches):
     )
     np.testing.assert_allclose(reduced, full, rtol=0.02)
     assert reduced != full
-
-
-# The device
 
 
 @pytest.mark.parametrize("gpu", [False, True])

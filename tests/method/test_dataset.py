@@ -32,9 +32,6 @@ def ordered(splits):
     return splits.sort_values(["seed", "path"]).reset_index(drop=True)
 
 
-# The tree
-
-
 @pytest.fixture
 def tree(tmp_path, wav):
     """Return a data folder with one machine, two IDs, two normal clips and one abnormal clip each."""
@@ -78,8 +75,7 @@ def test_the_tree_without_its_outer_folder(tree):
 
 def test_only_wav_files_are_clips(tree):
     """Hidden files, text files and folders beside the clips are no clips, and a machine ID may lack a class."""
-    before = dataset.clips(tree, "fan", -6)
-    folder = tree / "-6_dB_fan" / "fan" / "id_00"
+    before, folder = dataset.clips(tree, "fan", -6), tree / "-6_dB_fan" / "fan" / "id_00"
     (folder / "normal" / "._00000000.wav").write_bytes(b"x")
     (folder / "normal" / "notes.txt").write_text("x")
     (folder / "normal" / "00000009.wav").mkdir()
@@ -142,9 +138,6 @@ def test_two_folders_of_one_machine_are_refused(tree):
         dataset.clips(tree, "fan", -6)
 
 
-# One clip
-
-
 @stated(
     "§4", "single-channel", code="dataset.read", setting="imaging.channel", remark="the files have eight; open point 4"
 )
@@ -203,8 +196,6 @@ def test_a_clip_that_cannot_be_used_is_named(fault, tmp_path, wav):
     with pytest.raises(MimiiError, match=rf"\A{path}.*({names}).*\Z"):
         dataset.read(path)
 
-
-# Splits
 
 SIZES = [(20, 4), (21, 0), (10, 300), (299, 149), (300, 150), (301, 151), (1068, 356), (1, 1)]
 
@@ -344,9 +335,6 @@ def test_ids_that_cannot_be_evaluated_have_a_reason():
         assert reason in reasons[machine_id]
     other = splits[~splits.path.str.contains("id_00")]
     assert dataset.not_evaluable(table, other)["id_00"] == "not named in the splits"
-
-
-# The kind of the recordings
 
 
 def test_the_miniature_and_part_of_mimii_are_not_mimii(tiny, real):

@@ -37,9 +37,6 @@ def standardised(name, settings=SMALL, seed=0):
     return make_pipeline(Standardiser(), build_detector(name, settings, seed))
 
 
-# Standardisation (§5)
-
-
 @stated(
     "§5",
     "features are standardised",
@@ -87,9 +84,6 @@ def test_pca_is_of_standardised_features():
     for units in (1, np.array([1, 10, 100, 1000, 1e4])):
         reduced = preprocessor(Detectors(pca=3), 0).fit(train * units).transform(train * units)
         np.testing.assert_allclose(reduced, expected, rtol=1e-6, atol=1e-8)
-
-
-# The paper's parameters (§5.2)
 
 
 MIXTURE = {"n_components": 80, "covariance_type": "diag", "init_params": "kmeans", "max_iter": 150}
@@ -141,9 +135,6 @@ def test_an_unknown_detector():
     """A detector that does not exist is an error that names those that do, the auto-encoders among them."""
     with pytest.raises(MimiiError, match="lof.*gmm, b-gmm, if, kde, oc-svm, lenet-dcae"):
         build_detector("lof", PAPER, 0)
-
-
-# Kernel density estimation (§5.2)
 
 
 @stated("§5.2", "KDE: Gaussian kernel, bandwidth 0.1", code="detectors.KDE", setting="detectors.bandwidth")
@@ -203,9 +194,6 @@ def test_kde_keeps_to_its_memory():
     assert peak < 3 * 2**20
     for memory in (0, 2, 256):
         np.testing.assert_allclose(KDE(memory=memory).fit(train).score_samples(test[:50]), scores[:50], rtol=1e-10)
-
-
-# What all five must do
 
 
 ESTIMATORS = {name: build_detector(name, Detectors(n_components=2, n_trees=8), 0) for name in paper.DETECTORS}

@@ -74,9 +74,6 @@ def distance(features, expected):
     return np.linalg.norm(features - expected, axis=1) / np.linalg.norm(expected, axis=1)
 
 
-# The paper's features
-
-
 @stated("§3", "an extractor turns each patch into a vector", code="run.engines.extract")
 def test_dimension_of_the_features(untrained, patches):
     """A patch becomes a vector of 4096 (AlexNet), 512 (ResNets), 2048 (SqueezeNets) or 1280 numbers."""
@@ -131,9 +128,6 @@ def test_squeezenets_features_are_its_last_map_pooled(patches, squeezenet):
     quarters = [last[:, :, rows, columns].mean((2, 3)) for rows in halves for columns in halves]
     assert_features(extract(patches, squeezenet), np.stack(quarters, axis=-1).reshape(len(patches), 2048))
     np.testing.assert_array_equal(*(extract(patches[:2], squeezenet, alexnet_relu=relu) for relu in (True, False)))
-
-
-# The engines
 
 
 @both_engines
@@ -203,9 +197,6 @@ def test_openvino_reports_nothing():
     code = "import sys, mimii_lib.run.engines, openvino; print(sys.modules['openvino_telemetry'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["None"]
-
-
-# Other extractors than the paper's
 
 
 def small_network():

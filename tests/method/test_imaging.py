@@ -43,9 +43,6 @@ def extractor_input(patches, mean, std, settings=PAPER):
     return imaging.extractor_input(torch.from_numpy(patches), colours, rows, columns)
 
 
-# The log-mel spectrogram
-
-
 @stated("§5", "64 Mel bands", code="imaging.log_mel", setting="imaging.n_mels")
 @stated("§5", "Hann window of 1024", code="imaging.log_mel", setting="imaging.window")
 @pytest.mark.parametrize("padding", ["constant", "reflect"])
@@ -87,9 +84,6 @@ def test_settings_after_the_spectrogram_do_not_change_it(recordings):
     np.testing.assert_array_equal(log_mel(recordings[0], **later), log_mel(recordings[0]))
     assert set(imaging.SPECTROGRAM_SETTINGS).isdisjoint(later)
     assert set(imaging.SPECTROGRAM_SETTINGS) <= set(vars(PAPER))
-
-
-# Patches
 
 
 @stated(
@@ -146,9 +140,6 @@ def test_a_spectrogram_shorter_than_a_patch_is_an_error():
         imaging.patches(noise(63), PAPER)
 
 
-# Scaling
-
-
 def test_a_clip_without_contrast_is_the_first_colour():
     """A constant or silent clip is 0 everywhere, whatever its level: no division by zero."""
     for level in (-80, 0):
@@ -183,9 +174,6 @@ def test_scaling_by_patch(recordings):
         assert not imaging.patches(decibels, settings)[0].any()
 
 
-# RGB images
-
-
 @stated("§5", "RGB images in the viridis colour map", code="imaging.rgb_patches", setting="imaging.colormap")
 @pytest.mark.parametrize("name", ["viridis", "gray", "magma"])
 def test_rgb_patches_are_matplotlibs(name, recordings):
@@ -200,9 +188,6 @@ def test_rgb_patches_are_matplotlibs(name, recordings):
             imaging.rgb_patches(imaging.patches(decibels, PAPER), Imaging(colormap=name)).numpy()
         ):
             np.testing.assert_array_equal(image, expected[:, 32 * k : 32 * k + 64].transpose(2, 0, 1))
-
-
-# The input of the extractor
 
 
 @stated("§5", "up-scaled to 224 × 224", code="imaging.extractor_input", setting="imaging.image_size")
