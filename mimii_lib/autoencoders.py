@@ -4,7 +4,8 @@ Conventions
 -----------
 Patches X have shape (n, pixels), uint8: the colour-map indices of one patch per row, 4096 for 64 x 64. A :class:`DCAE`
 is a scikit-learn estimator like the detectors: ``fit`` on patches of normal clips, then ``score_samples`` returns the
-*normality*, higher for more normal patches: the negative mean squared error of the reconstruction.
+*normality*, higher for more normal patches: the negative mean squared error of the reconstruction. The networks map
+images (n, channels, size, size) in [0, 1] to reconstructions of the same shape and range.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,8 +29,6 @@ from mimii_lib.settings import DETECTORS, Autoencoders, Imaging
 
 class LeNetDCAE(nn.Module):
     """LeNet-DCAE (§5.2): 32, 64 and 128 channels, kernel 5, ELU, batch normalisation, a bottleneck of 128.
-
-    Images (n, channels, size, size) in [0, 1] → reconstructions of the same shape and range.
 
     The layout is that of the CIFAR-10 LeNet auto-encoder of Deep SVDD (Ruff et al., 2018), whose parts the paper names,
     for 64 x 64 instead of 32 x 32 pixels: max pooling in the encoder, nearest-neighbour up-sampling in the decoder, no
@@ -73,15 +72,8 @@ def upsample_and_deconvolve(x: torch.Tensor, weight: torch.Tensor) -> torch.Tens
     Many of the 5 x 5 pixels that an output pixel depends on are copies of one small pixel. Adding up their weights
     beforehand leaves 3 x 3 weights: 9 products instead of 25, where most of the training time is spent.
 
-    Parameters
-    ----------
-    x : tensor of shape (n, channels in, side, side)
-    weight : tensor of shape (channels in, channels out, 5, 5)
-        Weight of the deconvolution, whose stride is 1 and padding 2.
-
-    Returns
-    -------
-    tensor of shape (n, channels out, 2 side, 2 side)
+    Maps `x` (n, channels in, side, side), weights of stride 1 and padding 2 (channels in, channels out, 5, 5) → maps
+    (n, channels out, 2 side, 2 side).
     """
     # Which of three small pixels each tap of the kernel falls on, for an even and for an odd output pixel.
     taps = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 2, 2]], device=weight.device)
@@ -91,10 +83,7 @@ def upsample_and_deconvolve(x: torch.Tensor, weight: torch.Tensor) -> torch.Tens
 
 
 class SmallDCAE(nn.Sequential):
-    """Small-DCAE (§5.2): 12, 24 and 48 channels, kernel 4, ReLU; stride 2, padding 1, mirrored, no bottleneck.
-
-    Images (n, channels, size, size) in [0, 1] → reconstructions of the same shape and range.
-    """
+    """Small-DCAE (§5.2): 12, 24 and 48 channels, kernel 4, ReLU; stride 2, padding 1, mirrored, no bottleneck."""
 
     CHANNELS = (12, 24, 48)
 
@@ -109,8 +98,7 @@ class SmallDCAE(nn.Sequential):
 
 
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {"lenet-dcae": LeNetDCAE, "small-dcae": SmallDCAE}
-SIZES = (8, 16, 32, 64)
-"""Pixels per side of the images that the networks accept; the paper's are 64."""
+SIZES = (8, 16, 32, 64)  # pixels per side of the images that the networks accept; the paper's are 64
 
 
 def picture_side(n_pixels: int) -> int:
@@ -132,10 +120,8 @@ class DCAE(BaseEstimator):
         lenet-dcae or small-dcae.
     epochs, batch_size, learning_rate
         Training by Adam on the mean squared error.
-    channels
+    channels, colormap
         3: RGB images in the colours of `colormap`; 1: grey images, the colour-map indices divided by 255.
-    colormap
-        Colour map of the images.
     precision
         float32, or bfloat16 where the processor supports it.
     device
@@ -230,7 +216,7 @@ class DCAE(BaseEstimator):
             yield images.cpu().numpy(), reconstructions.cpu().numpy()
         self.net_ = net.cpu()
 
-    def _squares(self, X: NDArray[np.uint8], *, reset: bool) -> NDArray[np.uint8]:
+    def _squares(self, X: NDArray[np.uint8], reset: bool) -> NDArray[np.uint8]:
         """Return patches X of shape (n, pixels) as squares of shape (n, size, size)."""
         X = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, ensure_non_negative=True)
         size = picture_side(X.shape[1])
@@ -240,10 +226,10 @@ class DCAE(BaseEstimator):
 
     def _images(self, squares: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
         if self.channels == 1:
-            images = torch.from_numpy(squares[:, None]).to(device).float() / 255
+            images = torch.from_numpy(squares[:, None]).float() / 255
         else:
-            images = rgb_patches(squares, Imaging(colormap=self.colormap)).to(device)
-        return images.contiguous(memory_format=torch.channels_last)
+            images = rgb_patches(squares, Imaging(colormap=self.colormap))
+        return images.to(device).contiguous(memory_format=torch.channels_last)
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
@@ -257,9 +243,8 @@ class DCAE(BaseEstimator):
 
 def torch_device(name: str) -> torch.device:
     """Return the device called cpu or cuda; auto: cuda if there is a GPU, else cpu."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    fastest = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(fastest if name == "auto" else name)
 
 
 def build_autoencoder(name: str, settings: Autoencoders, imaging: Imaging, seed: int) -> DCAE:

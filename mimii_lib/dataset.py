@@ -26,14 +26,10 @@ from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.settings import Imaging, Settings, Split
 
 LABELS = ("normal", "abnormal")
-MARKER = "miniature.json"
-"""File at the top of the miniature's tree that marks it as the miniature."""
-
+MARKER = "miniature.json"  # file at the top of the miniature's tree that marks it as the miniature
 _OUTER = re.compile(r"(-?\d+)_dB_(\w+)")
 _ID = re.compile(r"id_\d\d")
 _DCASE = re.compile(r"(normal|anomaly)_(id_\d\d)_\w+")
-DCASE_SNR = -6
-"""Signal-to-noise ratio of the recordings of DCASE 2020 Task 2, in dB."""
 
 
 def data_folder(data: Path | str | None) -> Path:
@@ -61,7 +57,7 @@ def trees(data: Path) -> dict[tuple[int | None, str], Path]:
         elif _id_folders(folder):
             key = (int(outer[1]) if outer and outer[2] == folder.name else None, folder.name)
         elif recordings(folder):
-            key = (DCASE_SNR, folder.name)
+            key = (-6, folder.name)  # the SNR of MIMII's recordings in DCASE 2020 Task 2
         else:
             continue
         if key in machines:
@@ -103,19 +99,8 @@ def _listed(folder: Path) -> list[Path]:
 def clips(data: Path, machine: str, snr: int, ids: Iterable[str] | None = None) -> pd.DataFrame:
     """Return the clip table of a machine type (§4).
 
-    Parameters
-    ----------
-    data
-        Folder that holds the machines, in either layout.
-    snr
-        Signal-to-noise ratio in dB. MIMII's layout without the outer folder is taken to have this SNR.
-    ids
-        Machine IDs; None: all in the folder.
-
-    Raises
-    ------
-    MimiiError
-        If the folder, the machine type, the SNR or a machine ID does not exist.
+    `data` holds the machines, in either layout; MIMII's without the outer folder is taken to have this `snr` in dB.
+    Without `ids`, all machine IDs are in the table. A machine type, SNR or ID that does not exist raises MimiiError.
     """
     if machine not in paper.MACHINES:
         raise unknown_value("machine", machine, paper.MACHINES)
@@ -150,10 +135,7 @@ def clip_table(data: Path, wavs: dict[str, dict[str, list[Path]]]) -> pd.DataFra
 def read(path: Path, settings: Imaging | None = None) -> NDArray[np.float32]:
     """Return the waveform of a clip, (samples,): one channel or the mean of all; a mono file has only one (§4).
 
-    Raises
-    ------
-    MimiiError
-        If the file is no sound, has another rate or length, lacks the channel or holds a sample that is not finite.
+    No sound, another rate or length, a missing channel or a sample that is not finite raises MimiiError.
     """
     settings = settings or Imaging()
     try:
@@ -214,10 +196,7 @@ def split(table: pd.DataFrame, seeds: Iterable[int], settings: Split | None = No
 def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.DataFrame:
     """Return the splits of a CSV file. Rows with clips of other machines, which `table` does not hold, are ignored.
 
-    Raises
-    ------
-    MimiiError
-        If the file is no such table, lacks a seed or a clip, or trains on a test clip or an abnormal one.
+    A file that is no such table, lacks a seed or a clip, or trains on a test clip or an abnormal one raises MimiiError.
     """
     columns = {"seed": "int64", "path": str, "role": str}
     try:

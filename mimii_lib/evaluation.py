@@ -6,9 +6,7 @@ An *anomaly score* is higher for more anomalous sound (§3); a detector's *norma
 scores have one value per clip, or per clip and patch. Labels are boolean, True for anomalous. An AUC is in [0, 1], 0.5
 is chance; tables show it in percent. A *system* is a row of Table 1: (extractor or None, detector).
 
-Metrics
--------
-:func:`auc`, the area under the ROC curve, is the paper's metric. :func:`partial_auc` is the DCASE challenges'.
+Metrics: :func:`auc`, the area under the ROC curve, is the paper's; :func:`partial_auc` is the DCASE challenges'.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -23,13 +21,9 @@ from mimii_lib import extractors, paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import SIMPLE_BASELINES, Evaluation
 
-MAX_FPR = 0.1
-"""False-positive rate up to which the partial AUC is taken."""
-
-System = tuple[str | None, str]
-"""Extractor (None: no network) and detector."""
-Metric = Callable[[ArrayLike, ArrayLike], float]
-""":func:`auc` or :func:`partial_auc`."""
+MAX_FPR = 0.1  # false-positive rate up to which the partial AUC is taken
+System = tuple[str | None, str]  # extractor (None: no network) and detector
+Metric = Callable[[ArrayLike, ArrayLike], float]  # auc or partial_auc
 
 
 def anomaly_scores(normality: ArrayLike) -> NDArray[np.float64]:
@@ -66,9 +60,7 @@ def pool(patch_scores: ArrayLike, settings: Evaluation | None = None) -> NDArray
 
 
 def auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
-    """Return the area under the ROC curve of clip scores (§5).
-
-    It is the probability that an anomalous clip scores higher than a normal one: 0.5 is chance, 1 is perfect.
+    """Return the area under the ROC curve: the probability that an anomalous clip scores higher than a normal one (§5).
 
     Parameters
     ----------

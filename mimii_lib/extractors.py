@@ -62,18 +62,11 @@ class Extractor:
 EXTRACTORS: dict[str, Extractor] = {}
 """The extractors by name: the paper's four networks (SqueezeNet in both versions), and those beyond the paper."""
 
-UNTRAINED = ", random"
-"""End of the title of an untrained network."""
+UNTRAINED = ", random"  # end of the title of an untrained network
 
 
 def register(extractor: Extractor) -> None:
-    """Add an extractor, so that parameters and profiles can name it.
-
-    Raises
-    ------
-    MimiiError
-        If another extractor has the name.
-    """
+    """Add an extractor, so that parameters and profiles can name it; raise MimiiError if another one has the name."""
     if EXTRACTORS.setdefault(extractor.name, extractor) != extractor:
         raise MimiiError(f"extractor: the name '{extractor.name}' is taken; choose another one")
 

@@ -26,9 +26,11 @@ from torch.nn.functional import embedding, interpolate
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Imaging
 
-_WAVEFORM_SETTINGS = ("sample_rate", "seconds", "channel")
-SPECTROGRAM_SETTINGS = (*_WAVEFORM_SETTINGS, "n_mels", "window", "hop", "pad_mode", "db_reference", "top_db")
-"""Settings of :class:`~mimii_lib.settings.Imaging` that change the log-mel spectrogram; the others act after it."""
+# The settings that change the log-mel spectrogram; the others act after it.
+SPECTROGRAM_SETTINGS = (
+    *("sample_rate", "seconds", "channel"),
+    *("n_mels", "window", "hop", "pad_mode", "db_reference", "top_db"),
+)
 
 
 def log_mel(waveform: NDArray[np.float32], settings: Imaging) -> NDArray[np.float32]:
@@ -131,18 +133,7 @@ def colour_table(name: str) -> torch.Tensor:
 
 
 def rgb_patches(colormap_indices: NDArray[np.uint8], settings: Imaging) -> torch.Tensor:
-    """Return patches as RGB images (§5).
-
-    Parameters
-    ----------
-    colormap_indices : array of shape (n, height, width), uint8
-        Patches, as returned by :func:`patches`.
-
-    Returns
-    -------
-    tensor of shape (n, 3, height, width)
-        RGB in [0, 1].
-    """
+    """Return patches, uint8 (n, height, width), as RGB images, (n, 3, height, width) in [0, 1] (§5)."""
     colours = colour_table(settings.colormap)[torch.from_numpy(np.array(colormap_indices)).long()]
     return colours.permute(0, 3, 1, 2).contiguous()
 

@@ -9,6 +9,7 @@ models: immutable, hashable, without unknown names and without silent conversion
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -21,33 +22,27 @@ SIMPLE_BASELINES = MappingProxyType(
     {"knn": ("log-mel", "3-NN"), "mahalanobis": ("log-mel", "Mahalanobis"), "level": ("level", "Mahalanobis")}
 )
 """Detectors that need no network, with the names of their features and of themselves in the results table."""
-
 DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS, *SIMPLE_BASELINES)
 """Names of all detectors: the five of §5.2, the two auto-encoders, and the simple baselines."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the default of a setting comes from.
+    """Where the default of a setting comes from."""
 
-    `text` is the place in the paper or the reason for the assumption. `alternatives` are other values, whose effect on
-    the AUC the book measures. `point` is the number of the open point that the setting answers, if it answers one.
-    """
-
-    text: str
+    text: str  # the place in the paper, or the reason for the assumption
     is_assumption: bool
-    alternatives: tuple[Any, ...]
-    point: int | None
+    alternatives: tuple[Any, ...]  # other values, whose effect on the AUC the book measures
+    point: int | None  # number of the open point that the setting answers, if it answers one
 
 
-def from_paper(value: Any, where: str, alternatives: tuple[Any, ...] = (), point: int | None = None) -> Any:
-    """Declare a setting whose default `value` the paper states, at the place `where`; see :class:`Source`."""
-    return Field(value, json_schema_extra={"source": Source(where, False, alternatives, point)})  # type: ignore
+def _declared(is_assumption: bool, value: Any, text: str, alternatives: tuple = (), point: int | None = None) -> Any:
+    """Return a setting with its default `value` and the :class:`Source` of it."""
+    return Field(value, json_schema_extra={"source": Source(text, is_assumption, alternatives, point)})  # type: ignore
 
 
-def assumption(value: Any, reason: str, alternatives: tuple[Any, ...] = (), point: int | None = None) -> Any:
-    """Declare a setting that the paper leaves open, with the `reason` for our default; see :class:`Source`."""
-    return Field(value, json_schema_extra={"source": Source(reason, True, alternatives, point)})  # type: ignore
+from_paper = partial(_declared, False)  # a default that the paper states
+assumption = partial(_declared, True)  # our default where the paper leaves it open
 
 
 class StrictModel(BaseModel):
@@ -76,10 +71,8 @@ def _literal(value: Any) -> Any:
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), BeforeValidator(_several)]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_number)]
 NonNegative = Annotated[float, Field(ge=0), BeforeValidator(_number)]
-Channel = Annotated[Literal[0, 1, 2, 3, 4, 5, 6, 7, "mean"], BeforeValidator(_literal)]
 ImageChannels = Annotated[Literal[3, 1], BeforeValidator(_literal)]
 Precision = Literal["float32", "bfloat16"]
-WeightPrior = Literal["dirichlet_process", "dirichlet_distribution"]
 
 
 class Split(StrictModel):
@@ -100,7 +93,7 @@ class Imaging(StrictModel):
 
     sample_rate: PositiveInt = from_paper(16_000, "§4, in Hz")
     seconds: PositiveInt = from_paper(10, "§4: length of a clip")
-    channel: Channel = assumption(
+    channel: Annotated[Literal[0, 1, 2, 3, 4, 5, 6, 7, "mean"], BeforeValidator(_literal)] = assumption(
         0, "§4 says single-channel, the files have 8; DCASE 2020 took the first", (1, 2, 3, 4, 5, 6, 7, "mean"), 4
     )
     n_mels: PositiveInt = from_paper(64, "§5: Mel bands")
@@ -166,7 +159,7 @@ class Detectors(StrictModel):
     n_init: PositiveInt = assumption(1, "scikit-learn's default: one start", (), 15)
     reg_covar: NonNegative = assumption(1e-6, "scikit-learn's default; fitted in float64", (), 15)
     tol: NonNegative = assumption(1e-3, "scikit-learn's default", (), 15)
-    weight_prior: WeightPrior = assumption(
+    weight_prior: Literal["dirichlet_process", "dirichlet_distribution"] = assumption(
         "dirichlet_process", "scikit-learn's default for the Bayesian mixture", ("dirichlet_distribution",), 16
     )
     n_trees: PositiveInt = from_paper(128, "§5.2: trees of the isolation forest", (), 20)
@@ -219,8 +212,8 @@ class Settings(StrictModel):
 
 def sources(group: StrictModel) -> dict[str, Source]:
     """Return where the default of every setting of a group comes from, by the setting's name."""
-    extras: dict[str, Any] = {name: info.json_schema_extra for name, info in type(group).model_fields.items()}
-    return {name: extra["source"] for name, extra in extras.items()}
+    fields: dict[str, Any] = dict(type(group).model_fields)
+    return {name: info.json_schema_extra["source"] for name, info in fields.items()}
 
 
 def as_json(value: Any) -> str:

@@ -22,10 +22,8 @@ from scipy.stats import false_discovery_control, norm
 
 from mimii_lib.evaluation import ClipScores, auc, standard_error
 
-DRAWS = 1000
-"""Bootstrap samples."""
-Z = float(norm.ppf(0.975))
-"""Half width of a 95 % interval, in standard errors."""
+DRAWS = 1000  # bootstrap samples
+Z = float(norm.ppf(0.975))  # half width of a 95 % interval, in standard errors
 
 
 @dataclass(frozen=True)
@@ -99,17 +97,10 @@ def p_value(estimate: float, error: float) -> float:
 def bootstrap_aucs(tested: Sequence[ClipScores], draws: int = DRAWS, seed: int = 0) -> AucEstimates:
     """Return the AUCs of the systems on one machine ID and the covariance of their errors.
 
-    Parameters
-    ----------
-    tested
-        The scores of the test clips of every system and seed.
-    draws
-        Number of bootstrap samples.
+    `tested` are the scores of the test clips of every system and seed, `draws` is the number of bootstrap samples.
     """
     counts = _resampled_clips(tested, draws, seed)
-    by_system: dict[Hashable, list[ClipScores]] = {}
-    for one in tested:
-        by_system.setdefault(one.system, []).append(one)
+    by_system = {one.system: [other for other in tested if other.system == one.system] for one in tested}
     # One array per system: the AUC of every seed, and (seeds, draws) AUCs of the bootstrap samples.
     aucs = [np.array([auc(one.anomalous, one.scores) for one in seeds]) for seeds in by_system.values()]
     replicates = [
@@ -183,18 +174,9 @@ def mean_difference(before: Sequence[ClipScores], after: Sequence[ClipScores], d
 def weighted_aucs(
     anomalous: NDArray[np.bool_], scores: NDArray[np.float64], counts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the AUC of the same scores for each of many weightings of the clips.
+    """Return the AUC of the same scores (clips,) for each weighting of the clips in `counts` (clips, draws): (draws,).
 
-    Parameters
-    ----------
-    anomalous, scores : arrays of shape (clips,)
-    counts : array of shape (clips, draws)
-        Weight of each clip, the number of times that it was drawn.
-
-    Returns
-    -------
-    array of shape (draws,)
-        Equal to :func:`sklearn.metrics.roc_auc_score` with `sample_weight` for each draw; NaN where a class is missing.
+    Each is :func:`sklearn.metrics.roc_auc_score` with a column as `sample_weight`; NaN where a class is missing.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # tied clips are one step of the curve

@@ -60,7 +60,7 @@ run_box.facts(runs)
 from torch import nn
 
 from mimii_lib import extractors
-from mimii_lib.data.bundled_weights import BUNDLED
+from mimii_lib.data.weights import BUNDLED
 
 
 def half_way(net):

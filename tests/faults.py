@@ -251,7 +251,7 @@ def full_download(bench: Bench) -> str:
         filler.unlink()
         succeed(bench.start_download(small / "dest", server.url))
         bench.check_download(small / "dest")
-        start = server.requests[-1].start
+        start = server.requests[-1][1]
     assert start, "fetched from the start"
     return f"{sentence.replace(f'{small}/', '')}; with more room it went on from byte {start:,}"
 

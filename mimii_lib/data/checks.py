@@ -18,9 +18,7 @@ from mimii_lib.data.files import file_digest
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Imaging
 
-QUIETEST = -100.0
-"""Level of silence in dB: below the smallest step of 16 bits."""
-
+QUIETEST = -100.0  # level of silence in dB: below the smallest step of 16 bits
 _REPLACE = "take the folder away and unpack its archive again ('mimii download' does)"
 
 
@@ -62,7 +60,7 @@ def inspect(data: Path, paths: Sequence[str], settings: Imaging | None = None) -
 class Report:
     """Result of :func:`check`."""
 
-    table: pd.DataFrame  # a row per SNR, machine type and ID: counts, channels, remarks
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)  # a row per SNR, machine type and ID: counts, remarks
     problems: list[str] = field(default_factory=list)  # files that should not be used, a sentence each
     differences: list[str] = field(default_factory=list)  # from MIMII as published, a sentence each with what to do
 
@@ -79,7 +77,7 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
             "or fan/train of DCASE 2020"
         )
     miniature = (data / dataset.MARKER).is_file()
-    report = Report(pd.DataFrame())
+    report = Report()
     for folder in sorted(path for path in data.glob("*_dB_*") if path.is_dir()):
         if not {*folder.iterdir()} & {*trees.values()}:
             tree = f"{folder.name}/{folder.name.split('_dB_')[1]}"

@@ -26,16 +26,11 @@ from mimii_lib.data.files import file_digest, wait_for
 from mimii_lib.data.unpacking import CHANNELS, check_room, unpack
 from mimii_lib.errors import MimiiError
 
-URL = "https://zenodo.org/records/3384388/files/{name}?download=1"
-"""Address of MIMII's archives."""
-TIMEOUT = 60.0
-"""Seconds without a byte after which a connection is closed."""
+URL = "https://zenodo.org/records/3384388/files/{name}?download=1"  # of MIMII's archives
+TIMEOUT = 60.0  # seconds without a byte after which a connection is closed
 WAITS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds to wait after the 1st, 2nd, … attempt in a row without progress; one more such attempt is an error."""
-EXPANSION = 1.6
-"""Estimate of the size of all clips over that of their archive; MIMII's is at most 1.55."""
-
-_CHUNK = 1 << 14
+EXPANSION = 1.6  # estimate of the size of all clips over that of their archive; MIMII's is at most 1.55
 _COLUMNS = {"name": r"-?\d+_dB_\w+\.zip", "bytes": r"[1-9]\d{0,14}", "md5": r"[0-9a-fA-F]{32}"}
 
 Report = Callable[[str], None]
@@ -88,19 +83,16 @@ def fetch(
     Parameters
     ----------
     dest
-        The folder to hold ``<snr>_dB_<machine>/<machine>/id_00/normal/00000000.wav`` and the like.
-    snr, machines
-        Signal-to-noise ratio in dB, and machine types.
+        The folder to hold ``<snr>_dB_<machine>/<machine>/id_00/normal/00000000.wav`` and the like; archives that are
+        kept lie in its folder ``archives``.
+    snr
+        Signal-to-noise ratio in dB.
     mirror
         Where the archives are: an http(s) address, or a folder, which is only read; None: Zenodo.
     registry
-        A CSV of the archives' names, sizes and md5s; None: MIMII's own.
+        See :func:`read_registry`.
     channel
         The channel to keep, from 0; None: all of them.
-    keep_archives
-        Keep downloaded archives in ``dest/archives``.
-    report
-        Called with each message.
 
     Raises
     ------
@@ -122,8 +114,7 @@ def fetch(
         raise MimiiError(f"mirror: {mirror}: no such folder; expected a folder of archives or an http(s) address")
     url = f"{mirror.rstrip('/')}/{{name}}" if mirror else URL
     dest = Path(dest).expanduser()
-    missing = _missing([ArchiveFiles(dest, registered[name], channel) for name in names], report)
-    if missing:
+    if missing := _missing([ArchiveFiles(dest, registered[name], channel) for name in names], report):
         with _locked(dest, report):
             _fetch_missing(_missing(missing, report), folder, url, keep_archives, report)
 
@@ -238,18 +229,16 @@ def _from_server(target: ArchiveFiles, url: str, report: Report) -> Path:
     target.part.parent.mkdir(exist_ok=True)
     if target.kept.is_file():
         target.kept.replace(target.part)
-    for last in (False, True):
+    for attempt in (1, 2):
         _complete(target, url, report)
         if (md5 := file_digest(target.part, "md5")) == expected:
-            break
+            return target.part
         target.part.unlink()
-        if last:
-            raise MimiiError(
-                f"{name}: {url} gave md5 {md5}, expected {expected}; name another mirror, or the registry that "
-                "belongs to this one"
-            )
-        report(f"{name}: has md5 {md5}, expected {expected}; fetched once more from the start")
-    return target.part
+        if attempt == 1:
+            report(f"{name}: has md5 {md5}, expected {expected}; fetched once more from the start")
+    raise MimiiError(
+        f"{name}: {url} gave md5 {md5}, expected {expected}; name another mirror, or the registry that belongs to it"
+    )
 
 
 def _complete(target: ArchiveFiles, url: str, report: Report) -> None:
@@ -296,11 +285,11 @@ def _request(target: ArchiveFiles, url: str) -> None:
         if total != size or start not in (0, received):  # checked before the part is touched
             raise MimiiError(
                 f"{name}: {url} gave other bytes, expected bytes {received}-{size - 1}/{size}, found '{extent}'; "
-                "name another mirror, or the registry that belongs to this one"
+                "name another mirror, or the registry that belongs to it"
             )
         bar = tqdm(desc=name, total=size, initial=start, unit="B", unit_scale=True, disable=None)
         with target.part.open("ab" if start else "wb") as part, bar:
-            for chunk in response.iter_content(_CHUNK):
+            for chunk in response.iter_content(1 << 14):
                 start += len(chunk)
                 if start > size:
                     target.part.unlink()

@@ -23,8 +23,7 @@ from mimii_lib.data.synthesis import FAULTS, MODELS, SAMPLE_RATE, Sound, factory
 from mimii_lib.dataset import LABELS, MARKER
 from mimii_lib.errors import MimiiError, unknown_value
 
-ClipKind = tuple[str, str, str]
-"""Machine type, machine ID and condition."""
+ClipKind = tuple[str, str, str]  # machine type, machine ID and condition
 
 UNFINISHED_MARKER = f"{MARKER}.part"  # until every clip is written: tells an unfinished miniature from recordings
 MACHINE_RMS = 0.005  # of the machine's sound: that of MIMII's clips without the noise that their SNR states
@@ -43,24 +42,14 @@ def clip_seed(machine: str, machine_id: str, condition: str) -> list[int]:
 def clip_parts(
     machine: str, machine_id: str, condition: str, index: int, *, snr: float = -6, seed: int = 0
 ) -> tuple[Sound, Sound]:
-    """Synthesise the machine and the noise of one clip: the same bits for the same arguments.
+    """Synthesise the machine and the noise of one clip, each of shape (160000,): their sum is the clip, within ±0.98.
 
-    Parameters
-    ----------
-    machine, machine_id, condition, index
-        Machine type, machine ID, ``normal`` or ``abnormal``, and number of the clip from 0.
-    snr
-        Power of the machine over power of the noise, over the whole clip, in dB. It sets the level of the noise only.
-    seed
-        A whole number from 0; another one gives other clips of the same machines.
-
-    Returns
-    -------
-    machine, noise
-        Each of shape (160000,); the clip is their sum, within ±0.98.
+    `condition` is ``normal`` or ``abnormal``, `index` the number of the clip from 0. `snr` is the power of the machine
+    over the power of the noise, over the whole clip, in dB; it sets the level of the noise only. Another `seed`, a
+    whole number from 0, gives other clips of the same machines.
     """
-    kind = clip_seed(machine, machine_id, condition)
-    machine_rng, noise_rng = (np.random.default_rng([seed, *kind, index, part]) for part in (0, 1))
+    name = [seed, *clip_seed(machine, machine_id, condition), index]
+    machine_rng, noise_rng = (np.random.default_rng([*name, part]) for part in (0, 1))
     fault = FAULTS[machine, machine_id]
     severity = machine_rng.uniform(*fault.severity) if condition == "abnormal" else 0.0
     kinds = defaultdict(float, {name: severity * share for name, share in fault.shares.items()})
@@ -71,12 +60,6 @@ def clip_parts(
     noise *= level / rms(noise) * 10 ** (-snr / 20)
     gain = min(1, PEAK / np.abs(sound + noise).max())
     return gain * sound, gain * noise
-
-
-def microphone_array(sound: Sound, channels: int) -> Sound:
-    """Return a clip as recorded by MIMII's circular array of microphones, shape (160000, channels)."""
-    delays = 1.6 * (1 - np.cos(2 * np.pi * np.arange(channels) / 8))  # in samples: a radius of 3.4 cm
-    return np.stack([np.roll(sound, round(delay)) for delay in delays], axis=1)
 
 
 def make_miniature(
@@ -94,23 +77,9 @@ def make_miniature(
     The marker ``miniature.json``, written last, holds the settings and faults. Nothing is done where it is there with
     the same settings; an interrupted call can be repeated.
 
-    Parameters
-    ----------
-    dest
-        An empty or missing folder, or a miniature of the same settings.
-    snr, machines
-        Signal-to-noise ratio in dB, and machine types.
-    normal, abnormal
-        Number of clips per machine ID.
-    seed
-        A whole number from 0; another one gives other clips of the same machines.
-    channels
-        Number of microphones; MIMII has 8.
-
-    Raises
-    ------
-    MimiiError
-        If `dest` holds other files, a machine type is not known, or a number is too small.
+    `normal` and `abnormal` are numbers of clips per machine ID; `channels` is the number of microphones, in MIMII 8;
+    for `snr` and `seed` see :func:`clip_parts`. A folder `dest` that holds other files, an unknown machine type or a
+    number that is too small raises MimiiError.
     """
     size = {"normal": normal, "abnormal": abnormal, "seed": seed, "channels": channels}
     for parameter, number in size.items():
@@ -125,10 +94,12 @@ def make_miniature(
         return
     with atomic_write(dest / UNFINISHED_MARKER) as file:
         file.write_text(json.dumps(marker, indent=1))
+    # MIMII's microphones lie on a circle of radius 3.4 cm: delays in samples.
+    delays = np.round(1.6 * (1 - np.cos(2 * np.pi * np.arange(channels) / 8))).astype(int)
     for kind in tqdm([*product(machines, paper.IDS, LABELS)], "miniature", unit="folder", leave=False, disable=None):
         for index in range(size[kind[2]]):
             sound = np.add(*clip_parts(*kind, index, snr=snr, seed=seed))
-            write_clip(dest, snr, kind, index, microphone_array(sound, channels))
+            write_clip(dest, snr, kind, index, np.stack([np.roll(sound, delay) for delay in delays], axis=1))
     with suppress(FileNotFoundError):  # another process has completed the same tree at the same time
         (dest / UNFINISHED_MARKER).replace(dest / MARKER)
 

@@ -19,10 +19,7 @@ from mimii_lib.settings import Imaging
 
 Sound = NDArray[np.float64]
 
-SAMPLE_RATE = Imaging().sample_rate
-SECONDS = Imaging().seconds
-SAMPLES = SAMPLE_RATE * SECONDS
-
+SAMPLE_RATE, SECONDS, SAMPLES = Imaging().sample_rate, Imaging().seconds, Imaging().samples
 _TIME = np.arange(SAMPLES) / SAMPLE_RATE
 _FREQUENCY = fft.rfftfreq(SAMPLES, 1 / SAMPLE_RATE)
 _OCTAVES = np.log2(np.maximum(_FREQUENCY, 40) / 1000)  # relative to 1 kHz; constant below 40 Hz, to stay finite at 0
@@ -214,6 +211,7 @@ class Valve(NamedTuple):
         return _resonate(clicks, body) + (breath + leak) * _coloured_noise(rng, _sloped_spectrum(-1))
 
 
+# Each (machine type, machine ID) without a fault.
 MODELS: dict[tuple[str, str], Fan | Pump | Slider | Valve] = {
     ("fan", "id_00"): Fan(shaft=24, blades=7, rolloff=0.75, air=1.2, slope=5),
     ("fan", "id_02"): Fan(shaft=31, blades=5, rolloff=0.6, air=0.9, slope=4),
@@ -232,7 +230,6 @@ MODELS: dict[tuple[str, str], Fan | Pump | Slider | Valve] = {
     ("valve", "id_04"): Valve(period=0.98, hold=0.30, run=6, rest=2, close=0.40, body=((700, 3.0), (5600, 2.0))),
     ("valve", "id_06"): Valve(period=0.74, hold=0.50, run=5, rest=1, close=0.60, body=((2000, 2.0), (4000, 3.0))),
 }
-"""The model of each (machine type, machine ID) without a fault."""
 
 
 class Fault(NamedTuple):
@@ -242,6 +239,7 @@ class Fault(NamedTuple):
     severity: tuple[float, float]
 
 
+# The fault of each (machine type, machine ID).
 FAULTS = {
     ("fan", "id_00"): Fault({"rubbing": 1, "unbalance": 0.5}, (0.5, 1.0)),
     ("fan", "id_02"): Fault({"clogging": 1}, (0.5, 1.0)),
@@ -260,7 +258,6 @@ FAULTS = {
     ("valve", "id_04"): Fault({"contamination": 1}, (0.4, 0.9)),
     ("valve", "id_06"): Fault({"leakage": 1}, (0.15, 0.35)),
 }
-"""The fault of each (machine type, machine ID)."""
 
 FACTORY_SITES = (
     (4.5, ((1030, 3),)),

@@ -8,6 +8,7 @@ import stat
 import struct
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import soundfile
@@ -35,11 +36,10 @@ def check_room(dest: Path, needed: int, purpose: str) -> None:
 
 
 def unpack(path: Path, into: Path, *, name: str, channel: int | None) -> int:
-    """Write the clips of the archive at `path` that are not below the folder `into` yet.
+    """Write the clips of an archive that are not below the folder `into` yet; return the number of its other files.
 
     `name` is the archive's, ``<snr>_dB_<machine>.zip``; `channel` is the one to keep, from 0, or None to keep each clip
-    as it is. Returns the number of files in the archive that are not clips. An archive that is broken, or has an entry
-    that no archive of recordings has, raises MimiiError.
+    as it is. A broken archive, or an entry that no archive of recordings has, raises MimiiError.
     """
     for temporary in into.rglob(".*"):  # a clip that a killed process was writing
         temporary.unlink()
@@ -72,25 +72,21 @@ def _clip_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipI
     clips: dict[str, zipfile.ZipInfo] = {}
     lower_case = set()  # a file system may not tell cases apart
     for entry in archive.infolist():
-        match = clip.fullmatch(entry.filename)
-        reason = None
-        if _OUTSIDE.search(entry.orig_filename):
-            reason = "would lie outside of the folder"
-        elif stat.S_ISLNK(entry.external_attr >> 16):
-            reason = "is a link"
-        elif entry.flag_bits & 1:
-            reason = "is encrypted"
-        elif match and match[1].lower() in lower_case:
-            reason = "is there twice"
-        elif match and entry.file_size > LARGEST_CLIP:
-            reason = f"has {entry.file_size} bytes, more than a clip of {CHANNELS} channels"
-        if reason:
+        path = match[1] if (match := clip.fullmatch(entry.filename)) else ""
+        faults = {
+            "would lie outside of the folder": _OUTSIDE.search(entry.orig_filename),
+            "is a link": stat.S_ISLNK(entry.external_attr >> 16),
+            "is encrypted": entry.flag_bits & 1,
+            "is there twice": path.lower() in lower_case,
+            f"has {entry.file_size} bytes, more than a clip of 8 channels": path and entry.file_size > LARGEST_CLIP,
+        }
+        if fault := next((fault for fault, applies in faults.items() if applies), ""):
             raise MimiiError(
-                f"{name}: entry {entry.orig_filename!r} {reason}; nothing of it is unpacked: take another archive"
+                f"{name}: entry {entry.orig_filename!r} {fault}; nothing of it is unpacked: take another archive"
             )
-        if match:
-            clips[match[1]] = entry
-            lower_case.add(match[1].lower())
+        if path:
+            clips[path] = entry
+            lower_case.add(path.lower())
     if not clips:
         raise MimiiError(f"{name}: holds no clip; expected entries like {machine}/id_00/normal/00000000.wav")
     return clips
@@ -98,14 +94,11 @@ def _clip_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipI
 
 def _one_channel(content: bytes, channel: int, name: str) -> bytes:
     """Return one channel of a 16 bit wav file as a wav file; any other content unchanged, for ``mimii check``."""
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            if file.channels > 1 and file.subtype == "PCM_16" and file.format.startswith("WAV"):
-                if channel >= file.channels:
-                    raise MimiiError(f"{name}: has {file.channels} channels, so no channel {channel} (from 0)")
-                sound, output = file.read(dtype="int16")[:, channel], io.BytesIO()
-                soundfile.write(output, sound, file.samplerate, subtype="PCM_16", format="WAV")
-                return output.getvalue()
-    except soundfile.SoundFileError:
-        pass
+    with suppress(soundfile.SoundFileError), soundfile.SoundFile(io.BytesIO(content)) as file:
+        if file.channels > 1 and file.subtype == "PCM_16" and file.format.startswith("WAV"):
+            if channel >= file.channels:
+                raise MimiiError(f"{name}: has {file.channels} channels, so no channel {channel} (from 0)")
+            sound, output = file.read(dtype="int16")[:, channel], io.BytesIO()
+            soundfile.write(output, sound, file.samplerate, subtype="PCM_16", format="WAV")
+            return output.getvalue()
     return content

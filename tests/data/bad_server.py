@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple, Self
-from urllib.parse import unquote, urlsplit
+from typing import Self
 
 CHUNK = 1 << 14
 
@@ -33,25 +32,18 @@ class Fault:
     wrong: bool = False  # change the first byte
 
 
-class Request(NamedTuple):
-    """A request for a file from byte `start` on; None: without a range."""
-
-    name: str
-    start: int | None
-
-
 class BadServer:
     """A server in a thread, for a ``with`` block.
 
     `faults` are those of the first, second, … response, `otherwise` that of all later ones. `requests` are those so
-    far, and `url` is the address below which the `files` are.
+    far, (name, first byte or None without a range) each, and `url` is the address below which the `files` are.
     """
 
     def __init__(self, files: Mapping[str, bytes], faults: Iterable[Fault] = (), otherwise: Fault | None = None):
         self.files = files
         self.faults = deque(faults)
         self.otherwise = otherwise or Fault()
-        self.requests: list[Request] = []
+        self.requests: list[tuple[str, int | None]] = []
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -74,10 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
     owner: BadServer
 
     def do_GET(self) -> None:
-        name = unquote(urlsplit(self.path).path).lstrip("/")
+        name = self.path.lstrip("/")
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         requested = int(match[1]) if match else None
-        self.owner.requests.append(Request(name, requested))
+        self.owner.requests.append((name, requested))
         fault = self.owner.faults.popleft() if self.owner.faults else self.owner.otherwise
         content = self.owner.files.get(name)
         if fault.status or content is None:
@@ -106,10 +98,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send(self, body: bytes, fault: Fault) -> None:
-        end = len(body) if fault.cut is None else fault.cut
+        body = body[: fault.cut]
         try:
-            for start in range(0, min(end, len(body)), CHUNK):
-                self.wfile.write(body[start : min(start + CHUNK, end)])
+            for start in range(0, len(body), CHUNK):
+                self.wfile.write(body[start : start + CHUNK])
                 self.owner.closing.wait(fault.pause)
             self.owner.closing.wait(fault.stall)
         except OSError:  # the client has gone

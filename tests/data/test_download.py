@@ -4,25 +4,22 @@ import csv
 import hashlib
 import io
 import itertools
-import os
 import re
 import resource
 import shutil
-import signal
 import stat
-import threading
 import time
 import zipfile
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import requests
 import soundfile
-from bad_server import BadServer, Fault, Request
-from kills import in_child, killed
+from bad_server import BadServer, Fault
+from kills import killed
 
 from mimii_lib import dataset, paper
 from mimii_lib.data import download
@@ -31,19 +28,18 @@ from mimii_lib.errors import MimiiError
 NAME = "-6_dB_fan.zip"
 CLIPS = [f"fan/id_0{i}/{label}/0000000{k}.wav" for i in (0, 2) for label in dataset.LABELS for k in (0, 1)]
 NOWHERE = "http://nowhere.invalid"
-Disk = namedtuple("Disk", "total used free")
 
 
-def wav_bytes(sound, **how):
+def wav_bytes(sound, format="WAV", subtype="PCM_16"):
     file = io.BytesIO()
-    soundfile.write(file, sound, 16_000, **({"format": "WAV", "subtype": "PCM_16"} | how))
+    soundfile.write(file, sound, 16_000, subtype, format=format)
     return file.getvalue()
 
 
-def clip(seed, *, channels=8, samples=2000, **how):
+def clip(seed, *, channels=8, samples=2000, format="WAVEX", **how):
     """Return the bytes of a wav file of noise, as MIMII's own files of 8 channels."""
     sound = np.random.default_rng(seed).integers(-(2**15), 2**15, (samples, channels), dtype=np.int16)
-    return wav_bytes(sound, **({"format": "WAVEX"} | how))
+    return wav_bytes(sound, format, **how)
 
 
 def packed(entries):
@@ -125,7 +121,7 @@ def part(tmp_path):
 @pytest.fixture
 def room(monkeypatch):
     """Return a function that sets how many bytes of the disk are free."""
-    return lambda free: monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(0, 0, free))
+    return lambda free: monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
 
 
 @pytest.fixture
@@ -134,9 +130,6 @@ def largest_file():
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-# The registry
 
 
 def test_mimii_registers_every_snr_and_machine():
@@ -194,14 +187,9 @@ def test_a_request_that_cannot_be_met(mirror, how, sentence, get):
         get(mirror, **how)
 
 
-# The transfer
-
-
 def test_the_default_is_zenodo(get, monkeypatch):
     monkeypatch.setattr(requests, "get", lambda url, **_: pytest.fail(url))
-    with pytest.raises(
-        pytest.fail.Exception, match="https://zenodo.org/records/3384388/files/-6_dB_fan.zip.download=1"
-    ):
+    with pytest.raises(pytest.fail.Exception, match="https://zenodo.org/records/3384388/files/-6_dB_fan.zip.download"):
         get(None)
 
 
@@ -213,25 +201,20 @@ def test_archives_can_be_kept(get, part, tmp_path):
         assert kept(tmp_path / "data") == EXPECTED | {f"archives/{NAME}": ARCHIVE}
         shutil.rmtree(tmp_path / "data" / "-6_dB_fan")
         get(server)
-        assert server.requests == [Request(NAME, 27), Request(NAME, 0)]
+        assert server.requests == [(NAME, 27), (NAME, 0)]
     assert kept(tmp_path / "data") == EXPECTED
 
 
 BUSY = Fault(status=503)
-
-
 TRANSFERS = {  # the part at the beginning, the faults of the responses, and where each request starts
     "part": (ARCHIVE[:100_000], [], [100_000]),
     "whole part": (ARCHIVE, [], []),
     "part too long": (ARCHIVE + b"x", [], [0]),
     "other part": (bytes(1000), [], [1000, 0]),
-    "other whole": (bytes(len(ARCHIVE)), [], [0]),
     "cut": (b"", [Fault(cut=98_304), Fault(cut=49_152)], [0, 98_304, 147_456]),
-    "cut at once": (b"", [Fault(cut=0)], [0, 0]),
     "stall": (b"", [Fault(cut=81_920, stall=5)], [0, 81_920]),
     "busy": (b"", [Fault(status=500), BUSY, Fault(status=429)], [0, 0, 0, 0]),
     "ignores ranges and cuts": (b"", [Fault(cut=98_304), Fault(ignore_range=True, cut=49_152)], [0, 98_304, 49_152]),
-    "ignores ranges": (b"", [Fault(cut=98_304), Fault(ignore_range=True)], [0, 98_304]),
     "begins anew": (b"", [Fault(cut=98_304), Fault(shift=98_304)], [0, 98_304]),
     "wrong piece": (b"", [Fault(cut=16_384, wrong=True)], [0, 16_384, 0]),
     "wrong whole": (b"", [Fault(wrong=True)], [0, 0]),
@@ -245,7 +228,7 @@ def test_a_transfer_goes_on(case, get, part, tmp_path):
     part.write_bytes(begun)
     with BadServer(FILES, faults) as server:
         get(server)
-        assert server.requests == [Request(NAME, start) for start in starts]
+        assert server.requests == [(NAME, start) for start in starts]
     assert kept(tmp_path / "data") == EXPECTED
 
 
@@ -290,7 +273,7 @@ def test_a_transfer_that_gets_nowhere_ends(fault, reason, have, get, part, waits
         assert not have or part.read_bytes() == ARCHIVE[:have]
         server.otherwise = Fault()
         get(server)
-        assert server.requests[-1] == Request(NAME, have)
+        assert server.requests[-1] == (NAME, have)
     assert kept(tmp_path / "data") == EXPECTED
     with pytest.raises(MimiiError, match=f"given up after 9 .*{server.url}/{NAME} was not reached"):
         get(server, dest=tmp_path / "other")
@@ -317,12 +300,9 @@ def test_a_response_that_will_not_change_ends_at_once(fault, sentence, begun, ge
     with BadServer(FILES, otherwise=fault) as server:
         with pytest.raises(MimiiError, match=f"{NAME}: {server.url}/{NAME} .*{sentence}"):
             get(server)
-        assert {request.start for request in server.requests} == {len(begun)}
+        assert {start for _, start in server.requests} == {len(begun)}
     assert not waits
     assert kept(tmp_path / "data") == ({f"archives/{NAME}.part": begun} if begun else {})
-
-
-# The disk
 
 
 @pytest.mark.parametrize(("channel", "share"), [(0, 1 / 8), (None, 1)])
@@ -365,9 +345,6 @@ def test_a_disk_that_fills(get, part, largest_file, tmp_path):
         assert not list((tmp_path / "data").rglob("*.wav"))
 
 
-# A mirror folder
-
-
 def test_a_mirror_folder_is_only_read(get, folder, tmp_path):
     """Wrong archives are refused, and all stay as they are, even where the mirror is the folder of kept archives."""
     mirror = folder({})
@@ -376,17 +353,13 @@ def test_a_mirror_folder_is_only_read(get, folder, tmp_path):
         with pytest.raises(MimiiError, match=f"{mirror / NAME}: {sentence}"):
             get(mirror)
     folder()
-    before = {path: path.stat().st_mtime_ns for path in mirror.iterdir()}
     get(mirror)
     assert kept(tmp_path / "data") == EXPECTED
-    assert {path: path.stat().st_mtime_ns for path in mirror.iterdir()} == before
+    assert kept(mirror) == FILES
     mirror.rename(tmp_path / "data" / "archives")
     shutil.rmtree(tmp_path / "data" / "-6_dB_fan")
     get(tmp_path / "data" / "archives")
     assert kept(tmp_path / "data") == EXPECTED | {f"archives/{name}": content for name, content in FILES.items()}
-
-
-# What is in an archive
 
 
 @pytest.mark.parametrize("channel", [3, 7, None])
@@ -479,7 +452,7 @@ def test_a_changed_archive_is_an_error_of_one_kind(get, folder, tmp_path):
     random = np.random.default_rng(0)
     refused = 0
     for n in range(150):
-        content = bytearray(packed([(CLIPS[0], clip(n, samples=40)), (CLIPS[4], clip(n + 1, samples=40))]))
+        content = bytearray(packed([(path, clip(n, samples=40)) for path in CLIPS[::4]]))
         content[random.integers(len(content))] = content[random.integers(len(content) - 100, len(content))] = n
         try:
             get(folder({NAME: content}), files={NAME: content}, dest=tmp_path / "fuzz" / "data")
@@ -488,9 +461,6 @@ def test_a_changed_archive_is_an_error_of_one_kind(get, folder, tmp_path):
         assert [path.name for path in (tmp_path / "fuzz").iterdir()] == ["data"]
         shutil.rmtree(tmp_path / "fuzz")
     assert 30 < refused < 150
-
-
-# Interruptions, and other downloads
 
 
 @pytest.mark.parametrize("tree", ["-6_dB_fan/fan", "fan"])
@@ -520,27 +490,12 @@ def test_a_kill_at_any_step(get, tmp_path):
             unpacked = {path.relative_to(path.parents[3]): path.stat() for path in data.rglob("[!.]*.wav")}
             have = sum(path.stat().st_size for path in data.glob("archives/*.part"))
             get(server, files=files)
-            assert server.requests[requests:] == [Request(NAME, have)] * (not whole and have < len(content))
+            assert server.requests[requests:] == [(NAME, have)] * (not whole and have < len(content))
         assert kept(data) == expected
         for path, state in unpacked.items():
             assert (data / "-6_dB_fan" / path).stat().st_mtime_ns == state.st_mtime_ns
         shutil.rmtree(data)
     assert step > 15
-
-
-def test_a_kill_during_the_transfer(get, part, monkeypatch, tmp_path):
-    """The bytes that have arrived are not fetched again."""
-    with BadServer(FILES, [Fault(cut=98_304, stall=60)]) as server:
-        monkeypatch.setattr(download, "TIMEOUT", 60)
-        child = in_child(lambda: get(server))
-        end = time.monotonic() + 20
-        while not (part.exists() and part.stat().st_size == 98_304) and time.monotonic() < end:
-            threading.Event().wait(0.01)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        get(server)
-        assert server.requests == [Request(NAME, 0), Request(NAME, 98_304)]
-    assert kept(tmp_path / "data") == EXPECTED
 
 
 def test_channels_do_not_mix(get, folder, tmp_path):
@@ -557,16 +512,14 @@ def test_downloads_at_once(get, tmp_path):
     other = tmp_path / "data" / "archives" / "-6_dB_valve.zip.part"
     other.parent.mkdir(parents=True)
     other.write_bytes(b"some")
-    machines = [["fan", "pump", "fan"]] * 3
     with BadServer(FILES, otherwise=Fault(pause=0.01)) as server:
         with ThreadPoolExecutor(3) as downloads:
-            messages = [*downloads.map(lambda machines: get(server, machines=machines), machines)]
-        assert server.requests == [Request(name, 0) for name in FILES]
+            messages = [*downloads.map(lambda _: get(server, machines=["fan", "pump", "fan"]), range(3))]
+        assert server.requests == [(name, 0) for name in FILES]
     waiting = f"{tmp_path / 'data'}: another download is at work here; waiting until it is done"
     there = [f"-6_dB_{machine}: is there already" for machine in ("fan", "pump")]
     unpacked = [f"-6_dB_{machine}: unpacked, channel 0" for machine in ("fan", "pump")]
     assert sorted(messages) == sorted([unpacked, [waiting, *there], [waiting, *there]])
     files = kept(tmp_path / "data")
-    assert files.items() >= EXPECTED.items() | {"archives/-6_dB_valve.zip.part": b"some"}.items()
+    assert files.items() >= (EXPECTED | {"archives/-6_dB_valve.zip.part": b"some"}).items()
     assert len(files) == 2 * len(CLIPS) + 1
-    assert [*dataset.trees(tmp_path / "data")] == [(-6, "fan"), (-6, "pump")]

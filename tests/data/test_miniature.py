@@ -29,13 +29,9 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """Return a small miniature."""
     folder = tmp_path_factory.mktemp("data") / "miniature"
     make_miniature(folder, **SETTINGS)
     return folder
-
-
-# The sounds
 
 
 def test_a_clip_depends_on_its_name_and_seed_alone():
@@ -138,9 +134,6 @@ def test_every_fault_changes_the_sound_by_degrees(machine, kind):
 def test_every_machine_id_has_a_fault():
     assert FAULTS.keys() == MODELS.keys() == {(machine, machine_id) for machine in MACHINES for machine_id in IDS}
     assert all(0 < fault.severity[0] < fault.severity[1] <= 1 for fault in FAULTS.values())
-
-
-# The tree
 
 
 def test_tree_is_mimiis(tree):

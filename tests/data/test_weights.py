@@ -18,7 +18,7 @@ from torchvision.transforms import functional
 
 from mimii_lib import extractors
 from mimii_lib.data import weights
-from mimii_lib.data.bundled_weights import BUNDLED
+from mimii_lib.data.weights import BUNDLED
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import engines
 
@@ -43,7 +43,6 @@ def hub(monkeypatch, tmp_path_factory):
 
 @pytest.fixture
 def online(monkeypatch):
-    """Allow downloads."""
     monkeypatch.delenv(weights.OFFLINE)
 
 
@@ -106,20 +105,11 @@ def test_a_file_with_another_hash_is_not_opened(monkeypatch):
             weights.find_weights(name)
 
 
-class _Calls:
-    """An object whose pickle calls a function when it is opened."""
-
-    def __init__(self, *call):
-        self.call = call
-
-    def __reduce__(self):
-        return self.call[0], self.call[1:]
-
-
 @pytest.mark.parametrize("call", [(os.mkdir,), (Path,), (np.save, np.zeros(2))])
 def test_a_file_cannot_run_code(call, tmp_path):
     """Neither a package's pickle nor a user's file calls anything but the making of arrays and tensors."""
-    content = {"conv1": [_Calls(call[0], str(tmp_path / "made"), *call[1:]), np.zeros(2)]}
+    calls = type("Calls", (), {"__reduce__": lambda self: (call[0], (str(tmp_path / "made"), *call[1:]))})
+    content = {"conv1": [calls(), np.zeros(2)]}
     (tmp_path / "weights.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(pickle.UnpicklingError, match="not part of a numpy array"):
         BUNDLED["squeezenet1_1"].load(tmp_path / "weights.pkl")
@@ -138,18 +128,16 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("by", ["parameter", "environment"])
-def test_a_folders_weights_come_first(by, folder, monkeypatch):
-    """A file in the folder that a parameter or MIMII_WEIGHTS names is taken before a package's."""
-    monkeypatch.setenv("MIMII_WEIGHTS", str(folder) if by == "environment" else "")
-    named = folder if by == "parameter" else None
-    local = weights.find_weights("squeezenet1_1", named)
+def test_a_folder_is_named_by_a_parameter_or_the_environment(folder, monkeypatch):
+    """A file in the folder that a parameter or MIMII_WEIGHTS names is taken as it is."""
+    local = weights.find_weights("squeezenet1_1", folder)
     assert local.source == "folder: squeezenet1_1.pt"
     assert local.sha256 == hashlib.sha256((folder / "squeezenet1_1.pt").read_bytes()).hexdigest()
     expected, state = torch.load(folder / "squeezenet1_1.pt", weights_only=True), local.state()
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
-    assert weights.find_weights("efficientnet_lite0", named).source.startswith("package: ")
+    monkeypatch.setenv("MIMII_WEIGHTS", str(folder))
+    assert weights.find_weights("squeezenet1_1") == local
 
 
 @pytest.mark.parametrize("content", [b"", torch.zeros(3), {"features.0.weight": "text"}, [1, 2]], ids=type)
@@ -174,9 +162,6 @@ def test_files_that_are_not_the_right_ones(folder):
         weights.find_weights("squeezenet1_1", folder / "nowhere")
 
 
-# The order of the sources
-
-
 @pytest.fixture
 def published(monkeypatch, folder):
     """Return a file that stands for what torchvision publishes of squeezenet1_1, its sha256 in its name."""
@@ -189,7 +174,6 @@ def published(monkeypatch, folder):
 
 
 def _publish(monkeypatch, url):
-    """Let torchvision's address of squeezenet1_1 be another one."""
     entry = torchvision.models.get_model_weights("squeezenet1_1")["IMAGENET1K_V1"]
     monkeypatch.setattr(entry.value, "url", url)
 
@@ -206,10 +190,8 @@ def test_a_folder_comes_first_then_torchvision_then_a_package(folder, published,
     local = weights.find_weights("squeezenet1_1")
     assert local.source == "torchvision: SqueezeNet1_1_Weights.IMAGENET1K_V1"
     assert (local.path, local.sha256) == (hub / published.name, hashlib.sha256(published.read_bytes()).hexdigest())
-    expected = torch.load(published, weights_only=True)
     published.unlink()
     assert weights.find_weights("squeezenet1_1") == local
-    assert all(torch.equal(tensor, local.state()[name]) for name, tensor in expected.items())
     local.path.unlink()
     assert _source("squeezenet1_1") == "package"
     assert capsys.readouterr() == ("", "")
@@ -223,9 +205,6 @@ def test_sources_may_be_restricted(folder, published, online):
     with pytest.raises(weights.WeightsNotFound, match="no folder named") as error:
         weights.find_weights("squeezenet1_1", None, ["folder"])
     assert "package" not in str(error.value)
-
-
-# Downloads
 
 
 @pytest.mark.parametrize("content", [b"", b"Please log in"])
@@ -251,9 +230,7 @@ def test_nothing_is_downloaded_offline(published, monkeypatch):
     assert weights.find_weights("squeezenet1_1") == before
     before.path.unlink()
     assert _source() == "package"
-    with pytest.raises(
-        weights.WeightsNotFound, match="resnet34: .*not in torchvision's cache.*; put its state dict as"
-    ):
+    with pytest.raises(weights.WeightsNotFound, match="resnet34: .*not in torchvision's cache.*; put its state dict"):
         weights.find_weights("resnet34")
 
 
@@ -266,7 +243,7 @@ def test_a_download_that_stalls_is_given_up(cut, online, monkeypatch, hub):
     with BadServer({name: bytes(1000)}, otherwise=Fault(cut=cut, stall=60)) as server:
         _publish(monkeypatch, f"{server.url}/{name}")
         with pytest.raises(
-            weights.WeightsNotFound, match="\\(no folder named; torchvision's download failed: .*timed out"
+            weights.WeightsNotFound, match="no folder named; torchvision's download failed: .*timed out"
         ):
             weights.find_weights("squeezenet1_1", sources=["folder", "torchvision"])
     assert socket.getdefaulttimeout() is None

@@ -32,9 +32,6 @@ def ordered(splits):
     return splits.sort_values(["seed", "path"]).reset_index(drop=True)
 
 
-# The tree
-
-
 @pytest.fixture
 def tree(tmp_path, wav):
     """Return a data folder with one machine, two IDs, two normal clips and one abnormal clip each."""
@@ -78,8 +75,7 @@ def test_the_tree_without_its_outer_folder(tree):
 
 def test_only_wav_files_are_clips(tree):
     """Hidden files, text files and folders beside the clips are no clips, and a machine ID may lack a class."""
-    before = dataset.clips(tree, "fan", -6)
-    folder = tree / "-6_dB_fan" / "fan" / "id_00"
+    before, folder = dataset.clips(tree, "fan", -6), tree / "-6_dB_fan" / "fan" / "id_00"
     (folder / "normal" / "._00000000.wav").write_bytes(b"x")
     (folder / "normal" / "notes.txt").write_text("x")
     (folder / "normal" / "00000009.wav").mkdir()
@@ -106,9 +102,8 @@ def test_only_wav_files_are_clips(tree):
 )
 def test_missing_recordings_are_named(tree, machine, snr, ids, names):
     """A machine type, SNR or ID without recordings is an error that says which there are."""
-    with pytest.raises(MimiiError, match=names) as error:
+    with pytest.raises(MimiiError, match=rf"\A.*{names}.*\Z"):
         dataset.clips(tree, machine, snr, ids)
-    assert "\n" not in str(error.value)
     with pytest.raises(MimiiError, match="nowhere: no such folder"):
         dataset.data_folder(tree / "nowhere")
 
@@ -126,22 +121,14 @@ def test_both_layouts_hold_the_same_clips(machine, real, tmp_path):
     assert {path.split("/")[1] for path in dataset.clips(tmp_path, machine, -6).path} == {"train", "test"}
 
 
-def test_dcase_is_at_minus_6_db(tree, tmp_path):
-    """DCASE's layout has one SNR: another one is an error."""
-    as_dcase(tree / "-6_dB_fan" / "fan", tmp_path / "dev_data" / "fan")
-    data = tmp_path / "dev_data"
-    assert set(dataset.trees(data)) == {(-6, "fan")}
-    assert len(dataset.clips(data, "fan", -6, ["id_02"])) == 3
-    with pytest.raises(MimiiError, match="no recordings of the fan at 6 dB; found fan at -6 dB"):
-        dataset.clips(data, "fan", 6)
-
-
-def test_clips_of_one_name_in_train_and_test_are_two(tmp_path, wav):
-    """DCASE numbers the clips of both folders from 0: both clips are in the table."""
-    for seed, part in enumerate(("train", "test")):
-        wav(tmp_path / "fan" / part / "normal_id_00_00000000.wav", seed=seed, samples=16_000)
+def test_dcases_layout(tmp_path, wav):
+    """DCASE's layout is at -6 dB, another SNR is an error; clips of one name in train and test are two."""
+    for part in ("train", "test"):
+        wav(tmp_path / "fan" / part / "normal_id_00_00000000.wav", samples=16_000)
     paths = [f"fan/{part}/normal_id_00_00000000.wav" for part in ("test", "train")]
     assert list(dataset.clips(tmp_path, "fan", -6).path) == paths
+    with pytest.raises(MimiiError, match="no recordings of the fan at 6 dB; found fan at -6 dB"):
+        dataset.clips(tmp_path, "fan", 6)
 
 
 def test_two_folders_of_one_machine_are_refused(tree):
@@ -151,23 +138,17 @@ def test_two_folders_of_one_machine_are_refused(tree):
         dataset.clips(tree, "fan", -6)
 
 
-# One clip
-
-
-@pytest.fixture
-def eight_channels(tmp_path):
-    """Return a file of 8 channels, as MIMII's are, and its samples as whole numbers."""
-    samples = np.random.default_rng(0).integers(-(2**15), 2**15, (160_000, 8)).astype(np.int16)
-    soundfile.write(tmp_path / "8.wav", samples, 16_000)
-    return tmp_path / "8.wav", samples
-
-
 @stated(
     "§4", "single-channel", code="dataset.read", setting="imaging.channel", remark="the files have eight; open point 4"
 )
-def test_the_channel_of_an_8_channel_file(eight_channels):
-    """By default the first of 8 channels is read, in [-1, 1]; channel k is column k, and no two are the same."""
-    path, samples = eight_channels
+def test_the_channel_of_a_file(tmp_path):
+    """By default the first of 8 channels is read, in [-1, 1]; channel k is column k, and no two are the same.
+
+    A mono file has the same waveform for every setting; of two channels there is no channel 3.
+    """
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, (160_000, 8)).astype(np.int16)
+    path = tmp_path / "some.wav"
+    soundfile.write(path, samples, 16_000)
     channels = np.stack([dataset.read(path, Imaging(channel=channel)) for channel in range(8)], axis=1)
     np.testing.assert_array_equal(channels * 2**15, samples)
     np.testing.assert_array_equal(dataset.read(path), channels[:, 0])
@@ -176,31 +157,20 @@ def test_the_channel_of_an_8_channel_file(eight_channels):
     assert (mean.dtype, mean.shape) == (np.float32, (160_000,))
     np.testing.assert_allclose(mean, samples.mean(axis=1) / 2**15, atol=1e-7)
 
-
-def test_the_channel_of_a_mono_file(tmp_path, eight_channels):
-    """A mono file has the same waveform for every setting; of two channels there is no channel 3."""
-    _, samples = eight_channels
-    soundfile.write(tmp_path / "1.wav", samples[:, 0], 16_000)
+    soundfile.write(path, samples[:, 0], 16_000)
     for channel in (0, 5, "mean"):
-        waveform = dataset.read(tmp_path / "1.wav", Imaging(channel=channel))
-        np.testing.assert_array_equal(waveform * 2**15, samples[:, 0])
-    soundfile.write(tmp_path / "2.wav", samples[:, :2], 16_000)
-    with pytest.raises(MimiiError, match=r"2\.wav.*2 channels.*no channel 3"):
-        dataset.read(tmp_path / "2.wav", Imaging(channel=3))
+        np.testing.assert_array_equal(dataset.read(path, Imaging(channel=channel)) * 2**15, samples[:, 0])
+    soundfile.write(path, samples[:, :2], 16_000)
+    with pytest.raises(MimiiError, match=r"some\.wav.*2 channels.*no channel 3"):
+        dataset.read(path, Imaging(channel=3))
 
 
 def _cut(size):
-    def spoil(path, wav):
-        wav(path)
-        path.write_bytes(path.read_bytes()[:size])
-
-    return spoil
+    return lambda path, wav: path.write_bytes(wav(path).read_bytes()[:size])
 
 
 def _not_finite(path, wav):
-    sound = np.zeros(160_000, np.float32)
-    sound[1000] = np.nan
-    soundfile.write(path, sound, 16_000, subtype="FLOAT")
+    soundfile.write(path, np.full(160_000, np.nan, np.float32), 16_000, subtype="FLOAT")
 
 
 FAULTS = {
@@ -223,28 +193,14 @@ def test_a_clip_that_cannot_be_used_is_named(fault, tmp_path, wav):
     spoil, names = FAULTS[fault]
     path = tmp_path / "00000007.wav"
     spoil(path, wav)
-    with pytest.raises(MimiiError, match=names) as error:
+    with pytest.raises(MimiiError, match=rf"\A{path}.*({names}).*\Z"):
         dataset.read(path)
-    assert str(error.value).startswith(str(path))
-    assert "\n" not in str(error.value)
 
-
-# Splits
 
 SIZES = [(20, 4), (21, 0), (10, 300), (299, 149), (300, 150), (301, 151), (1068, 356), (1, 1)]
 
 
 @stated("§3", "no anomalous recording is seen in training", code="dataset.split")
-@pytest.mark.parametrize("seed", [0, 1, 7])
-@pytest.mark.parametrize(("normal", "abnormal"), SIZES)
-def test_a_split_never_leaks(normal, abnormal, seed):
-    """No clip both trains and tests, no clip is taken twice, and an abnormal clip never trains."""
-    table = clip_table(id_00=(normal, abnormal), id_02=(normal + 3, abnormal))
-    splits = dataset.split(table, [seed]).merge(table, on="path")
-    assert splits.path.is_unique
-    assert (splits.label[splits.role == "train"] == "normal").all()
-
-
 @stated("§5", "150 normal clips are taken out for testing", code="dataset.split", setting="split.test_clips")
 @stated(
     "§5",
@@ -253,16 +209,21 @@ def test_a_split_never_leaks(normal, abnormal, seed):
     setting="split.balanced",
     remark="most IDs have fewer; open point 2",
 )
+@pytest.mark.parametrize("seed", [0, 1, 7])
 @pytest.mark.parametrize(("normal", "abnormal"), SIZES)
-def test_the_sizes_of_a_split(normal, abnormal):
-    """min(150, half) of the normals and min(150, all) abnormals test, and every other normal clip trains."""
-    table = clip_table(id_00=(normal, abnormal))
-    splits = dataset.split(table, [3]).merge(table, on="path")
-    sizes = Counter(splits[["role", "label"]].itertuples(index=False, name=None))
+def test_the_sizes_of_a_split(normal, abnormal, seed):
+    """min(150, half) of the normals and min(150, all) abnormals test, other normal clips train, none is taken twice."""
+    table = clip_table(id_00=(normal, abnormal), id_02=(normal + 3, abnormal))
+    splits = dataset.split(table, [seed]).merge(table, on="path")
+    assert splits.path.is_unique
+    sizes = Counter(splits[splits.id == "id_00"][["role", "label"]].itertuples(index=False, name=None))
     tested = min(150, normal // 2)
-    assert sizes["test", "normal"] == tested
-    assert sizes["test", "abnormal"] == min(150, abnormal)
-    assert sizes["train", "normal"] == normal - tested
+    expected = {
+        ("test", "normal"): tested,
+        ("test", "abnormal"): min(150, abnormal),
+        ("train", "normal"): normal - tested,
+    }
+    assert sizes == Counter(expected)
     assert set(Counter(dataset.split(clip_table(id_00=(20, 20)), [0], Split(test_clips=4)).role).values()) == {16, 8}
 
 
@@ -333,16 +294,12 @@ REFUSED = {
         lambda splits: splits.assign(role=splits.role.where(~splits.path.str.contains("/abnormal/"), "train")),
         "/abnormal/.* is abnormal and trains",
     ),
-    "a clip twice": (lambda splits: pd.concat([splits, splits.iloc[[3]]]), "more than once"),
     "a clip that trains and tests": (
         lambda splits: pd.concat([splits, splits[splits.role == "test"].iloc[[0]].assign(role="train")]),
         "more than once",
     ),
     "a missing seed": (lambda splits: splits[splits.seed == 0], "seed 1: names no clip"),
-    "another role": (
-        lambda splits: splits.replace({"role": {"test": "validation"}}),
-        "another role than train or test",
-    ),
+    "another role": (lambda splits: splits.replace({"role": {"test": "odd"}}), "another role than train or test"),
     "an empty role": (lambda splits: splits.assign(role=[None, *splits.role[1:]]), "another role than train or test"),
     "seeds that are no numbers": (lambda splits: splits.assign(seed="first"), r"seed \(whole numbers\)"),
     "other machines only": (lambda splits: splits.assign(path="x/" + splits.path), "names no clip"),
@@ -359,37 +316,25 @@ def test_splits_that_mislead_are_refused(fault, saved):
     """A file of splits that lacks something, or would leak, is an error that names the file and the reason."""
     table, splits, save = saved
     change, names = REFUSED[fault]
-    with pytest.raises(MimiiError, match=f"splits.csv.*{names}") as error:
+    with pytest.raises(MimiiError, match=rf"splits.csv.*{names}.*\Z"):
         dataset.load_split(save(change(splits)), table, [0, 1])
-    assert "\n" not in str(error.value)
 
 
 def test_ids_that_cannot_be_evaluated_have_a_reason():
-    """An ID without abnormal clips, with fewer than 5 training clips or without a split is named; 5 are enough."""
+    """An ID without abnormal clips, with too few training clips or without a split is named.
+
+    5 clips of 18 patches are enough for 80 mixture components; more components need more.
+    """
     table = clip_table(id_00=(9, 3), id_02=(50, 0), id_04=(8, 3), id_06=(0, 3))
     splits = dataset.split(table, [0, 1])
     reasons = dataset.not_evaluable(table, splits)
     assert set(reasons) == {"id_02", "id_04", "id_06"}
+    more = Settings(detectors=Detectors(n_components=91))
+    assert "at least 6 needed" in dataset.not_evaluable(table, splits, more)["id_00"]
     for machine_id, reason in [("id_02", "no abnormal"), ("id_04", "4 left to train"), ("id_06", "0 left to train")]:
         assert reason in reasons[machine_id]
     other = splits[~splits.path.str.contains("id_00")]
     assert dataset.not_evaluable(table, other)["id_00"] == "not named in the splits"
-
-
-def test_fewer_components_need_fewer_clips():
-    """The clips that an ID needs follow from the mixture components and the patches of a clip, above a minimum."""
-    table = clip_table(id_00=(12, 3), id_02=(24, 3))
-    splits = dataset.split(table, [0])
-    for settings, expected in [
-        (Settings(), set()),
-        (Settings(detectors=Detectors(n_components=109)), {"id_00"}),  # 7 clips of 18 patches
-        (Settings(imaging=Imaging(hop=512)), {"id_00"}),  # 10 clips of 8 patches
-        (Settings(split=Split(min_train_clips=13)), {"id_00", "id_02"}),
-    ]:
-        assert set(dataset.not_evaluable(table, splits, settings)) == expected
-
-
-# The kind of the recordings
 
 
 def test_the_miniature_and_part_of_mimii_are_not_mimii(tiny, real):

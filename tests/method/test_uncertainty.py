@@ -34,9 +34,6 @@ def test_a_weighted_auc_is_scikit_learns(ties):
     np.testing.assert_allclose(weighted_aucs(anomalous, scores, counts), expected, atol=1e-12)
 
 
-# The interval of an AUC
-
-
 def test_estimates_are_the_means_of_the_seeds():
     """The estimate is the mean of the seeds' AUCs, whatever the bootstrap draws."""
     tested = simulated(0.8, 90, np.random.default_rng(0))
@@ -94,9 +91,6 @@ def test_correction_is_for_the_number_of_comparisons():
     assert corrected([0.03]) == pytest.approx([0.03])
     assert corrected([0.03] + [0.9] * 9)[0] > 0.3
     assert len(corrected([])) == 0
-
-
-# The difference of two systems
 
 
 def test_a_system_does_not_differ_from_itself():

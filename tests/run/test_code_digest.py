@@ -52,7 +52,7 @@ def edit(library, module, old, new):
 CHANGES = {
     "reading a clip": ("dataset.py", r"^def read\(", r"WIDE = 1\n\n\ndef read(", {"clips", "spectrograms"}),
     "log-mel": ("imaging.py", r"power=2\.0", "power=1.0", {"spectrograms", "features", "training"}),
-    "weights": ("data/bundled_weights.py", r"\.flip\(1\)", "", {"features"}),
+    "weights": ("data/weights.py", r"\.flip\(1\)", "", {"features"}),
     "the engine": ("run/engines.py", r'"openvino": 2', '"openvino": 4', {"features"}),
     "the cut of a network": ("extractors.py", r"AdaptiveAvgPool2d\(2\)", "AdaptiveAvgPool2d(1)", {"features"}),
     "selecting patches": ("run/stages/patches.py", r"inputs\[clips\]", "inputs[clips][::-1]", {"detector scores"}),

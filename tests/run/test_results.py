@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mimii_lib import evaluation, settings
-from mimii_lib.data import bundled_weights
+from mimii_lib.data import weights
 from mimii_lib.pages.run_box import facts
 from mimii_lib.run import profiles
 
@@ -115,7 +115,7 @@ def test_every_number_says_where_it_comes_from(run_on):
     assert re.fullmatch(r"(openvino|torch) \S+, (cpu|cuda), float32", kde.engine)
     assert re.fullmatch(rf"torch {re.escape(version('torch'))}, (cpu|cuda), float32", baseline.engine)
     assert kde.weights_source.startswith("package: ndf ")
-    assert kde.weights_sha256 == bundled_weights.BUNDLED[NETWORK].sha256
+    assert kde.weights_sha256 == weights.BUNDLED[NETWORK].sha256
     assert pd.isna(baseline.weights_source)
     assert pd.isna(baseline.weights_sha256)
     assert json.loads(kde.settings) == json.loads(settings.as_json(run.settings))
