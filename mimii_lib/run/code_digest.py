@@ -29,7 +29,13 @@ COMPUTING = frozenset(
 @cache
 def code_digest(function: Callable[..., Any]) -> str:
     """Return a digest of the syntax trees of all modules of the project that a function reaches by imports."""
-    trees = sorted(ast.dump(_tree(module)) for module in reached_modules(function.__module__))
+    return syntax_digest(*reached_modules(function.__module__))
+
+
+@cache
+def syntax_digest(*modules: str) -> str:
+    """Return a digest of the syntax trees of modules of the project, without what they import."""
+    trees = sorted(ast.dump(_tree(module)) for module in modules)
     return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:32]
 
 

@@ -27,7 +27,7 @@ from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.imaging import SPECTROGRAM_SETTINGS
 from mimii_lib.run import engines, simple_baselines
 from mimii_lib.run.cache import STATE, CacheKey, ResultCache
-from mimii_lib.run.code_digest import outside_code
+from mimii_lib.run.code_digest import outside_code, syntax_digest
 from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import detection, reconstruction
@@ -67,8 +67,7 @@ class Stages:
         """Return the weights of an extractor, or raise with the reason and the remedy."""
         if extractor not in self._weights:
             raise unknown_value("extractors", extractor, self._weights)
-        weights = self._weights[extractor]
-        if isinstance(weights, WeightsNotFound):
+        if isinstance(weights := self._weights[extractor], WeightsNotFound):
             raise weights
         return weights
 
@@ -241,6 +240,7 @@ class Stages:
         inputs = self._fit_inputs(machine_id, detector, seed) | {
             "test": self._content(machine_id, seed, "test"),
             way[-1].stage: way[-1].digest,
+            "stages": syntax_digest(__name__),  # which clips and features are handed to the function
         }
         return (*way, CacheKey("scores", function, inputs))
 
@@ -250,16 +250,14 @@ class Stages:
         return CacheKey("spectrograms", log_mel_spectrograms, inputs)
 
     def _summaries_key(self, machine_id: str) -> CacheKey:
-        spectrograms = {"spectrograms": self._spectrograms_key(machine_id).digest}
-        return CacheKey("summaries", simple_baselines.band_statistics, spectrograms)
+        inputs = {"spectrograms": self._spectrograms_key(machine_id).digest}
+        return CacheKey("summaries", simple_baselines.band_statistics, inputs)
 
     def _patches_inputs(self, machine_id: str, seed: int) -> dict[str, Any]:
-        inputs = {
-            "spectrograms": self._spectrograms_key(machine_id).digest,
-            "imaging": dict(self.settings.imaging),
-        }
-        scaled = self.settings.imaging.scaling == "training"
-        return inputs | ({"scaled by": self._content(machine_id, seed, "train")} if scaled else {})
+        imaging = self.settings.imaging
+        scaled_by = self._content(machine_id, seed, "train") if imaging.scaling == "training" else None
+        spectrograms = self._spectrograms_key(machine_id).digest
+        return {"spectrograms": spectrograms, "imaging": dict(imaging), "scaled by": scaled_by}
 
     def _features_key(self, machine_id: str, extractor: str, seed: int) -> CacheKey:
         network = extractors.get(extractor)
