@@ -44,19 +44,10 @@ def write_plan(
     dry_run
         Make no miniature. Where there is none yet there is no plan either, and `output` is removed.
     lock
-        Descriptor of a file that the caller opened. Its lock is waited for and lasts until the caller, and all who
-        inherit the descriptor, have closed it: a killed caller leaves nothing to unlock. With the lock, files are
-        removed that killed jobs have left half-written.
+        Descriptor of a file that the caller opened; its lock is waited for. With it half-written files are removed.
     """
     if lock is not None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Another 'make book' is at work in this folder; this one waits for its end", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for file in [*Path("executed").rglob(".*"), *Path("results").rglob(".*")]:
-            if file.is_file():  # a whole file has a name without a dot
-                file.unlink()
+        _take_lock(lock)
     options = {name: value for name, value in parameters.items() if name != "profile"}
     profile = with_parameters(load_profile(parameters.get("profile")), **options)
     if profile.miniature is not None and (folder := profile.recordings) and not (folder / dataset.MARKER).is_file():
@@ -69,8 +60,7 @@ def write_plan(
     lines = [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]
     lines += [f"not run: {reason}" for run in runs for reason in run.stages.unavailable_extractors.values()]
     lines += [f"not run: {run.recordings.no_ids_reason}" for run in runs if not run.recordings.evaluable]
-    for line in dict.fromkeys(lines):
-        print(line, file=sys.stderr)
+    print("".join(f"{line}\n" for line in dict.fromkeys(lines)), end="", file=sys.stderr)
     content = plan(runs, profile_options=parameters, choices=alternatives is not None, pieces=pieces)
     if profile.miniature is None:
         evaluable = [run for run in runs if run.recordings.evaluable]
@@ -82,6 +72,21 @@ def write_plan(
             raise MimiiError("the run cannot end well, as the forecast says above")
     with atomic_write(output) as file:
         file.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _take_lock(descriptor: int) -> None:
+    """Wait for the lock of an open file, take it, and remove the files that killed jobs have left half-written.
+
+    The lock lasts until all who inherit the descriptor have closed it: a killed caller leaves nothing to unlock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Another 'make book' is at work in this folder; this one waits for its end", file=sys.stderr)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    for file in [*Path("executed").rglob(".*"), *Path("results").rglob(".*")]:
+        if file.is_file():  # a whole file has a name without a dot
+            file.unlink()
 
 
 def plan(
