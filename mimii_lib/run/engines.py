@@ -133,7 +133,7 @@ def _compiled(engine: Engine, weights: Weights, imaging: Imaging, features: Feat
 
 
 def _torch(net: nn.Module, engine: Engine) -> Runner:
-    net = net.to(engine.device, memory_format=torch.channels_last)
+    net = net.to(engine.device).to(memory_format=torch.channels_last)
 
     def run(patches: NDArray[np.uint8], store: Store) -> None:
         with torch.inference_mode(), torch.autocast(engine.device, torch.bfloat16, engine.precision == "bfloat16"):
