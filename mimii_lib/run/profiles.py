@@ -104,8 +104,7 @@ def load_profile(name: str | Path | None, machine: str | None = None) -> Profile
         raise MimiiError(f"{file.name}: per_machine: found {per_machine!r}, expected values by name of a machine type")
     profile = _merged(Profile(name=file.stem), values, file.name)
     profile = _merged(profile, per_machine.get(machine, {}), f"{file.name}: per_machine: {machine}")
-    start = ROOT if IN_CHECKOUT else Path.cwd()
-    folders = {"data": profile.data, "weights": profile.weights}
+    start, folders = ROOT if IN_CHECKOUT else Path.cwd(), {"data": profile.data, "weights": profile.weights}
     return profile.model_copy(update={key: start / path.expanduser() for key, path in folders.items() if path})
 
 

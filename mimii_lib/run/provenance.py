@@ -33,8 +33,7 @@ def commit() -> str:
 
 def short(commit: str) -> str:
     """Return a commit in ten digits, with the mark."""
-    digits, _, mark = commit.partition(",")
-    return digits[:10] + (f",{mark}" if mark else "")
+    return re.sub(r"(?<=^\w{10})\w*", "", commit)
 
 
 def digest(value: Any) -> str:

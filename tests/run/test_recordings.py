@@ -148,11 +148,11 @@ def test_a_balanced_test_set(run_on):
     """Balanced, as many normal as abnormal clips test, on detectors that were trained as before."""
     run = run_on()
     balanced = run.with_overrides(settings="split.balanced=true")
-    sizes = [each.auc()[["n_train", "n_normal", "n_abnormal"]].iloc[0].tolist() for each in (run, balanced)]
+    sizes = [side.auc()[["n_train", "n_normal", "n_abnormal"]].iloc[0].tolist() for side in (run, balanced)]
     assert sizes == [[6, 6, 3], [6, 3, 3]]
-    trains = [each.recordings.split_clips("id_00", 0, "train") for each in (run, balanced)]
+    trains = [side.recordings.split_clips("id_00", 0, "train") for side in (run, balanced)]
     pd.testing.assert_frame_equal(*trains)
-    whole, part = (each.clip_scores("id_00", "squeezenet1_1", "kde", 0) for each in (run, balanced))
+    whole, part = (side.clip_scores("id_00", "squeezenet1_1", "kde", 0) for side in (run, balanced))
     scores = dict(zip(whole.clips, whole.scores, strict=True))
     np.testing.assert_allclose(part.scores, [scores[name] for name in part.clips])
 
