@@ -23,33 +23,15 @@ from mimii_lib.errors import MimiiError
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
-QUICK = """\
-detectors: [kde]
-seeds: [0]
-settings:
-  imaging:
-    patch_offset: 281
-  detectors:
-    n_components: 2
-    n_trees: 8
-  autoencoders:
-    epochs: 1
-"""
-
-
-LONGEST = (
-    "test_pages.py",
-    "test_notebooks.py",
-    "test_workflow.py",
-    "test_faults.py",
-    "test_proof.py",
-    "test_extractors.py",
-)
+QUICK = """{detectors: [kde], seeds: [0], settings: {imaging: {patch_offset: 281},
+detectors: {n_components: 2, n_trees: 8}, autoencoders: {epochs: 1}}}"""
+LONGEST = ("pages", "notebooks", "workflow", "wheel", "faults", "proof", "extractors")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first: workers that share the files then end at about the same time."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -96,10 +78,7 @@ def real(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a small miniature: two machine types, four IDs, 12 normal and 3 abnormal clips each.
-
-    It is made once for all workers of a session.
-    """
+    """Return a miniature for all workers: two machine types, four IDs, 12 normal and 3 abnormal clips each."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "miniature"
     with FileLock(f"{folder}.lock"):

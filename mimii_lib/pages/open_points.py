@@ -100,7 +100,7 @@ def pair(run: Run, alternative: Alternative) -> tuple[Run, Run]:
 def alternative_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, tuple[str, ...]]]:
     """Yield the runs that :func:`effects` and :func:`at_equal_dimension` compute, with their detectors, uncomputed."""
     alternatives = [alternative for point in POINTS for alternative in point.alternatives]
-    alternatives += [_reduction(name, n) for n in DIMENSIONS for name in runs[0].stages.extractors]
+    alternatives += [_reduction(name, n) for n in DIMENSIONS for name in runs[0].stages.weights_used]
     for run, alternative in product(repeated(runs), alternatives):
         with suppress(MimiiError):
             yield from ((side, alternative.detectors) for side in pair(run, alternative))

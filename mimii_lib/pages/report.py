@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any
 
 import pandas as pd
+import psutil
 
 from mimii_lib import paper
 from mimii_lib.evaluation import table_1_shape
@@ -36,7 +37,7 @@ def report(runs: Sequence[Run]) -> dict[str, Any]:
         "date": date.today().isoformat(),
         "commit": provenance.commit(),
         "versions": json.loads(provenance.describe()["versions"]),
-        "machine": machine | {"memory": forecast.installed_memory()},
+        "machine": machine | {"memory": psutil.virtual_memory().total},
         "data": {"what": RECORDING_KINDS[run.recordings.kind], "snr": run.profile.snr, "ids": ids},
         "profile": run.profile.name,
         "settings": json.loads(as_json(run.settings)),

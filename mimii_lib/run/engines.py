@@ -32,10 +32,8 @@ BATCH = {"openvino": 2, "torch": 8}
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO would report its use
 
-Store = Callable[[int, NDArray[np.float32]], None]
-"""Takes the number of a batch's first patch and the batch's features."""
+Store = Callable[[int, NDArray[np.float32]], None]  # takes the number of a batch's first patch, and its features
 Runner = Callable[[NDArray[np.uint8], Store], None]
-"""Takes patches and stores their features."""
 
 
 class PatchNetwork(nn.Module):
@@ -59,9 +57,8 @@ def classifier(weights: Weights) -> nn.Module:
     try:
         net.load_state_dict(weights.state())
     except (RuntimeError, TypeError, AttributeError) as error:
-        reason = (str(error).splitlines()[1:2] or [str(error)])[0].strip()[:160]
-        source = f"{weights.extractor} ({weights.source})"
-        raise MimiiError(f"weights of {source} do not fit the network: {reason}") from None
+        source, lines = f"{weights.extractor} ({weights.source})", str(error).splitlines() or [""]
+        raise MimiiError(f"weights of {source} do not fit the network: {lines[:2][-1].strip()[:160]}") from None
     return net.eval()
 
 
@@ -89,17 +86,12 @@ def choose(settings: Features) -> Engine:
     """Return the engine that `settings` name; auto is the fastest that is available.
 
     A processor without bfloat16 computes in float32, and the engine says float32.
-
-    Raises
-    ------
-    MimiiError
-        If OpenVINO is named and not installed.
+    Raises :class:`MimiiError` if OpenVINO is named and not installed.
     """
     gpu, installed = torch.cuda.is_available(), find_spec("openvino") is not None
     if settings.engine == "openvino" and not installed:
         raise MimiiError("features.engine: openvino is not installed; install it or choose torch")
-    fastest = "openvino" if installed and not gpu else "torch"
-    name = fastest if settings.engine == "auto" else settings.engine
+    name = settings.engine if settings.engine != "auto" else "openvino" if installed and not gpu else "torch"
     device = "cuda" if gpu and name == "torch" else "cpu"
     reduced = settings.precision == "bfloat16" and (device == "cuda" or _cpu_has_bfloat16(name))
     return Engine(f"{name} {version(name)}", device, "bfloat16" if reduced else "float32")
@@ -163,8 +155,7 @@ def _openvino(net: nn.Module, engine: Engine, shape: tuple[int, ...]) -> Runner:
         "ENABLE_CPU_PINNING": False,  # pinned threads of two processes would share one core
     }
     example = torch.zeros((size, *shape), dtype=torch.uint8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch deprecates its tracing, which OpenVINO still needs
+    with warnings.catch_warnings(action="ignore"):  # torch deprecates its tracing, which OpenVINO still needs
         model = openvino.convert_model(net, example_input=example, input=[example.shape])
     compiled = openvino.Core().compile_model(model, "CPU", options)
 

@@ -1,20 +1,18 @@
 """What runs will compute: how much of it is kept already, and what the rest takes in time, disk and memory.
 
-Time is measured: a sample of one machine ID is run through the stages that have missing results, and its seconds are
-scaled with clips, patches and epochs. This forecasts a run as a whole within a factor of 1.5; single stages may be off
-by more, mixtures above all, whose number of iterations depends on the sounds.
+Time is measured on a sample of one machine ID, and scaled with clips, patches and epochs. A run as a whole is forecast
+within a factor of 1.5; mixtures may be off by more, because their number of iterations depends on the sounds.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import torch
 
 from mimii_lib import extractors, imaging, paper
@@ -35,21 +33,17 @@ COLUMNS = ["part", "stage", "what", "extractor", "detector", "seed", "there", "w
 class Forecast:
     """What runs will compute: times with every core of this machine at work, sizes in bytes."""
 
-    stages: list[dict[str, Any]]
-    """Each kind of result: part (results or choices), what, pieces, there; seconds and bytes of the missing pieces."""
+    stages: list[dict[str, Any]]  # part (results or choices), what, pieces, there; seconds and bytes of those missing
     facts: list[str]
-    suggestions: list[str]
-    """What can be left out, with its share of the time, the largest first."""
-    problems: list[str]
-    """Reasons why the run cannot end well."""
+    suggestions: list[str]  # what can be left out, with its share of the time, the largest first
+    problems: list[str]  # reasons why the run cannot end well
     missing: int
     seconds: float
     bytes: int
     free: int
-    workers: int
-    """Machine types that are computed at the same time; each of them needs `memory` at most."""
+    workers: int  # machine types that are computed at the same time; each of them needs `memory` at most
     memory: float
-    installed: int | None
+    installed: int
 
     def __str__(self) -> str:
         """Return a text for a reader: a table of the stages, the totals, and what can be left out."""
@@ -63,15 +57,13 @@ class Forecast:
             return "\n".join([*lines, "Nothing is left to compute: every result is there."])
         cores = f"{torch.get_num_threads()} cores, machine types at once: {self.workers}"
         time = f"about {duration(self.seconds)} on this machine ({cores}), and some minutes for the pages of a book"
-        memory, installed = self.memory * self.workers, f" of {gigabytes(self.installed)}" if self.installed else ""
-        risk = "; name fewer machine types" if self.installed and memory > self.installed else ""
-        lines += [
-            f"Time: {time if self.seconds else 'not measured'}",
-            f"Disk: {gigabytes(self.bytes)} of {gigabytes(self.free)} that are free",
-            f"Memory: up to {gigabytes(memory)}{installed}{risk}",
-        ]
-        lines += ["", "What can be left out:"] * bool(self.suggestions) + [f"- {text}" for text in self.suggestions]
-        return "\n".join([*lines, *self.problems])
+        memory = self.memory * self.workers
+        risk = "; name fewer machine types" if memory > self.installed else ""
+        lines.append(f"Time: {time if self.seconds else 'not measured'}")
+        lines.append(f"Disk: {gigabytes(self.bytes)} of {gigabytes(self.free)} that are free")
+        lines.append(f"Memory: up to {gigabytes(memory)} of {gigabytes(self.installed)}{risk}")
+        lines += ["", "What can be left out:"] * bool(self.suggestions)
+        return "\n".join([*lines, *(f"- {text}" for text in self.suggestions), *self.problems])
 
 
 def forecast(
@@ -79,49 +71,38 @@ def forecast(
 ) -> Forecast:
     """Count what runs will compute, and measure what that takes. Nothing is kept but the inspection of the clips.
 
-    Parameters
-    ----------
-    runs
-        One for each machine type, on the same profile.
-    alternatives
-        Runs that a page computes beyond these, each with its detectors (None: all of the run).
-    measure
-        Whether to measure time; without it, every time is 0.
-
-    Raises
-    ------
-    MimiiError
-        If a clip or a file of weights cannot be used, or no machine ID can be evaluated.
+    There is one run for each machine type, all on the same profile; `alternatives` are the runs that a page computes
+    beyond these, each with its detectors (None: all of the run). Without `measure` every time is 0.
+    Raises :class:`MimiiError` if a clip or a file of weights cannot be used, or no machine ID can be evaluated.
     """
     evaluable = [run for run in runs if run.recordings.evaluable]
     if not evaluable:
         raise MimiiError("; ".join(run.recordings.no_ids_reason for run in runs))
     pieces = _pieces([*(("results", run, None) for run in evaluable), *(("choices", *pair) for pair in alternatives)])
-    missing, cores, first = pieces[~pieces.there], torch.get_num_threads(), evaluable[0]
+    missing, cores, folder = pieces[~pieces.there], torch.get_num_threads(), runs[0].cache.folder
     workers = min(len(evaluable), cores)
     features = pieces.bytes[pieces.stage == "features"].max()  # NaN if there are none
     pieces.loc[pieces.there, ["seconds", "bytes"]] = 0
     if measure and len(missing):
-        rates = missing.what.map(_seconds_per_work(first, missing))
+        rates = missing.what.map(_seconds_per_work(evaluable[0], missing))
         # Spectrograms are computed on one core by each worker; a detector is fitted on one core.
         busy = {"spectrograms": workers, "scores": min(1.0, missing.stage.eq("scores").sum() / cores)}
         pieces.loc[missing.index, "seconds"] = missing.work * rates / missing.stage.map(busy).fillna(1.0)
-    kinds = pieces.groupby(["part", "what"], sort=False)
-    stages = kinds[["there", "seconds", "bytes"]].sum().assign(pieces=kinds.size()).reset_index()
-    size, free = int(pieces.bytes.sum()), shutil.disk_usage(first.cache.folder).free
+    kinds = pieces.assign(pieces=1).groupby(["part", "what"], sort=False)
+    size, free = int(pieces.bytes.sum()), shutil.disk_usage(folder).free
     full = f"{gigabytes(size)} of disk needed, {gigabytes(free)} free; name another folder in MIMII_CACHE"
     return Forecast(
-        stages=stages.to_dict("records"),
+        stages=kinds[["there", "seconds", "bytes", "pieces"]].sum().reset_index().to_dict("records"),
         facts=_facts(runs),
-        suggestions=_suggestions(first, pieces),
-        problems=[f"{first.cache.folder}: {full}"] if size > free else [],
+        suggestions=_suggestions(evaluable[0], pieces),
+        problems=[f"{folder}: {full}"] if size > free else [],
         missing=len(missing),
         seconds=float(pieces.seconds.sum()),
         bytes=size,
         free=free,
         workers=workers,
         memory=float(LIBRARIES + max(NETWORK, COPIES * features)),
-        installed=installed_memory(),
+        installed=psutil.virtual_memory().total,
     )
 
 
@@ -129,13 +110,6 @@ def time_spent(runs: Sequence[Run]) -> dict[str, float]:
     """Return the seconds, with every core at work, that the kept results of runs took, by kind of result."""
     pieces = _pieces([("results", run, None) for run in runs])
     return dict(pieces[pieces.seconds > 0].groupby("what", sort=False).seconds.sum().to_dict())
-
-
-def installed_memory() -> int | None:
-    """Return the memory of this machine in bytes, or None where the system does not report it."""
-    with suppress(AttributeError, ValueError, OSError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return None
 
 
 def _pieces(parts: Iterable[tuple[str, Run, Sequence[str] | None]]) -> pd.DataFrame:
@@ -184,24 +158,17 @@ def _seconds_per_work(run: Run, missing: pd.DataFrame) -> pd.Series:
             link = Path(folder, path)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to((run.recordings.data / path).absolute())
-        sample = Run(
-            run.machine,
-            profile=run.profile,
-            cache=Path(folder, "results"),
-            data=folder,
-            ids=run.recordings.evaluable[:1],
-            seeds=run.profile.seeds[:1],
-            extractors=list(missing.extractor.dropna().unique()) or None,
-            detectors=list(missing.detector.dropna().unique()) or None,
-            settings={"autoencoders.epochs": 1, "split.min_train_clips": 1},
-        )
+        names = {f"{kind}s": list(missing[kind].dropna().unique()) or None for kind in ("extractor", "detector")}
+        part: dict[str, Any] = {"ids": run.recordings.evaluable[:1], "seeds": run.profile.seeds[:1]} | names
+        settings = {"autoencoders.epochs": 1, "split.min_train_clips": 1}
+        cache = Path(folder, "results")
+        sample = Run(run.machine, profile=run.profile, data=folder, cache=cache, settings=settings, **part)
         sample.results.compute(sample.results.trials())
         kinds = _pieces([("results", sample, None)]).groupby("what")
     return kinds.seconds.sum() / kinds.work.sum()
 
 
 def _facts(runs: Sequence[Run]) -> list[str]:
-    """Return what runs are, a sentence each, and what they leave out."""
     facts = []
     for run in runs:
         ids, seeds = run.recordings.evaluable, ", ".join(map(str, run.profile.seeds))
@@ -226,5 +193,5 @@ def _suggestions(run: Run, pieces: pd.DataFrame) -> list[str]:
         rest = " ".join(other for other in run.stages.weights_used if other != name)
         options[f"EXTRACTORS='{rest}' leaves out {extractors.get(name).title}"] = pieces.extractor == name
     shares = {text: pieces.seconds[mask].sum() / (pieces.seconds.sum() or 1) for text, mask in options.items()}
-    ranked = sorted((text for text in shares if shares[text] >= 0.05), key=lambda text: -shares[text])
-    return [f"{text}: {shares[text]:.0%} of the time" for text in ranked]
+    ranked = sorted(shares.items(), key=lambda item: -item[1])
+    return [f"{text}: {share:.0%} of the time" for text, share in ranked if share >= 0.05]

@@ -35,12 +35,8 @@ def shared_kernel() -> Iterator[AsyncKernelManager]:
 def execute(notebook: Path, output: Path, parameters: dict[str, Any], kernel: AsyncKernelManager | None = None) -> None:
     """Execute `notebook` and write it to `output`, unless a parameter is not known or a cell raises: MimiiError.
 
-    Parameters
-    ----------
-    parameters
-        By name; a text is read as YAML, so that ``seeds`` may be ``[0, 1]`` or ``0 1``.
-    kernel
-        The kernel of :func:`shared_kernel`, emptied first; None: one of its own.
+    Parameters are given by name; a text is read as YAML, so that ``seeds`` may be ``[0, 1]`` or ``0 1``. The `kernel`
+    of :func:`shared_kernel` is emptied first; None: a kernel of its own.
     """
     source, values = _filled(notebook, parameters)
     if kernel is not None and kernel.has_kernel:
@@ -69,7 +65,6 @@ def not_run(notebook: Path, output: Path, parameters: dict[str, Any], reason: st
 
 
 def _filled(notebook: Path, parameters: dict[str, Any]) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
-    """Return the notebook with the machine type in its prose and metadata, and the values of its parameters."""
     try:
         page, known = nbformat.read(notebook, as_version=4), papermill.inspect_notebook(str(notebook))
     except (OSError, ValueError, nbformat.ValidationError):  # nbformat's NotJSONError is a ValueError

@@ -33,32 +33,14 @@ def write_plan(
 ) -> None:
     """Prepare a book and write its plan to `output`. What is left out is printed to the standard error stream.
 
-    Parameters
-    ----------
-    machines, parameters
-        Machine types, and the other parameters of :class:`Run` by name.
-    alternatives
-        Returns what the page on the open choices computes beyond these runs, for the forecast; None: without that page.
-    pieces
-        See :func:`plan`.
-    dry_run
-        Make no miniature. Where there is none yet there is no plan either, and `output` is removed.
-    lock
-        Descriptor of a file that the caller opened. Its lock is waited for and lasts until the caller, and all who
-        inherit the descriptor, have closed it: a killed caller leaves nothing to unlock. With the lock, files are
-        removed that killed jobs have left half-written.
+    `machines` and `parameters` are those of :func:`runs_of`, `pieces` is that of :func:`plan`. `alternatives` returns
+    what the page on the open choices computes beyond these runs; None: without that page. A `dry_run` makes no
+    miniature: where there is none yet there is no plan either, and `output` is removed. `lock` is the descriptor of an
+    open file: its lock is waited for, and half-written files are removed.
     """
     if lock is not None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Another 'make book' is at work in this folder; this one waits for its end", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for file in [*Path("executed").rglob(".*"), *Path("results").rglob(".*")]:
-            if file.is_file():  # a whole file has a name without a dot
-                file.unlink()
-    options = {name: value for name, value in parameters.items() if name != "profile"}
-    profile = with_parameters(load_profile(parameters.get("profile")), **options)
+        _take_lock(lock)
+    profile = with_parameters(load_profile(parameters.get("profile")), **{**parameters, "profile": None})
     if profile.miniature is not None and (folder := profile.recordings) and not (folder / dataset.MARKER).is_file():
         if dry_run:
             output.unlink(missing_ok=True)
@@ -66,17 +48,15 @@ def write_plan(
             return
         print(f"{folder}: making the miniature (less than a minute)", file=sys.stderr)
     runs = runs_of(machines, **parameters)
+    evaluable = [run for run in runs if run.recordings.evaluable]
     lines = [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]
     lines += [f"not run: {reason}" for run in runs for reason in run.stages.unavailable_extractors.values()]
-    lines += [f"not run: {run.recordings.no_ids_reason}" for run in runs if not run.recordings.evaluable]
-    for line in dict.fromkeys(lines):
-        print(line, file=sys.stderr)
+    lines += [f"not run: {run.recordings.no_ids_reason}" for run in runs if run not in evaluable]
+    print("".join(f"{line}\n" for line in dict.fromkeys(lines)), end="", file=sys.stderr)
     content = plan(runs, profile_options=parameters, choices=alternatives is not None, pieces=pieces)
     if profile.miniature is None:
-        evaluable = [run for run in runs if run.recordings.evaluable]
-        repeated = alternatives(evaluable) if alternatives else ()
         # The node that submits a cluster's jobs says nothing about the speed of the others.
-        expected = forecast(evaluable, alternatives=repeated, measure=not pieces)
+        expected = forecast(evaluable, alternatives=alternatives(evaluable) if alternatives else (), measure=not pieces)
         print(expected, flush=True)
         if expected.problems:
             raise MimiiError("the run cannot end well, as the forecast says above")
@@ -84,19 +64,26 @@ def write_plan(
         file.write_text(json.dumps(content, indent=1) + "\n")
 
 
+def _take_lock(descriptor: int) -> None:
+    """Take the lock of an open file, and remove the files that killed jobs have left half-written."""
+    try:  # it lasts until all who inherit the descriptor have closed it: a killed caller leaves nothing to unlock
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Another 'make book' is at work in this folder; this one waits for its end", file=sys.stderr)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    for file in [*Path("executed").rglob(".*"), *Path("results").rglob(".*")]:
+        if file.is_file():  # a whole file has a name without a dot
+            file.unlink()
+
+
 def plan(
     runs: Sequence[Run], *, profile_options: Mapping[str, Any], choices: bool = True, pieces: bool = False
 ) -> dict[str, Any]:
     """Return what the workflow has to do, as plain data under the names that the Snakefile reads.
 
-    Parameters
-    ----------
-    runs, profile_options
-        A run for each machine type, and the parameters that they were made with: the jobs are given the same.
-    choices
-        Whether the page on the open choices is made.
-    pieces
-        Whether each network of a machine ID and each auto-encoder is a job of its own, as on a cluster.
+    There is a run for each machine type; jobs are given the `profile_options` that these runs have. With `choices` the
+    page on the open choices is made, too. With `pieces` each network of a machine ID and each auto-encoder is a job of
+    its own, as on a cluster. Raises :class:`MimiiError` if no machine ID can be evaluated.
     """
     not_run = {name: "not part of this run" for name in paper.MACHINES if name not in [run.machine for run in runs]}
     reasons = {run.machine: run.recordings.no_ids_reason for run in runs if not run.recordings.evaluable}

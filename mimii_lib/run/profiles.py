@@ -1,6 +1,7 @@
 """Profiles: which rows of Table 1 to run on which recordings, with which seeds and settings.
 
 A profile is a YAML file that names only what differs from the defaults. The project's profiles ship with the package.
+An unknown name and a wrong value are a :class:`MimiiError`.
 """
 
 import re
@@ -16,11 +17,11 @@ from mimii_lib.errors import MimiiError, invalid_input, unknown_value
 from mimii_lib.extractors import EXTRACTORS
 from mimii_lib.settings import DETECTORS, Settings, StrictModel
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout, or the folder in which the package is installed."""
+ROOT = Path(__file__).resolve().parents[2]  # the checkout, or the folder in which the package is installed
 IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
 PROFILES = ROOT / "profiles" if IN_CHECKOUT else ROOT / "mimii_lib" / "profiles"
 WEIGHT_SOURCES = ("folder", "torchvision", "package")
+KNOWN = {"machines": paper.MACHINES, "extractors": EXTRACTORS, "detectors": DETECTORS, "weight_sources": WEIGHT_SOURCES}
 
 
 def as_tuple(value: Any, parameter: str = "value") -> tuple[str, ...] | None:
@@ -73,26 +74,23 @@ class Profile(StrictModel):
     sensitivity: Sensitivity = Sensitivity()
     settings: Settings = Settings()
 
-    @field_validator("machines", "extractors", "detectors", "weight_sources")
+    @field_validator(*KNOWN)
     @classmethod
     def _check_names(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        known = {"machines": paper.MACHINES, "extractors": EXTRACTORS, "detectors": DETECTORS}
-        allowed = known.get(str(info.field_name), WEIGHT_SOURCES)
-        for name in set(names) - set(allowed):
-            raise unknown_value(str(info.field_name), name, allowed)
+        for name in set(names) - set(KNOWN[str(info.field_name)]):
+            raise unknown_value(str(info.field_name), name, KNOWN[str(info.field_name)])
         return names
 
     @property
     def recordings(self) -> Path | None:
         """The folder of the recordings at the profile's SNR."""
-        return None if self.data is None else Path(str(self.data).replace("{snr}", str(self.snr)))
+        return self.data and Path(str(self.data).replace("{snr}", str(self.snr)))
 
 
 def load_profile(name: str | Path | None, machine: str | None = None) -> Profile:
     """Read the profile of a name or a file (None: the defaults), with its ``per_machine`` values for `machine`.
 
     Relative folders start at the checkout, or at the current folder where the package is installed without one.
-    Raises :class:`MimiiError` if there is no such profile, or it holds an unknown name or a wrong value.
     """
     if name is None:
         return Profile()
@@ -106,8 +104,7 @@ def load_profile(name: str | Path | None, machine: str | None = None) -> Profile
         raise MimiiError(f"{file.name}: per_machine: found {per_machine!r}, expected values by name of a machine type")
     profile = _merged(Profile(name=file.stem), values, file.name)
     profile = _merged(profile, per_machine.get(machine, {}), f"{file.name}: per_machine: {machine}")
-    start = ROOT if IN_CHECKOUT else Path.cwd()
-    folders = {"data": profile.data, "weights": profile.weights}
+    start, folders = ROOT if IN_CHECKOUT else Path.cwd(), {"data": profile.data, "weights": profile.weights}
     return profile.model_copy(update={key: start / path.expanduser() for key, path in folders.items() if path})
 
 
@@ -115,13 +112,11 @@ def with_parameters(profile: Profile, **parameters: Any) -> Profile:
     """Return the profile with fields replaced by `parameters`, those that are None left out.
 
     `settings` are a text such as ``imaging.hop=512 split.balanced=true`` or a mapping: ``{"imaging.hop": 512}``. Named
-    `data` are taken as they are, without a miniature. Raises :class:`MimiiError` for unknown names and wrong values.
+    `data` are taken as they are, without a miniature.
     """
     values = {name: value for name, value in parameters.items() if value is not None}
     if isinstance(text := values.get("settings"), str):
-        lines = re.sub(
-            r"[\s,]+(?=[\w.]+=)", "\n", text.strip(" ,\n\t")
-        )  # a value may be a list, with blanks and commas
+        lines = re.sub(r"[\s,]+(?=[\w.]+=)", "\n", text.strip(" ,\n\t"))  # a value may be a list with blanks and commas
         values["settings"] = _read_yaml(lines.replace("=", ": "), "settings")
         if not isinstance(values["settings"], dict):
             raise MimiiError(f"settings: found {text!r}, expected name=value such as imaging.hop=512")

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import platform
+import re
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,16 +27,13 @@ def describe() -> dict[str, str]:
 @cache
 def commit() -> str:
     """Return the checkout's commit, ``unknown`` where there is none."""
-    head = _git("rev-parse", "HEAD")
-    if head is None:
-        return "unknown"
-    return f"{head}, with changes" if _git("status", "--porcelain", "--untracked-files=no") else head
+    head, changes = _git("rev-parse", "--verify", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return f"{head}, with changes" if head and changes else head or "unknown"
 
 
 def short(commit: str) -> str:
     """Return a commit in ten digits, with the mark."""
-    digits, _, mark = commit.partition(",")
-    return digits[:10] + (f",{mark}" if mark else "")
+    return re.sub(r"(?<=^\w{10})\w*", "", commit)
 
 
 def digest(value: Any) -> str:
@@ -45,14 +44,11 @@ def digest(value: Any) -> str:
 def processor() -> str:
     """Return the processor's name."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    names = re.findall(r"^model name\s*:\s*(.+)", info.read_text() if info.is_file() else "", flags=re.M)
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _git(*words: str) -> str | None:
-    try:
-        process = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return process.stdout.strip()
+def _git(*words: str) -> str:
+    with suppress(OSError):  # git is not installed; without a checkout it prints nothing
+        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True).stdout.strip()
+    return ""

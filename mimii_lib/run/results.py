@@ -31,15 +31,10 @@ class Results:
     def __init__(self, recordings: Recordings, stages: Stages, profile: Profile):
         self.recordings, self.stages, self.profile = recordings, stages, profile
 
-    # What there is to evaluate
-
     def systems(self, extractor: str | None = None) -> list[System]:
         """Return the systems that can be run; those of one extractor if one is named.
 
-        Raises
-        ------
-        MimiiError
-            If an extractor is named and the run has no detector that takes features.
+        Raises :class:`MimiiError` if an extractor is named and the run has no detector that takes features.
         """
         detectors = [name for name in self.profile.detectors if name in paper.DETECTORS]
         if extractor is not None:
@@ -84,8 +79,6 @@ class Results:
         """Whether the scores of all trials are kept."""
         return not self.missing(self.trials())
 
-    # Scores and AUCs
-
     def compute(self, trials: Sequence[Trial]) -> None:
         """Compute and keep the scores of trials, on as many threads as there are cores.
 
@@ -114,26 +107,21 @@ class Results:
     ) -> evaluation.ClipScores:
         """Return the test clips of a trial with one anomaly score each; `pooling` replaces that of the settings."""
         settings = self.profile.settings.evaluation
+        settings = settings.model_copy(update={"pooling": pooling or settings.pooling})
         clips = self.recordings.split_clips(machine_id, seed, "test")
         return evaluation.ClipScores(
             f"{self.recordings.machine} {machine_id}",
             (extractor, detector),
             clips.path.str.split("/").str[-2:].str.join("/").to_numpy(str),
             (clips.label == "abnormal").to_numpy(),
-            evaluation.pool(
-                self.stages.scores(machine_id, extractor, detector, seed),
-                settings.model_copy(update={"pooling": pooling or settings.pooling}),
-            ),
+            evaluation.pool(self.stages.scores(machine_id, extractor, detector, seed), settings),
         )
 
     def auc(self, systems: Sequence[System] | None = None, seeds: Sequence[int] | None = None) -> pd.DataFrame:
-        """Return the AUC of every machine ID, system and seed, or of some systems and seeds.
+        """Return the AUC of every machine ID, system and seed, or of some systems and seeds, a row each.
 
-        Returns
-        -------
-        DataFrame
-            Columns machine, id, extractor (None: no network), detector, seed, auc in [0, 1],
-            n_train, n_normal, n_abnormal: the clips that the AUC rests on.
+        The column extractor is None where there is no network; auc is in [0, 1]; n_train, n_normal and n_abnormal are
+        the numbers of clips that it rests on.
         """
         trials = self.trials(systems, seeds)
         self.compute(trials)
@@ -147,7 +135,6 @@ class Results:
         return (self.recordings.machine, *trial, auc, n_train, len(clips.anomalous) - n_abnormal, n_abnormal)
 
     def _clip_scores_of(self, machine_id: str, pooling: str | None = None) -> Iterator[evaluation.ClipScores]:
-        """Yield the test clips of every system and seed on a machine ID."""
         for system in self.systems():
             for seed in self.seeds(system[1]):
                 yield self.clip_scores(machine_id, *system, seed, pooling=pooling)
@@ -168,8 +155,6 @@ class Results:
             areas.setdefault(clips.system, []).append(measure(clips.anomalous, clips.scores))
         return {system: float(np.mean(values)) for system, values in areas.items()}
 
-    # Where the numbers come from
-
     @property
     def training(self) -> str:
         """How long the auto-encoders are trained, for a reader."""
@@ -184,8 +169,8 @@ class Results:
             data_sha256=table.id.map({name: self.recordings.digest(name) for name in table.id.unique()}),
             left_out=table.id.map(self.recordings.left_out_by_id),
             snr=self.profile.snr,
-            weights_source=table.extractor.map({name: found.source for name, found in weights.items()}),
-            weights_sha256=table.extractor.map({name: found.sha256 or None for name, found in weights.items()}),
+            weights_source=table.extractor.map({name: used.source for name, used in weights.items()}),
+            weights_sha256=table.extractor.map({name: used.sha256 or None for name, used in weights.items()}),
             engine=[self.stages.engine_of(name) for name in table.detector],
             profile=self.profile.name,
             settings=as_json(self.profile.settings),

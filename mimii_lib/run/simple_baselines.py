@@ -1,7 +1,5 @@
 """Baselines beyond the paper that need no network: knn, mahalanobis and level.
 
-Conventions
------------
 X has one row per clip: the mean and standard deviation of each mel band (knn, mahalanobis) or the level of the waveform
 in dB (level). ``score_samples`` returns the normality, as for :mod:`mimii_lib.detectors`. The difference between these
 baselines and an extractor with a detector is what the network gains.
@@ -40,9 +38,7 @@ class Neighbours(BaseEstimator):
 class Mahalanobis(LedoitWolf):
     """The Mahalanobis distance to the mean, with a shrunk covariance because there are few clips.
 
-    References
-    ----------
-    Ledoit and Wolf (2004), A well-conditioned estimator for large-dimensional covariance matrices.
+    Source: Ledoit and Wolf (2004), A well-conditioned estimator for large-dimensional covariance matrices.
     """
 
     def score_samples(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -57,25 +53,17 @@ def build_baseline(name: str, settings: Detectors) -> Pipeline:
 
 
 def baseline_scores(fitted: Pipeline, summaries: NDArray[np.float64], test: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return the anomaly scores of test clips, one for each: (clips, 1).
+    """Return the anomaly scores of the rows `test`, one for each clip: (clips, 1).
 
-    Parameters
-    ----------
-    summaries : array of shape (clips, numbers)
-        Levels or band statistics of all clips of the machine ID.
-    test
-        Rows of the test clips.
+    `summaries` are the levels or band statistics of all clips of the machine ID: (clips, numbers).
     """
     return evaluation.anomaly_scores(fitted.score_samples(summaries[test]))[:, None]
 
 
 def band_statistics(spectrograms: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the means, then the standard deviations, of each mel band over time: (clips, 2 x n_mels), in dB.
+    """Return the means, then the standard deviations, of each mel band over time, in dB.
 
-    Parameters
-    ----------
-    spectrograms : array of shape (clips, n_mels, frames)
-        In dB.
+    Shapes: (clips, n_mels, frames) → (clips, 2 x n_mels).
     """
     mean, deviation = (statistic(spectrograms, axis=2, dtype=np.float64) for statistic in (np.mean, np.std))
     return np.concatenate([mean, deviation], axis=1)

@@ -62,7 +62,6 @@ failed_checks: list[str] = []
 
 
 def check(what: str, passed: bool, detail: str = "") -> bool:
-    """Print whether something is as it should be."""
     failed_checks.extend([] if passed else [what])
     print(f"{'✓' if passed else '✗'} {what}{f': {detail}' if detail else ''}", flush=True)
     return passed
@@ -73,7 +72,6 @@ def output_of(*command: str) -> str:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Wait for a condition, or raise."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with suppress(subprocess.CalledProcessError):  # a daemon that does not answer yet
@@ -109,7 +107,7 @@ def slurm(folder: Path) -> Iterator[None]:
     subprocess.run(["mungekey", "--create", f"--keyfile={folder}/munge.key"], check=True)
     options = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
     munge = [f"--{option}={folder}/munge.{suffix}" for option, suffix in options.items()]
-    host = socket.gethostname().split(".")[0]
+    host = socket.gethostname().partition(".")[0]
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         ports = [first.getsockname()[1], second.getsockname()[1]]
     with ExitStack() as stack:
@@ -129,48 +127,38 @@ def slurm(folder: Path) -> Iterator[None]:
 
 
 def jobs(states: str) -> list[str]:
-    """Return the numbers of the jobs in some states."""
     return output_of("squeue", "-h", "-t", states, "-o", "%i").split()
 
 
-class Killer:
-    """Kills two jobs while they compute: one by Slurm's own command, one as a node's lack of memory would."""
+def kill_two(killed: list[str]) -> None:
+    """Kill a job while it computes, if two have not been killed: first by Slurm, then as a lack of memory would."""
+    for job in [job for job in jobs("RUNNING") if job not in killed][: 2 - len(killed)]:
+        if (process := computing_process(job)) is not None:
+            time.sleep(1)
+            with suppress(ProcessLookupError):  # it has just ended
+                if killed:
+                    os.kill(process, signal.SIGKILL)
+                else:
+                    subprocess.run(["scancel", job], check=False)
+                killed.append(job)
 
-    def __init__(self) -> None:
-        self.killed: list[str] = []
-        self.most_at_once = 0
 
-    def __call__(self) -> None:
-        """Look at the queue, and kill a job if two have not been killed yet."""
-        running = jobs("RUNNING")
-        self.most_at_once = max(self.most_at_once, len(running))
-        for job in [job for job in running if job not in self.killed][: 2 - len(self.killed)]:
-            if (process := self._process(job)) is not None:
-                time.sleep(1)
-                with suppress(ProcessLookupError):  # it has just ended
-                    if self.killed:
-                        os.kill(process, signal.SIGKILL)
-                    else:
-                        subprocess.run(["scancel", job], check=False)
-                    self.killed.append(job)
-
-    def _process(self, job: str) -> int | None:
-        """Return the process of a job that computes, not those of Snakemake or Slurm around it."""
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-                of_job = f"SLURM_JOB_ID={job}".encode() in (folder / "environ").read_bytes().split(b"\0")
-                if of_job and any(Path(os.fsdecode(word)).name == "mimii" for word in words[:2]):
-                    return int(folder.name)
-        return None
+def computing_process(job: str) -> int | None:
+    """Return the process of a job that computes, not those of Snakemake or Slurm around it."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            of_job = f"SLURM_JOB_ID={job}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            if of_job and any(Path(os.fsdecode(word)).name == "mimii" for word in words[:2]):
+                return int(folder.name)
+    return None
 
 
 def copied(folder: Path) -> Path:
     """Copy what the project keeps under version control; the environment is the project's own."""
     folder.mkdir()
-    copy = f"git ls-files -z | xargs -0 cp -a --parents -t {folder}"  # with times, which make compares
-    subprocess.run(copy, shell=True, cwd=ROOT, check=True)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    copy = f"git ls-files -z | xargs -0 cp -a --parents -t {folder} && ln -s {ROOT}/.venv {folder}"
+    subprocess.run(copy, shell=True, cwd=ROOT, check=True)  # with times, which make compares
     return folder
 
 
@@ -203,12 +191,11 @@ def compare(local: Path, cluster: Path) -> None:
 def planned_rules(project: Path, *words: str) -> set[str]:
     """Return the rules of the jobs that a run would have."""
     succeeded, text = make("plan", project, *words)
-    _, _, table = text.partition("Job stats:")
+    table = text.partition("Job stats:")[2]
     return set(re.findall(r"^(\w+) +[1-9]\d*$", table, flags=re.M)) - {"total"} if succeeded else {"no plan"}
 
 
 def prove(folder: Path, quick: bool) -> None:
-    """Run both, and compare."""
     words, targets = (QUICK, QUICK_TARGETS) if quick else ([], "")
     local, cluster = copied(folder / "local"), copied(folder / "cluster")
     succeeded, text = make("book", local, *words, f"SNAKEMAKE_ARGS={targets}--set-threads {THREADS}")
@@ -216,10 +203,10 @@ def prove(folder: Path, quick: bool) -> None:
         return
     words = [*words, "CLUSTER=slurm", f"SNAKEMAKE_ARGS={targets}{ON_SLURM} --set-threads {THREADS}"]
     with slurm(folder / "slurm"):
-        killer = Killer()
-        succeeded, text = make("book", cluster, *words, meanwhile=killer)
-        check("the run on Slurm", succeeded, f"up to {killer.most_at_once} jobs at once" if succeeded else text[-2000:])
-        check("killed jobs were tried again", len(killer.killed) == 2 <= text.count("Trying to restart"))
+        killed: list[str] = []
+        succeeded, text = make("book", cluster, *words, meanwhile=lambda: kill_two(killed))
+        check("the run on Slurm", succeeded, "" if succeeded else text[-2000:])
+        check("killed jobs were tried again", len(killed) == 2 <= text.count("Trying to restart"))
         if succeeded:
             compare(local, cluster)
             check("called again, nothing is left to do", not planned_rules(cluster, *words))
@@ -229,7 +216,6 @@ def prove(folder: Path, quick: bool) -> None:
 
 
 def main() -> int:
-    """Prove it, and remove what was made for it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="two machine types, two IDs, one network, one seed")
     parser.add_argument("--keep", action="store_true", help="leave the two copies and the logs where they are")
@@ -243,10 +229,7 @@ def main() -> int:
     try:
         prove(folder, options.quick)
     finally:
-        if options.keep:
-            print(f"kept: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+        print(f"kept: {folder}") if options.keep else shutil.rmtree(folder, ignore_errors=True)
     return bool(failed_checks)
 
 

@@ -12,15 +12,11 @@ import soundfile
 
 from mimii_lib import dataset
 from mimii_lib.cli import main
-from mimii_lib.data.weights import OFFLINE
 
 COLUMNS = {"machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"}
 
 
-@pytest.fixture(autouse=True)
-def _no_downloads(monkeypatch, tmp_path_factory):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-    monkeypatch.setenv(OFFLINE, "1")
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 @pytest.fixture
@@ -49,19 +45,13 @@ def auc(mimii, tiny, quick, tmp_path):
 
 
 @pytest.fixture
-def one_id(tiny, tmp_path):
-    """Return a copy of one machine ID of the miniature, below a data folder that a test may damage."""
-    target = tmp_path / "data" / "-6_dB_fan" / "fan" / "id_00"
-    shutil.copytree(tiny / "-6_dB_fan" / "fan" / "id_00", target)
-    return target
+def one_id(fan_id_00):
+    """Return the folder of one machine ID, below a data folder that a test may damage."""
+    return fan_id_00 / "-6_dB_fan" / "fan" / "id_00"
 
 
 def is_one_sentence(errors):
-    """Return whether errors are one line of mimii's, without a traceback."""
     return errors.startswith("mimii: ") and errors.count("\n") == 1 and "Traceback" not in errors
-
-
-# mimii auc
 
 
 def test_rows_have_one_auc_each_and_name_their_clips(auc):
@@ -84,8 +74,7 @@ def test_rows_have_one_auc_each_and_name_their_clips(auc):
 )
 def test_several_values_may_stand_apart_between_commas_or_in_options_of_their_own(auc, ids):
     """All of these name the same two machine IDs."""
-    rows, _ = auc(ids=ids.split(";" if ";" in ids else None))
-    assert [row["id"] for row in rows] == ["id_00", "id_02"]
+    assert [row["id"] for row in auc(ids=ids.split(";" if ";" in ids else None))[0]] == ["id_00", "id_02"]
 
 
 @pytest.mark.parametrize(
@@ -95,10 +84,9 @@ def test_settings_change_the_run_and_are_saved_with_its_results(auc, tmp_path, o
     """Settings go by name, in one option or several; the other settings keep their values."""
     auc("--settings", *options, "--save", tmp_path)
     (row,) = pd.read_parquet(tmp_path / "auc.parquet").itertuples()
-    assert (row.n_normal, row.n_abnormal) == (3, 3)
-    settings = json.loads(row.settings)
-    assert (settings["split"]["balanced"], settings["imaging"]["origin"]) == (True, "upper")
-    assert settings["imaging"]["patch_offset"] == 281
+    split, imaging = (json.loads(row.settings)[group] for group in ("split", "imaging"))
+    assert (row.n_normal, row.n_abnormal, split["balanced"]) == (3, 3, True)
+    assert (imaging["origin"], imaging["patch_offset"]) == ("upper", 281)
 
 
 def test_every_machine_type_in_the_folder_is_run_and_saved_splits_give_the_same_aucs(mimii, tiny, quick, tmp_path):
@@ -118,9 +106,8 @@ def test_recordings_at_another_snr_are_not_run(mimii, tmp_path, quick, wav):
     """Of a folder with several SNRs only the machine types at the SNR of the run are run."""
     wav(tmp_path / "-6_dB_fan" / "fan" / "id_00" / "normal" / "00000000.wav")
     wav(tmp_path / "0_dB_valve" / "valve" / "id_00" / "normal" / "00000000.wav")
-    _, _, errors = mimii("auc", tmp_path, "--profile", quick)
-    assert "fan id_00" in errors
-    assert "valve" not in errors
+    errors = mimii("auc", tmp_path, "--profile", quick)[2]
+    assert ("fan id_00" in errors, "valve" in errors) == (True, False)
 
 
 def test_real_recordings_of_a_slider(mimii, real, quick, tmp_path):
@@ -145,20 +132,14 @@ def test_features_are_those_that_the_detectors_need(mimii, tiny, quick, monkeypa
     assert len(kept) == 1
     assert mimii("auc", *words, "--detectors", "kde")[0] == 0
     assert sorted((tmp_path / "features").iterdir()) == kept
-    _, out, _ = mimii("features", *words, "--settings", "imaging.scaling=training")
+    out = mimii("features", *words, "--settings", "imaging.scaling=training")[1]
     assert [line.split(":")[0][-6:] for line in out.splitlines()] == ["seed 0", "seed 1"]
 
 
-# What is refused
-
 REFUSED = {  # what the error names, and the words of the command
     "hops": "auc {tiny} --machine fan --settings imaging.hops=512",
-    "median": "auc {tiny} --machine fan --settings evaluation.pooling=median",
     "drone": "auc {tiny} --machine drone",
     "id_99": "auc {tiny} --machine fan --ids id_99",
-    "vgg": "auc {tiny} --machine fan --extractors vgg",
-    "lof": "auc {tiny} --machine fan --detectors lof",
-    "first": "auc {tiny} --machine fan --seeds first",
     "6 dB": "auc {tiny} --machine fan --snr 6",
     "low": "auc {tiny} --snr low",
     "nothing": "auc {tiny} --profile nothing",
@@ -227,34 +208,21 @@ def test_a_closed_pipe_is_no_error(tiny):
     assert process.returncode == 141
 
 
-# mimii check, mimii miniature
-
-
-def test_check_counts_real_recordings(mimii, real):
-    """Real recordings are counted and can be used; what an evaluation lacks is reported."""
-    code, out, _ = mimii("check", real)
-    assert (code, "172 clips; 0 cannot be used" in out) == (0, True)
-    assert "no abnormal clip" in out
-
-
 def test_check_names_a_silent_clip(mimii, one_id):
     """A silent clip makes the check end with exit code 1."""
     soundfile.write(one_id / "normal" / "00000002.wav", np.zeros(160_000), 16_000)
     code, out, _ = mimii("check", one_id.parents[2])
-    assert (code, "15 clips; 1 cannot be used" in out) == (1, True)
-    assert "id_00/normal/00000002.wav: silent" in out
+    assert (code, "15 clips; 1 cannot be used" in out, "normal/00000002.wav: silent" in out) == (1, True, True)
 
 
 def test_a_miniature_has_the_size_that_was_asked_for_and_overwrites_nothing(mimii, one_id, tmp_path):
     """Machine types, SNR, clips and channels are those of the options; a folder with recordings stays as it is."""
-    folder = tmp_path / "made"
-    size = ("--machines", "pump", "--snr", "0", "--normal", "2", "--abnormal", "1", "--channels", "2")
-    assert mimii("miniature", folder, *size)[0] == 0
+    folder, size = tmp_path / "miniature", "--machines pump --snr 0 --normal 2 --abnormal 1 --channels 2"
+    assert mimii("miniature", folder, *size.split())[0] == 0
     table = dataset.clips(folder, "pump", 0)
     assert table.groupby(["id", "label"]).size().unstack().to_numpy().tolist() == [[1, 2]] * 4
     assert soundfile.info(folder / table.path[0]).channels == 2
     assert mimii("check", folder)[0] == 0
     before = sorted(one_id.parents[2].rglob("*"))
     code, _, errors = mimii("miniature", one_id.parents[2])
-    assert (code, is_one_sentence(errors)) == (2, True)
-    assert sorted(one_id.parents[2].rglob("*")) == before
+    assert (code, is_one_sentence(errors), sorted(one_id.parents[2].rglob("*"))) == (2, True, before)

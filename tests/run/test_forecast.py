@@ -3,39 +3,25 @@
 import json
 import shutil
 from collections import namedtuple
+from functools import partial
 
 import pytest
 
 from mimii_lib import paper
 from mimii_lib.cli import main
-from mimii_lib.data import weights
 from mimii_lib.errors import MimiiError
-from mimii_lib.run import Run
-from mimii_lib.run.forecast import forecast, installed_memory, time_spent
+from mimii_lib.run.forecast import forecast, time_spent
 
 STAGES = ("spectrograms", "features", "auto-encoders", "scores")
 
 
-@pytest.fixture(autouse=True)
-def _no_downloads(monkeypatch, tmp_path_factory):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-    monkeypatch.setenv(weights.OFFLINE, "1")
-
-
 @pytest.fixture
-def fan(tiny, quick, tmp_path):
+def fan(run_on, tmp_path):
     """Return a function that makes a run on one ID of the small miniature, with a cache of this test."""
-
-    def make(**parameters):
-        return Run(
-            "fan", **({"data": tiny, "profile": quick, "ids": "id_00", "cache": tmp_path / "cache"} | parameters)
-        )
-
-    return make
+    return partial(run_on, cache=tmp_path / "cache")
 
 
 def kept(run):
-    """Return the number of kept results of all stages."""
     return sum(len(list((run.cache.folder / stage).glob("*/key.json"))) for stage in STAGES)
 
 
@@ -81,7 +67,7 @@ def test_a_forecast_measures_time_disk_and_memory_and_keeps_no_result(fan):
     expected = forecast([run])
     assert not kept(run)
     assert all(stage["seconds"] > 0 for stage in expected.stages)
-    assert 0.5e9 < expected.memory < installed_memory()
+    assert 0.5e9 < expected.memory < expected.installed
     assert any("SEEDS=0 computes one seed instead of 2" in text for text in expected.suggestions)
     for part in ("15 clips, 45 patches; seeds 0, 1", "SqueezeNet 1.1: KDE", "Time: about", "are free"):
         assert part in str(expected)
@@ -89,9 +75,7 @@ def test_a_forecast_measures_time_disk_and_memory_and_keeps_no_result(fan):
     run.auc()
     files = [file for stage in STAGES for file in (run.cache.folder / stage).rglob("result.*")]
     assert expected.bytes == pytest.approx(sum(file.stat().st_size for file in files), rel=0.1)
-    spent = time_spent([run])
-    assert set(spent) == {stage["what"] for stage in expected.stages}
-    assert min(spent.values()) > 0
+    assert time_spent([run]).keys() == {stage["what"] for stage in expected.stages}
 
 
 def test_more_epochs_take_longer(fan):

@@ -53,13 +53,13 @@ def read(path: Path) -> tuple[str, list[nbformat.NotebookNode]]:
 def test_papermill_runs_the_notebook(source, kernel, quick, tmp_path):
     """Each notebook runs, shows something, and prints no warning on its page."""
     known, page = papermill.inspect_notebook(str(source)), tmp_path / source.name
-    given = {"machine": "valve" if source in PER_MACHINE else "fan, valve", "profile": quick}
-    given["statements"] = str(tmp_path / "statements.json")  # of the page on conformance, which collects them
+    values = {"machine": "valve" if source in PER_MACHINE else "fan, valve", "profile": quick}
+    values["statements"] = str(tmp_path / "statements.json")  # of the page on conformance, which collects them
     if "faults" in source.stem and not (ROOT / "benchmarks" / "faults.json").is_file():
         pytest.skip("needs the record of 'make faults'")
-    notebooks.execute(source, page, {name: given[name] for name in given if name in known}, kernel)
-    prose, shown = read(page)
-    kinds = {output.output_type for output in shown}
+    notebooks.execute(source, page, {name: values[name] for name in values.keys() & known}, kernel)
+    prose, outputs = read(page)
+    kinds = {output.output_type for output in outputs}
     assert {"execute_result", "display_data"} & kinds
     assert not {"stream", "error"} & kinds
     assert source not in PER_MACHINE or ("valve" in prose and notebooks.PLACEHOLDER not in prose)

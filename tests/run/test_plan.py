@@ -100,6 +100,6 @@ def test_a_second_book_in_a_folder_waits_for_the_first(profile, tmp_path, capsys
                 second.result(timeout=0.5)
             assert half_written.exists()
         second.result(timeout=60)
-    output = capsys.readouterr()
-    assert ("this one waits for its end" in output.err, "there is no miniature yet" in output.out) == (True, True)
+    out, err = capsys.readouterr()
+    assert ("there is no miniature yet" in out, "this one waits for its end" in err) == (True, True)
     assert {path.name for path in tmp_path.rglob("*")} == {"lock", "results", "some.yaml"}

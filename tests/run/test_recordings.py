@@ -148,11 +148,11 @@ def test_a_balanced_test_set(run_on):
     """Balanced, as many normal as abnormal clips test, on detectors that were trained as before."""
     run = run_on()
     balanced = run.with_overrides(settings="split.balanced=true")
-    sizes = [other.auc()[["n_train", "n_normal", "n_abnormal"]].iloc[0].tolist() for other in (run, balanced)]
+    sizes = [side.auc()[["n_train", "n_normal", "n_abnormal"]].iloc[0].tolist() for side in (run, balanced)]
     assert sizes == [[6, 6, 3], [6, 3, 3]]
-    trains = [other.recordings.split_clips("id_00", 0, "train") for other in (run, balanced)]
+    trains = [side.recordings.split_clips("id_00", 0, "train") for side in (run, balanced)]
     pd.testing.assert_frame_equal(*trains)
-    whole, part = (other.clip_scores("id_00", "squeezenet1_1", "kde", 0) for other in (run, balanced))
+    whole, part = (side.clip_scores("id_00", "squeezenet1_1", "kde", 0) for side in (run, balanced))
     scores = dict(zip(whole.clips, whole.scores, strict=True))
     np.testing.assert_allclose(part.scores, [scores[name] for name in part.clips])
 

@@ -129,9 +129,9 @@ def test_other_weights_give_other_features(run_on, tmp_path):
 def test_each_engine_has_features_of_its_own(run_on, engine):
     """Engines agree to rounding; the features of one never pass for the other's."""
     run, other = run_on(), run_on(settings=f"features.engine={engine}")
-    first, second = (engine_run.features("id_00", NETWORK) for engine_run in (run, other))
+    first, second = (side.features("id_00", NETWORK) for side in (run, other))
     np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4 * np.abs(first).max())
-    keys = [each.stages.keys("id_00", NETWORK, "kde", 0)[1].digest for each in (run, other)]
+    keys = [side.stages.keys("id_00", NETWORK, "kde", 0)[1].digest for side in (run, other)]
     assert (keys[0] == keys[1]) == (run.stages.engine == other.stages.engine)
 
 
