@@ -69,7 +69,26 @@ run_box.facts([run])
 # never stand in.
 
 # %%
-tables.extractor_table(run)
+import pandas as pd
+
+from mimii_lib.extractors import EXTRACTORS
+
+rows = {}
+for name, network in EXTRACTORS.items():
+    source, checksum = "not run: not part of the profile", ""
+    if name in run.stages.unavailable_extractors:
+        source = "not run: weights not reachable"
+    elif name in run.profile.extractors:
+        network_weights = run.stages.weights(name)
+        source = network_weights.source
+        checksum = network_weights.sha256[:12]
+    rows[name] = {
+        "network": network.title,
+        "features": network.dimension,
+        "weights": source,
+        "sha256": checksum,
+    }
+pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
 # :::{admonition} Left open
@@ -138,7 +157,8 @@ patches = {
 }
 scaler = Standardiser().fit(patches["train"])
 spread = {
-    name: float(scaler.transform(each).std()) for name, each in patches.items()
+    name: float(scaler.transform(features_of_group).std())
+    for name, features_of_group in patches.items()
 }
 {name: round(value, 2) for name, value in spread.items()}
 
