@@ -89,7 +89,9 @@ import pandas as pd
 labels = ["normal", "abnormal"]
 n_clips = run.clips.groupby(["id", "label"]).size().unstack(fill_value=0)
 n_clips = n_clips.reindex(columns=labels, fill_value=0)
-published = pd.DataFrame(MIMII[run.machine], index=labels).T.reindex(n_clips.index)
+mimii = MIMII[run.machine]
+published = pd.DataFrame(list(mimii.values()), index=list(mimii))
+published = published.reindex(n_clips.index)
 counts = pd.concat({"here": n_clips, "MIMII": published}, axis=1)
 counts.rename_axis(index="machine ID")
 

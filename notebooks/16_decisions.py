@@ -81,7 +81,8 @@ names = {
     }
     for run in best
 }
-pd.DataFrame(names).T if names else explanation_figures.no_network_reason(runs)
+reasons = runs[0].stages.unavailable_extractors or "No network was asked for."
+pd.DataFrame(names).T if names else reasons
 
 # %% [markdown]
 # ## Caught, missed, and a false alarm

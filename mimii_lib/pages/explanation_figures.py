@@ -1,6 +1,5 @@
 """Figures and sentences of the page that explains single decisions (:mod:`~mimii_lib.pages.explanations`)."""
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,11 @@ from matplotlib.patches import Rectangle
 from mimii_lib import imaging
 from mimii_lib.pages.drawing import ABNORMAL, QUIET, WIDTH, drawing, svg
 from mimii_lib.pages.explanations import DECIMALS, GRID, KINDS, Explanation
-from mimii_lib.pages.figures import draw_spectrogram, player
+from mimii_lib.pages.figures import card, draw_spectrogram, player
 from mimii_lib.run import Run
 
 NEGLIGIBLE = (0.1, 0.05)
 """Changes that are not shown: of the score in standard deviations, of the distance relative to the patch's."""
-
-
-def no_network_reason(runs: Sequence[Run]) -> HTML:
-    """Return why no system with a network was run."""
-    reasons = dict.fromkeys(reason for run in runs for reason in run.stages.unavailable_extractors.values())
-    text = "; ".join(reasons) or "no extractor with a detector was asked for"
-    return HTML(f'<p class="not-run">No network could be run: {html.escape(text)}.</p>')
 
 
 def example_figures(examples: Mapping[Run, pd.DataFrame]) -> HTML:
@@ -46,11 +38,7 @@ def _example(run: Run, clip: Any) -> str:
         axes[0, 0].set(xlabel="time (s)")
         picture = svg(figure, f"Log-mel spectrogram of the {run.machine} {name}, {clip.kind}")
     sound = player(waveform, settings.sample_rate, f"{run.machine} {name}, {clip.kind}")
-    return _card(f"{clip.kind.capitalize()}<span>{name}: {rank} clips</span>", picture, sound)
-
-
-def _card(caption: str, picture: str, sound: str = "") -> str:
-    return f'<figure class="clip"><figcaption>{caption}</figcaption>{picture}{sound}</figure>'
+    return card(f"{clip.kind.capitalize()}<span>{name}: {rank} clips</span>", picture, sound)
 
 
 def score_tracks(explained: Sequence[Explanation]) -> HTML:
@@ -77,7 +65,7 @@ def _score_track(explanation: Explanation) -> str:
         figure.align_ylabels(axes[:, 0])
         text = "log-mel spectrogram with the worst patches framed; below it score and distance of every patch"
         drawn = svg(figure, f"{explanation.name}: {text}, over the band of the normal test patches")
-    return _card(explanation.name.capitalize(), drawn, player(waveform, settings.sample_rate, explanation.name))
+    return card(explanation.name.capitalize(), drawn, player(waveform, settings.sample_rate, explanation.name))
 
 
 def _frame(axis: Axes, corner: tuple[float, float], size: tuple[float, float]) -> None:
@@ -110,7 +98,7 @@ def _neighbours(explanation: Explanation, rank: int) -> str:
         drawn = svg(figure, f"{explanation.name}: patch {rank + 1} beside the training patches nearest to it")
     label = f"{explanation.name}: patch {rank + 1}, then those training patches"
     sound = player(np.concatenate(sounds[:-1]), settings.sample_rate, label)
-    return _card(f"{explanation.name.capitalize()}, patch {rank + 1}", drawn, sound)
+    return card(f"{explanation.name.capitalize()}, patch {rank + 1}", drawn, sound)
 
 
 def occlusion_figures(explained: Sequence[Explanation]) -> HTML:
@@ -135,7 +123,7 @@ def _occlusion_figure(explanation: Explanation) -> str:
             figure.colorbar(image, ax=axis)
             axis.set(title=unit, xlabel="time (s)", yticks=[])
         drawn = svg(figure, f"{explanation.name}: the worst patch, and maps of how far score and distance decrease")
-    return _card(f"{explanation.name.capitalize()}, patch 1", drawn)
+    return card(f"{explanation.name.capitalize()}, patch 1", drawn)
 
 
 def readings(examples: Mapping[Run, pd.DataFrame], explained: Sequence[Explanation]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import html
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,7 +125,7 @@ def cells(
     for column, of_id in estimates.items():
         for system, name in ((system, names[system]) for system in of_id.values.index):
             ours, theirs = of_id.interval(system), aucs.loc[name, column]
-            cell = dict(zip(("machine", "ID", "features", "detector"), (*column, *name), strict=True))
+            cell: dict[str, Any] = dict(zip(("machine", "ID", "features", "detector"), (*column, *name), strict=True))
             cell |= {"paper": theirs, "ours": 100 * ours.value, "low": 100 * ours.low, "high": 100 * ours.high}
             cell |= {measure: 100 * values[column][system] for measure, values in measures.items()}
             if comparable:

@@ -1,6 +1,5 @@
 """§5.2: the convolutional auto-encoders."""
 
-
 import numpy as np
 import pytest
 import reference
