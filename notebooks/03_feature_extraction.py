@@ -44,7 +44,7 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib.pages import figures, run_box, tables
+from mimii_lib.pages import figures, run_box
 from mimii_lib.run import Run
 
 run = Run(
@@ -117,7 +117,7 @@ features = run.features(machine_id, extractor)
 features.shape
 
 # %% tags=["remove-cell"]
-glue("extractor", tables.extractor_name(extractor), display=False)
+glue("extractor", EXTRACTORS[extractor].title, display=False)
 glue("n_clips", features.shape[0], display=False)
 glue("n_patches", features.shape[1], display=False)
 glue("dimension", features.shape[2], display=False)

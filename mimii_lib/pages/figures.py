@@ -22,7 +22,7 @@ from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 
-from mimii_lib import evaluation, imaging
+from mimii_lib import evaluation, extractors, imaging
 from mimii_lib.detectors import Standardiser
 from mimii_lib.pages import tables
 from mimii_lib.pages.drawing import ABNORMAL, NORMAL, QUIET, WIDTH, drawing, svg
@@ -72,8 +72,12 @@ def player(waveform: NDArray[np.float32], rate: int, label: str) -> str:
 
 def clips(run: Run, paths: dict[str, str], scores: dict[str, NDArray[np.float64]] | None = None) -> HTML:
     """Show clips by caption side by side: spectrogram and player, and over them patch scores where given."""
-    figures = [_clip(run, caption, path, (scores or {}).get(caption)) for caption, path in paths.items()]
-    return HTML(f'<div class="clips">{"".join(figures)}</div>')
+    return side_by_side(clip(run, caption, path, (scores or {}).get(caption)) for caption, path in paths.items())
+
+
+def side_by_side(cards: Iterable[str]) -> HTML:
+    """Show cards (:func:`card`) in rows."""
+    return HTML(f'<div class="clips">{"".join(cards)}</div>')
 
 
 def clip_pairs(*runs: Run) -> HTML:
@@ -82,11 +86,14 @@ def clip_pairs(*runs: Run) -> HTML:
     The columns are the machine IDs of a single run, or the first machine ID of each of several runs.
     """
     columns = [examples(run, name) for run in runs for name in (run.ids if len(runs) == 1 else run.ids[:1])]
-    pairs = ("".join(_clip(runs[0], caption, path, width=2.0) for caption, path in pair.items()) for pair in columns)
+    pairs = ("".join(clip(runs[0], caption, path, width=2.0) for caption, path in pair.items()) for pair in columns)
     return HTML(f'<div class="clips narrow">{"".join(f"<div>{pair}</div>" for pair in pairs)}</div>')
 
 
-def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None = None, width: float = 3.6) -> str:
+def clip(
+    run: Run, caption: str, path: str, scores: NDArray[np.float64] | None = None, width: float = 3.6, details: str = ""
+) -> str:
+    """Return the spectrogram of a clip, `width` inches wide, with its player and over it its patch scores, as HTML."""
     settings, waveform = run.settings.imaging, run.waveform(path)
     decibels = imaging.log_mel(waveform, settings)
     levels = decibels.mean(axis=1)
@@ -105,7 +112,8 @@ def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None 
             axes[0, 0].set(ylabel="score", yticks=[])
             description += f"; highest score in patch {scores.argmax()} of {len(scores)}"
         image = svg(figure, description)
-    return card(html.escape(caption), image, player(waveform, settings.sample_rate, caption))
+    text = html.escape(caption) + (f"<span>{html.escape(details)}</span>" if details else "")
+    return card(text, image, player(waveform, settings.sample_rate, caption))
 
 
 def card(caption: str, image: str, sound: str = "") -> str:
@@ -274,7 +282,7 @@ def pipeline(run: Run) -> HTML:
     peaks = np.abs(waveform[: len(waveform) // 200 * 200]).reshape(200, -1).max(axis=1)
     side, colours = int(len(features) ** 0.5), np.where(abnormal, ABNORMAL, NORMAL)
     levels = f"the level over time in {len(decibels)} mel bands"
-    dimension = f"{len(features):,} numbers per image, by {tables.extractor_name(extractor)}"
+    dimension = f"{len(features):,} numbers per image, by {extractors.get(extractor).title}"
     baseline = "an auto-encoder reconstructs the images; a large error means an anomaly"
     steps: list[tuple[str, str, str, Callable[[Axes], Any]]] = [
         ("01_dataset", "Sound", f"{settings.seconds} s of a {run.machine}",

@@ -26,12 +26,7 @@ NAMES = paper.DETECTORS | paper.AUTOENCODERS | {name: " ".join(row) for name, ro
 def name_of(system: tuple[str | None, str]) -> str:
     """Return the name of a system (extractor, detector) as in Table 1: features and detector."""
     extractor, detector = system
-    return NAMES[detector] if extractor is None else f"{extractor_name(extractor)} {NAMES[detector]}"
-
-
-def extractor_name(extractor: str) -> str:
-    """Return the display name of an extractor."""
-    return get(extractor).title
+    return NAMES[detector] if extractor is None else f"{get(extractor).title} {NAMES[detector]}"
 
 
 def signed(points: float) -> str:
@@ -119,9 +114,8 @@ def cells(
     """
     names = system_names(system for of_id in estimates.values() for system in of_id.values.index)
     published, rows = contrasts.published(), []
-    aucs, errors = (
-        part.reindex(index=names.values(), columns=estimates) for part in (published.table, published.errors())
-    )
+    aucs = published.table.reindex(index=names.values(), columns=estimates)
+    errors = published.errors().reindex(index=names.values(), columns=estimates)
     for column, of_id in estimates.items():
         for system, name in ((system, names[system]) for system in of_id.values.index):
             ours, theirs = of_id.interval(system), aucs.loc[name, column]

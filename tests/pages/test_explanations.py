@@ -154,15 +154,14 @@ def test_figures_and_sounds_have_descriptions(new_run, detector):
     """For any detector every drawing and every player has a description, and no sentence lacks a number."""
     run, system = new_run(detectors=detector, ids=MACHINE_ID), (EXTRACTOR, detector)
     examples = {run: examples_of(run, system)}
-    explained = [explanations.explain(run, system, examples[run].iloc[0])]
-    shown = [figure(explained) for figure in (explanation_figures.score_tracks, explanation_figures.nearest_patches)]
-    shown += [explanation_figures.occlusion_figures(explained), explanation_figures.example_figures(examples)]
-    page = "".join(part.data for part in shown)
+    explained = explanations.explain(run, system, examples[run].iloc[0])
+    page = explanation_figures.score_track(explained) + explanation_figures.nearest_patches(explained, 1)
+    page += explanation_figures.occlusion_maps(explained) + explanation_figures.example_figures(examples).data
     for element in ("svg", "audio"):
         assert len(re.findall(f"<{element} ", page)) == len(
             re.findall(f'<{element} [^>]*aria-label="[^"]{{20,}}"', page)
         )
-    sentences = explanation_figures.readings(examples, explained).values()
+    sentences = explanation_figures.readings(examples, [explained]).values()
     assert all(sentence.endswith(".") and "nan" not in sentence for sentence in sentences)
 
 
