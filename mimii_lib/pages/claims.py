@@ -53,7 +53,7 @@ def verdicts(estimates: TableEstimates, level: float = 0.05) -> pd.DataFrame:
 
 
 def statement_contrasts(estimates: TableEstimates) -> pd.DataFrame:
-    """Return the contrasts of the statements that a table without gaps has the rows and columns for, p not corrected."""
+    """Return the contrast, p not corrected, of each statement whose rows and columns a table without gaps has."""
     mean = estimates.weights
 
     def positive(*weights: NDArray[np.float64]) -> Contrast:

@@ -29,8 +29,7 @@ N_WORST, N_NEAREST = 2, 2
 """Patches of a clip that are explained, and training patches that are shown for each."""
 DECIMALS = 3
 """Decimals to which scores are compared: far from all training patches an OC-SVM's scores differ by rounding alone."""
-KINDS = ("best caught", "worst missed", "worst false alarm")
-"""The kinds of example clips, in the order in which they are shown."""
+KINDS = ("best caught", "worst missed", "worst false alarm")  # example clips, in the order in which they are shown
 
 
 def trained_systems(run: Run) -> list[evaluation.System]:

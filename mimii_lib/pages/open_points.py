@@ -215,8 +215,15 @@ def points_table() -> HTML:
             group, _, item = name.partition(".")
             ours.append(f"<code>{name} = {defaults[group][item]}</code>: {escape(source.text)}")
         others = "<br>".join(f"<code>{alternative.name}</code>" for alternative in point.alternatives) or "–"
-        first = f"{point.number}. {escape(point.title)}"
-        rows.append((first, escape(point.says), escape(point.open), "<br>".join(ours), others))
+        rows.append(
+            (
+                f"{point.number}. {escape(point.title)}",
+                escape(point.says),
+                escape(point.open),
+                "<br>".join(ours),
+                others,
+            )
+        )
     return word_table("What the paper leaves open", ("point", "the paper says", "left open", "we use", "instead"), rows)
 
 
