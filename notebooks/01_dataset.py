@@ -84,16 +84,25 @@ run_box.facts([run])
 # is taught by the normal clips of one ID and examined on the clips of the same ID.
 
 # %%
-counts = tables.clip_counts(run)
-counts
+import pandas as pd
+
+labels = ["normal", "abnormal"]
+n_clips = run.clips.groupby(["id", "label"]).size().unstack(fill_value=0)
+n_clips = n_clips.reindex(columns=labels, fill_value=0)
+mimii = MIMII[run.machine]
+published = pd.DataFrame(list(mimii.values()), index=list(mimii))
+published = published.reindex(n_clips.index)
+counts = pd.concat({"here": n_clips, "MIMII": published}, axis=1)
+counts.rename_axis(index="machine ID")
 
 # %% tags=["remove-cell"]
 glue("normal", int(counts["here", "normal"].sum()), display=False)
 glue("abnormal", int(counts["here", "abnormal"].sum()), display=False)
 glue("normal_mimii", int(counts["MIMII", "normal"].sum()), display=False)
-wanted = Split().test_clips
 enough = [
-    count.abnormal >= wanted for ids in MIMII.values() for count in ids.values()
+    count.abnormal >= Split().test_clips
+    for machine_ids in MIMII.values()
+    for count in machine_ids.values()
 ]
 glue("n_ids", len(enough), display=False)
 glue("n_enough", sum(enough), display=False)
@@ -142,8 +151,23 @@ figures.clips(run, figures.examples(run, machine_id))
 # Each seed draws anew. The abnormal clips never teach.
 # :::
 
+
 # %%
-tables.split_sizes(run)
+def split_sizes(run):
+    """Return the number of clips by machine ID, side of the split and label, in the first seed."""
+    splits = run.recordings.splits.query(f"seed == {run.profile.seeds[0]}")
+    clips = splits.merge(run.clips, on="path")
+    sizes = clips.pivot_table(
+        index="id",
+        columns=["role", "label"],
+        values="path",
+        aggfunc="count",
+        fill_value=0,
+    )
+    return sizes[["train", "test"]].rename_axis(index="machine ID")
+
+
+split_sizes(run)
 
 # %% [markdown]
 # The seeds redraw the same pool, so their test sets overlap.
@@ -185,7 +209,7 @@ assert both == 1, "a clip both trains and tests"
 
 # %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
 balanced = run.with_overrides(settings={"split.balanced": True})
-tables.split_sizes(balanced)
+split_sizes(balanced)
 
 # %% [markdown]
 # :::{dropdown} What it says

@@ -44,7 +44,7 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib.pages import figures, run_box, tables
+from mimii_lib.pages import figures, run_box
 from mimii_lib.run import Run
 
 run = Run(
@@ -69,7 +69,26 @@ run_box.facts([run])
 # never stand in.
 
 # %%
-tables.extractor_table(run)
+import pandas as pd
+
+from mimii_lib.extractors import EXTRACTORS
+
+rows = {}
+for name, network in EXTRACTORS.items():
+    source, checksum = "not run: not part of the profile", ""
+    if name in run.stages.unavailable_extractors:
+        source = "not run: weights not reachable"
+    elif name in run.profile.extractors:
+        network_weights = run.stages.weights(name)
+        source = network_weights.source
+        checksum = network_weights.sha256[:12]
+    rows[name] = {
+        "network": network.title,
+        "features": network.dimension,
+        "weights": source,
+        "sha256": checksum,
+    }
+pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]
 # :::{admonition} Left open
@@ -98,7 +117,7 @@ features = run.features(machine_id, extractor)
 features.shape
 
 # %% tags=["remove-cell"]
-glue("extractor", tables.extractor_name(extractor), display=False)
+glue("extractor", EXTRACTORS[extractor].title, display=False)
 glue("n_clips", features.shape[0], display=False)
 glue("n_patches", features.shape[1], display=False)
 glue("dimension", features.shape[2], display=False)
@@ -138,7 +157,8 @@ patches = {
 }
 scaler = Standardiser().fit(patches["train"])
 spread = {
-    name: float(scaler.transform(each).std()) for name, each in patches.items()
+    name: float(scaler.transform(features_of_group).std())
+    for name, features_of_group in patches.items()
 }
 {name: round(value, 2) for name, value in spread.items()}
 

@@ -215,14 +215,14 @@ ways = {
     how: run.settings.evaluation.model_copy(update={"pooling": how})
     for how in ("mean", "max")
 }
-found = {
+aucs_by_pooling = {
     tables.name_of(row): {
         how: 100 * auc(anomalous, pool(run.scores(machine_id, *row, seed), way))
         for how, way in ways.items()
     }
     for row in rows
 }
-pd.DataFrame.from_dict(found, orient="index").round(1)
+pd.DataFrame.from_dict(aucs_by_pooling, orient="index").round(1)
 
 # %% [markdown]
 # :::{dropdown} What it says

@@ -123,7 +123,17 @@ figures.auc_dots(run, aucs)
 # Which abnormal clips rank highest and lowest in the best system?
 
 # %%
-paths, scores = figures.caught_and_missed(run, aucs)
+from mimii_lib.pages import explanations
+
+best = explanations.best_system(aucs)
+ranked = explanations.ranked_clips(run, best)
+paths, scores = {}, {}
+for clip in explanations.example_clips(ranked, k=1).itertuples():
+    if clip.label == "abnormal":
+        rank = f"scores above {clip.place:.0%} of the normal clips"
+        caption = f"{clip.kind}: {clip.id}, {rank}"
+        patch_scores = run.scores(clip.id, *best, clip.seed)
+        paths[caption], scores[caption] = clip.path, patch_scores[clip.at]
 figures.clips(run, paths, scores)
 
 # %% [markdown]

@@ -41,10 +41,11 @@ from mimii_lib.evaluation import (
     standard_error,
     table_1_shape,
 )
+from mimii_lib.extractors import EXTRACTORS
 from mimii_lib.pages import contrasts, figures, report, run_box, tables
 from mimii_lib.paper import table_1
 from mimii_lib.run import runs_of
-from mimii_lib.settings import SIMPLE_BASELINES
+from mimii_lib.settings import SIMPLE_BASELINES, Split
 
 runs = runs_of(
     machine,
@@ -64,12 +65,29 @@ run_box.facts(runs)
 # Figures and facts for the first page, the introduction and the approach, which cannot compute.
 glue("pipeline", figures.pipeline(runs[0]), display=False)
 glue("figure_2", figures.clip_pairs(*runs), display=False)
-glue("way_through", tables.clip_shapes(runs[0].settings.imaging), display=False)
 glue("kind", run_box.RECORDING_KINDS[runs[0].recordings.kind], display=False)
 glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
 glue("seeds", run_box.seeds_of(runs), display=False)
 glue("training", run_box.training_of(runs), display=False)
 glue("verdict", tables.verdict(runs[0]), display=False)
+
+# %% tags=["remove-cell"]
+# Numbers of the approach and the outlook: what one clip becomes, and the standard error of an AUC.
+imaging = runs[0].settings.imaging
+last_frame = (imaging.patches - 1) * imaging.patch_offset + imaging.patch_frames
+for name in ("n_mels", "hop", "seconds", "samples", "frames", "patches"):
+    glue(name, int(getattr(imaging, name)), display=False)
+for name in ("patch_frames", "patch_offset", "image_size"):
+    glue(name, getattr(imaging, name), display=False)
+glue("pixels", imaging.n_mels * imaging.patch_frames, display=False)
+glue("last_frame", last_frame, display=False)
+unused = (imaging.frames - last_frame) * imaging.hop / imaging.sample_rate
+glue("unused", unused, display=False)
+other_patches = imaging.model_copy(update={"hop": 512}).patches
+glue("other_patches", other_patches, display=False)
+glue("dimension", EXTRACTORS["alexnet"].dimension, display=False)
+n_test = Split().test_clips
+glue("error", 100 * standard_error(0.5, n_test, n_test), display=False)
 
 # %% tags=["remove-cell"]
 import pandas as pd
@@ -244,7 +262,17 @@ glue("n_worse", int((dense[6] > table_1().max()).sum()), display=False)
 # The same columns, and more, accompany every AUC in `results/auc.csv` and `results/auc.parquet`.
 
 # %%
-tables.provenance_table(aucs)
+from html import escape
+
+varying = ["auc", "seed", "id", "detector", "n_train", "n_normal", "n_abnormal"]
+facts = aucs.drop(columns=[*varying, "settings"])
+facts["data"] = facts.data.map(run_box.RECORDING_KINDS)
+facts["data_sha256"] = facts.data_sha256.str[:8]
+rows = [
+    (name, escape("; ".join(column.dropna().astype(str).unique())))
+    for name, column in facts.items()
+]
+tables.word_table("Provenance of the results", ("column", "values"), rows)
 
 # %% [markdown]
 # ## Exercises

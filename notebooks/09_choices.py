@@ -62,6 +62,7 @@ run_box.facts(runs)
 # the interval includes 0, these clips do not show an effect.
 
 # %%
+from mimii_lib.extractors import EXTRACTORS
 from mimii_lib.pages import figures, open_points, tables
 
 effects = open_points.effects(runs)
@@ -83,7 +84,8 @@ glue("n_significant", len(significant), display=False)
 glue("largest", f"{largest.title}, {largest.alternative}", display=False)
 glue("largest_points", tables.signed(largest.difference), display=False)
 glue("verdict", tables.verdict(runs[0]), display=False)
-glue("network", tables.extractor_name(runs[0].stages.extractors[0]), display=False)
+network = EXTRACTORS[runs[0].stages.extractors[0]].title
+glue("network", network, display=False)
 
 # %% [markdown]
 # ## All alternatives
@@ -128,7 +130,11 @@ open_points.dimensions_table(open_points.at_equal_dimension(runs))
 # results are a second piece of evidence: at the paper's SNR our cells should be closest to the paper's.
 
 # %%
-open_points.snr_table(runs)
+if all(run.recordings.kind == "MIMII" for run in runs):
+    by_snr = open_points.at_each_snr(runs).round(2)
+else:
+    by_snr = tables.verdict(runs[0])
+by_snr
 
 # %% [markdown]
 # ## Measure more

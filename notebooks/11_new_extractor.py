@@ -138,4 +138,4 @@ tables.auc_table(run.auc()).round(1)
 
 # %%
 missing = runs[0].with_overrides(extractors=["squeezenet1_1", "resnet34"])
-tables.extractor_table(missing).loc[["squeezenet1_1", "resnet34"]]
+missing.stages.unavailable_extractors or "All weights are there."

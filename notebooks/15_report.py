@@ -33,6 +33,9 @@ weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
+from html import escape
+
+from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.pages import report, run_box, tables
 from mimii_lib.run import runs_of
 
@@ -52,7 +55,15 @@ run_box.facts(runs)
 
 # %% tags=["hide-input"]
 summary = report.report(runs)
-tables.report_facts(summary)
+names = ("date", "commit", "profile", "engine")
+facts = {name: summary[name] for name in names} | summary["machine"]
+facts["memory"] = gigabytes(facts["memory"]) if facts["memory"] else "not known"
+for network, origin in summary["weights"].items():
+    facts[f"weights of {network}"] = " ".join(filter(None, origin.values()))
+facts["versions"] = ", ".join(map(" ".join, summary["versions"].items()))
+facts["sha256 of all AUCs"] = summary["auc_sha256"]
+rows = [(name, escape(str(fact))) for name, fact in facts.items()]
+tables.word_table("How the results were computed", ("fact", "value"), rows)
 
 # %% [markdown]
 # ## Recordings
@@ -81,8 +92,6 @@ pd.Series(summary["auc"], name="AUC").to_frame()
 # Time per stage with all cores in use, where it was recorded.
 
 # %%
-from mimii_lib.data.formatting import duration
-
 pd.Series(summary["seconds"], name="time").map(duration).to_frame()
 
 # %% [markdown]

@@ -36,7 +36,13 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # %% tags=["hide-input"]
 from myst_nb import glue
 
-from mimii_lib.pages import explanation_figures, explanations, run_box, tables
+from mimii_lib.pages import (
+    explanation_figures,
+    explanations,
+    figures,
+    run_box,
+    tables,
+)
 from mimii_lib.run import runs_of
 
 runs = runs_of(
@@ -81,7 +87,8 @@ names = {
     }
     for run in best
 }
-pd.DataFrame(names).T if names else explanation_figures.no_network_reason(runs)
+reasons = runs[0].stages.unavailable_extractors or "No network was asked for."
+pd.DataFrame(names).T if names else reasons
 
 # %% [markdown]
 # ## Caught, missed, and a false alarm
@@ -120,7 +127,7 @@ glue("side", explanations.GRID, display=False)
 # detector takes them.
 
 # %%
-explanation_figures.score_tracks(explained)
+figures.side_by_side(map(explanation_figures.score_track, explained))
 
 # %% [markdown]
 # {glue:text}`tracks` A score that stays high indicates a fault that lasts; a peak indicates an event. The two patches with the highest scores
@@ -132,7 +139,11 @@ explanation_figures.score_tracks(explained)
 # nearest to it. Play them one after the other: what is in the first that is in neither of the others?
 
 # %%
-explanation_figures.nearest_patches(explained)
+figures.side_by_side(
+    explanation_figures.nearest_patches(explanation, rank)
+    for explanation in explained
+    for rank in range(len(explanation.worst))
+)
 
 # %% [markdown]
 # {glue:text}`nearest` If few features make up the distance, the decision depends on few. Standardisation enlarges a feature that is nearly
@@ -150,7 +161,7 @@ explanation_figures.nearest_patches(explained)
 # :::
 
 # %% tags=["full-width"]
-explanation_figures.occlusion_figures(explained)
+figures.side_by_side(map(explanation_figures.occlusion_maps, explained))
 
 # %% [markdown]
 # Dark blocks make the patch less anomalous when they are occluded: the maps show the decrease of its score in sd, and of its distance to the nearest
@@ -173,7 +184,11 @@ alarms = [
     explanations.explain(run, best[run], clips.iloc[-1])
     for run, clips in list(examples.items())[:1]
 ]
-explanation_figures.nearest_patches(alarms)
+figures.side_by_side(
+    explanation_figures.nearest_patches(explanation, rank)
+    for explanation in alarms
+    for rank in range(len(explanation.worst))
+)
 
 # %% [markdown]
 # :::{dropdown} What it says

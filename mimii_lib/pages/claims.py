@@ -39,12 +39,9 @@ RESNET34_TYPES, OTHER_TYPES = ["slider", "valve"], ["fan", "pump"]
 def verdicts(estimates: TableEstimates, level: float = 0.05) -> pd.DataFrame:
     """Count and test every statement on the paper's rows of a table.
 
-    Returns
-    -------
-    DataFrame
-        By number: counted (what the paper counts, counted on this table), as_worded (whether the count agrees; None
-        where nothing is counted), value, low and high of the contrast in points, p (corrected for the number of
-        statements), and verdict. NaN and inconclusive where the table lacks the rows or columns.
+    Rows by number: counted (what the paper counts, counted on this table), as_worded (whether the count agrees; None
+    where nothing is counted), value, low and high of the contrast in points, p (corrected for the number of
+    statements), and verdict. NaN and inconclusive where the table lacks the rows or columns.
     """
     estimates = estimates.of_the_paper().without_gaps()
     outcomes, counts = statement_contrasts(estimates), statement_counts(estimates)
@@ -56,10 +53,7 @@ def verdicts(estimates: TableEstimates, level: float = 0.05) -> pd.DataFrame:
 
 
 def statement_contrasts(estimates: TableEstimates) -> pd.DataFrame:
-    """Return the contrast of each statement, its p-value not corrected, for a table without gaps.
-
-    A statement whose rows or columns the table lacks is left out.
-    """
+    """Return the contrast, p not corrected, of each statement whose rows and columns a table without gaps has."""
     mean = estimates.weights
 
     def positive(*weights: NDArray[np.float64]) -> Contrast:
@@ -186,11 +180,8 @@ def _spread(estimates: TableEstimates, levels: list[str]) -> Contrast:
 def place_counts(estimates: TableEstimates, level: str) -> pd.DataFrame:
     """Count first and second places of features or detectors as the paper does, and the ties it does not mention.
 
-    Returns
-    -------
-    DataFrame
-        Columns first, second, and shared: how many of these places are shared with another row. AUCs are rounded to one
-        decimal, as Table 1 is printed, and the two auto-encoders count as one.
+    Columns: first, second, and shared, the number of these places that are shared with another row. AUCs are rounded to
+    one decimal, as Table 1 is printed, and the two auto-encoders count as one.
     """
     table = estimates.without_gaps().table.round(1)
     network = table.index.get_level_values("features") != paper.NO_FEATURES

@@ -49,23 +49,24 @@ def download_command(
 
 def check_command(data: Path) -> int:
     """Print the recordings in a folder and their problems; return 1 if there are any."""
-    found = checks.check(data)
-    n_clips = found.table[["normal", "abnormal"]].to_numpy().sum()
+    recordings = checks.check(data)
+    n_clips = recordings.table[["normal", "abnormal"]].to_numpy().sum()
     lines = [
-        found.table.to_string(index=False),
+        recordings.table.to_string(index=False),
         "",
-        f"{n_clips} clips; {len(found.problems)} cannot be used as they are.",
+        f"{n_clips} clips; {len(recordings.problems)} cannot be used as they are.",
     ]
-    lines += [f"- {problem}" for problem in found.problems]
-    lines += ["", "Against MIMII as it is published:"] * bool(found.differences)
-    print("\n".join([*lines, *(f"- {difference}" for difference in found.differences)]))
-    return 1 if found.problems else 0
+    lines += [f"- {problem}" for problem in recordings.problems]
+    if recordings.differences:
+        lines += ["", "Against MIMII as it is published:", *(f"- {text}" for text in recordings.differences)]
+    print("\n".join(lines))
+    return 1 if recordings.problems else 0
 
 
 def auc_command(*, json_file: Path | None = None, save: Path | None = None, **options: Any) -> None:
     """Compute and print the AUCs, and write them where that is asked for."""
     with exclusive_write(json_file) if json_file else nullcontext():
-        runs = _runs(**options)
+        runs = runs_of(**_parameters(**options))
         for run in runs:
             for reason in run.recordings.left_out.values():
                 print(f"left out: {reason}", file=sys.stderr)
@@ -114,7 +115,7 @@ def _write_json(file: Path, content: Any) -> None:
 
 def features_command(**options: Any) -> None:
     """Compute and keep features; print a line for each machine ID and network."""
-    for run in _runs(**options):
+    for run in runs_of(**_parameters(**options)):
         # Features are the same for every seed, unless the range of the training clips scales the patches.
         seeds: Sequence[int | None] = run.profile.seeds if run.settings.imaging.scaling == "training" else [None]
         extractors = dict.fromkeys(name for name, _ in run.results.systems() if name)
@@ -129,7 +130,7 @@ def forecast_command(
     *, no_choices: bool = False, count: bool = False, json_file: Path | None = None, **options: Any
 ) -> int:
     """Print the forecast; return 2 if the run cannot end well."""
-    runs = _runs(**options)
+    runs = runs_of(**_parameters(**options))
     alternatives = () if no_choices else open_points.alternative_runs(runs)
     expected = forecast(runs, alternatives=alternatives, measure=not count)
     print(expected)
@@ -140,7 +141,7 @@ def forecast_command(
 
 def choices_command(**options: Any) -> None:
     """Print what every alternative of an open point changes, and the networks at equal numbers of dimensions."""
-    runs = _runs(**options)
+    runs = runs_of(**_parameters(**options))
     print("Change of the mean AUC in percentage points, with its 95 % interval")
     print(open_points.effects(runs).round(1).to_string(index=False, na_rep="–"), flush=True)
     print("\nMean AUC in percent by number of dimensions (0: all), and its difference to the first network")
@@ -169,10 +170,6 @@ def run_command(
                 notebooks.not_run(notebook, page, dict(parameters), reason)
             else:
                 notebooks.execute(notebook, page, dict(parameters), kernel)
-
-
-def _runs(**options: Any) -> list[Run]:
-    return runs_of(**_parameters(**options))
 
 
 def _parameters(machine: list[str] | None = None, **options: Any) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def statement(
 def statements_table(statements: Sequence[dict[str, str]]) -> HTML:
     """Show statements in the paper's order, each beside what holds it."""
     rows = []
-    for row in sorted(statements, key=_order):
+    for row in sorted(statements, key=lambda row: (row["section"], MODULES.index(row["code"].partition(".")[0]))):
         text = {name: escape(cell) for name, cell in row.items()}
         remark = f"<br><em>{text['remark']}</em>" if row["remark"] else ""
         setting = f"<code>{text['setting']}</code><br>" if row["setting"] else ""
@@ -50,8 +50,3 @@ def statements_table(statements: Sequence[dict[str, str]]) -> HTML:
         test = f"<code>{text['test']}</code><br>{text['checks']}"
         rows.append((f"{text['section']}: {text['statement']}{remark}", code, test))
     return word_table("Statements of the paper", ("the paper states", "setting and code", "test"), rows)
-
-
-def _order(row: dict[str, str]) -> tuple[str, int]:
-    module = row["code"].partition(".")[0]
-    return row["section"], [*MODULES, module].index(module)

@@ -70,15 +70,10 @@ class TableEstimates:
     def weights(self, **chosen: Sequence[str]) -> NDArray[np.float64]:
         """Return the weights (rows, columns) of the mean over some cells; NaN if the table has none of them.
 
-        Parameters
-        ----------
-        **chosen
-            Names by level of rows (`features`, `detector`) and columns (`machine`, `id`); all names of other levels.
+        Names are chosen by level of rows (`features`, `detector`) and columns (`machine`, `id`); of others, all are.
         """
         rows, columns = (
-            np.all(
-                [axis.get_level_values(level).isin(chosen.get(level, axis.unique(level))) for level in axis.names], 0
-            )
+            np.all([axis.isin(chosen.get(level, axis.unique(level)), level) for level in axis.names], axis=0)
             for axis in self.table.axes
         )
         weights = np.outer(rows, columns).astype(float)
@@ -125,13 +120,7 @@ def published() -> TableEstimates:
 
 
 def reproduced(estimates: Mapping[tuple[str, str], AucEstimates]) -> TableEstimates:
-    """Return our own table.
-
-    Parameters
-    ----------
-    estimates
-        By machine type and ID; rows are (extractor, detector), as the AUC estimates of a run have them.
-    """
+    """Return our own table: AUC estimates by machine type and ID, with the rows (extractor, detector)."""
     names = system_names(system for estimate in estimates.values() for system in estimate.values.index)
     index = pd.MultiIndex.from_tuples(names.values(), names=["features", "detector"])
     table = pd.DataFrame(np.nan, index, pd.MultiIndex.from_tuples(estimates, names=["machine", "id"]))
@@ -146,11 +135,8 @@ def reproduced(estimates: Mapping[tuple[str, str], AucEstimates]) -> TableEstima
 def gains(estimates: TableEstimates) -> pd.DataFrame:
     """Compare mean AUCs: networks with the rows that the paper does not have, and those with chance.
 
-    Returns
-    -------
-    DataFrame
-        A row per comparison: each trained network over its untrained copy, all trained networks over each simple
-        baseline, each simple baseline over chance. Columns: difference in points, and its 95 % interval, low and high.
+    Rows: each trained network over its untrained copy, all trained networks over each simple baseline, each simple
+    baseline over chance. Columns: difference in points, and its 95 % interval, low and high.
     """
     estimates = estimates.without_gaps()
     names, baselines = estimates.table.index.unique("features"), SIMPLE_BASELINES.values()

@@ -54,10 +54,8 @@ def svg(figure: Figure, description: str | None = None) -> str:
     buffer = io.StringIO()
     with plt.rc_context(_STYLE):
         figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None})
-    text = re.sub(
-        r"^.*?(?=<svg)|<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", buffer.getvalue(), flags=re.S
-    )
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    clutter = r"^.*?(?=<svg)|<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->"
+    text = re.sub(r'<g id="[^"]*"', "<g", re.sub(clutter, "", buffer.getvalue(), flags=re.S))
     # References within the figure get a prefix, so that they do not clash with those of other figures on the page.
     prefix = hashlib.sha256(text.encode()).hexdigest()[:8]
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>d{prefix}", text)

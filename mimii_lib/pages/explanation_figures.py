@@ -1,6 +1,5 @@
 """Figures and sentences of the page that explains single decisions (:mod:`~mimii_lib.pages.explanations`)."""
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from mimii_lib import imaging
+from mimii_lib.pages import figures
 from mimii_lib.pages.drawing import ABNORMAL, QUIET, WIDTH, drawing, svg
 from mimii_lib.pages.explanations import DECIMALS, GRID, KINDS, Explanation
-from mimii_lib.pages.figures import draw_spectrogram, player
+from mimii_lib.pages.figures import card, draw_spectrogram, player
 from mimii_lib.run import Run
 
 NEGLIGIBLE = (0.1, 0.05)
 """Changes that are not shown: of the score in standard deviations, of the distance relative to the patch's."""
-
-
-def no_network_reason(runs: Sequence[Run]) -> HTML:
-    """Return why no system with a network was run."""
-    reasons = dict.fromkeys(reason for run in runs for reason in run.stages.unavailable_extractors.values())
-    text = "; ".join(reasons) or "no extractor with a detector was asked for"
-    return HTML(f'<p class="not-run">No network could be run: {html.escape(text)}.</p>')
 
 
 def example_figures(examples: Mapping[Run, pd.DataFrame]) -> HTML:
@@ -38,27 +31,13 @@ def example_figures(examples: Mapping[Run, pd.DataFrame]) -> HTML:
 
 
 def _example(run: Run, clip: Any) -> str:
-    settings, waveform = run.settings.imaging, run.waveform(clip.path)
-    name = f"{clip.id}, clip {Path(clip.path).stem}"
+    name = f"{clip.kind}: {run.machine} {clip.id}, clip {Path(clip.path).stem}".capitalize()
     rank = f"above {clip.above_normal} of {clip.n_normal} normal, {clip.above_abnormal} of {clip.n_abnormal} abnormal"
-    with drawing(figsize=(2.1, 1.6)) as (figure, axes):
-        draw_spectrogram(axes[0, 0], imaging.log_mel(waveform, settings), settings)
-        axes[0, 0].set(xlabel="time (s)")
-        picture = svg(figure, f"Log-mel spectrogram of the {run.machine} {name}, {clip.kind}")
-    sound = player(waveform, settings.sample_rate, f"{run.machine} {name}, {clip.kind}")
-    return _card(f"{clip.kind.capitalize()}<span>{name}: {rank} clips</span>", picture, sound)
+    return figures.clip(run, name, clip.path, width=2.1, details=f"{rank} clips")
 
 
-def _card(caption: str, picture: str, sound: str = "") -> str:
-    return f'<figure class="clip"><figcaption>{caption}</figcaption>{picture}{sound}</figure>'
-
-
-def score_tracks(explained: Sequence[Explanation]) -> HTML:
-    """Show each clip's spectrogram with its worst patches framed, and the measures of its patches over time."""
-    return HTML(f'<div class="clips">{"".join(map(_score_track, explained))}</div>')
-
-
-def _score_track(explanation: Explanation) -> str:
+def score_track(explanation: Explanation) -> str:
+    """Return a clip's spectrogram with its worst patches framed, over the measures of its patches in time, as HTML."""
     settings, waveform = explanation.run.settings.imaging, explanation.run.waveform(explanation.clip.path)
     decibels, worst = imaging.log_mel(waveform, settings), explanation.worst
     middles = np.array([np.mean(explanation.time(number)) for number in range(explanation.measures.shape[1])])
@@ -77,7 +56,7 @@ def _score_track(explanation: Explanation) -> str:
         figure.align_ylabels(axes[:, 0])
         text = "log-mel spectrogram with the worst patches framed; below it score and distance of every patch"
         drawn = svg(figure, f"{explanation.name}: {text}, over the band of the normal test patches")
-    return _card(explanation.name.capitalize(), drawn, player(waveform, settings.sample_rate, explanation.name))
+    return card(explanation.name.capitalize(), drawn, player(waveform, settings.sample_rate, explanation.name))
 
 
 def _frame(axis: Axes, corner: tuple[float, float], size: tuple[float, float]) -> None:
@@ -86,13 +65,8 @@ def _frame(axis: Axes, corner: tuple[float, float], size: tuple[float, float]) -
         axis.add_patch(Rectangle(corner, *size, fill=False, color=colour, lw=width))
 
 
-def nearest_patches(explained: Sequence[Explanation]) -> HTML:
-    """Show each clip's worst patches, and beside each the training patches nearest to it, to see and to hear."""
-    cards = (_neighbours(explanation, rank) for explanation in explained for rank in range(len(explanation.worst)))
-    return HTML(f'<div class="clips">{"".join(cards)}</div>')
-
-
-def _neighbours(explanation: Explanation, rank: int) -> str:
+def nearest_patches(explanation: Explanation, rank: int) -> str:
+    """Return one of a clip's worst patches beside the training patches nearest to it, to see and to hear, as HTML."""
     settings, worst = explanation.run.settings.imaging, int(explanation.worst[rank])
     titles = [f"patch {rank + 1}\n{explanation.measures[0, worst]:.1f} sd".replace("-", "−")]
     sources, pause = [(explanation.clip.path, worst)], np.zeros(settings.sample_rate // 2, np.float32)
@@ -110,15 +84,11 @@ def _neighbours(explanation: Explanation, rank: int) -> str:
         drawn = svg(figure, f"{explanation.name}: patch {rank + 1} beside the training patches nearest to it")
     label = f"{explanation.name}: patch {rank + 1}, then those training patches"
     sound = player(np.concatenate(sounds[:-1]), settings.sample_rate, label)
-    return _card(f"{explanation.name.capitalize()}, patch {rank + 1}", drawn, sound)
+    return card(f"{explanation.name.capitalize()}, patch {rank + 1}", drawn, sound)
 
 
-def occlusion_figures(explained: Sequence[Explanation]) -> HTML:
-    """Show each clip's worst patch beside how far its score and its distance decrease with a block occluded."""
-    return HTML(f'<div class="clips">{"".join(map(_occlusion_figure, explained))}</div>')
-
-
-def _occlusion_figure(explanation: Explanation) -> str:
+def occlusion_maps(explanation: Explanation) -> str:
+    """Return the worst patch beside how far its score and distance decrease with a block occluded, as HTML."""
     (height, width), settings = explanation.patches.shape[-2:], explanation.run.settings.imaging
     maps, right = explanation.maps, imaging.seconds(width, settings)
     with drawing(1, 3, figsize=(WIDTH, 1.9)) as (figure, axes):
@@ -135,7 +105,7 @@ def _occlusion_figure(explanation: Explanation) -> str:
             figure.colorbar(image, ax=axis)
             axis.set(title=unit, xlabel="time (s)", yticks=[])
         drawn = svg(figure, f"{explanation.name}: the worst patch, and maps of how far score and distance decrease")
-    return _card(f"{explanation.name.capitalize()}, patch 1", drawn)
+    return card(f"{explanation.name.capitalize()}, patch 1", drawn)
 
 
 def readings(examples: Mapping[Run, pd.DataFrame], explained: Sequence[Explanation]) -> dict[str, str]:

@@ -29,17 +29,15 @@ N_WORST, N_NEAREST = 2, 2
 """Patches of a clip that are explained, and training patches that are shown for each."""
 DECIMALS = 3
 """Decimals to which scores are compared: far from all training patches an OC-SVM's scores differ by rounding alone."""
-KINDS = ("best caught", "worst missed", "worst false alarm")
-"""The kinds of example clips, in the order in which they are shown."""
-System = tuple[str | None, str]
+KINDS = ("best caught", "worst missed", "worst false alarm")  # example clips, in the order in which they are shown
 
 
-def trained_systems(run: Run) -> list[System]:
+def trained_systems(run: Run) -> list[evaluation.System]:
     """Return the systems (extractor, detector) of a run that rest on a pretrained network."""
     return [system for system in run.results.systems() if system[0] and extractors.get(system[0]).seed is None]
 
 
-def best_system(aucs: pd.DataFrame) -> System:
+def best_system(aucs: pd.DataFrame) -> evaluation.System:
     """Return the system with the highest mean AUC over machine IDs and seeds, among those that score patches.
 
     Takes a table of :meth:`mimii_lib.run.Run.auc`. The extractor of an auto-encoder is None.
@@ -49,15 +47,12 @@ def best_system(aucs: pd.DataFrame) -> System:
     return (None if pd.isna(extractor) else extractor), detector
 
 
-def ranked_clips(run: Run, system: System) -> pd.DataFrame:
+def ranked_clips(run: Run, system: evaluation.System) -> pd.DataFrame:
     """Return how a system ranks the test clips of every machine ID, in its first seed.
 
-    Returns
-    -------
-    DataFrame
-        A row per clip: id, label, path, seed, `at` (its row of the patch scores), score; above_normal of n_normal and
-        above_abnormal of n_abnormal, the number of other test clips with a lower score; place, that share among the
-        clips of the other label; and excess, the score in standard deviations of the normal clips, from their mean.
+    Columns: id, label, path, seed, `at` (its row of the patch scores), score; above_normal of n_normal and
+    above_abnormal of n_abnormal, the number of other test clips with a lower score; place, that share among the clips
+    of the other label; and excess, the score in standard deviations of the normal clips, from their mean.
     """
     tables, seed = [], run.results.seeds(system[1])[0]
     for machine_id in run.ids:
@@ -179,10 +174,8 @@ def explain(run: Run, system: tuple[str, str], clip: Any) -> Explanation:
     maps = occlusion_map(own[0], average, scorer)
     maps[1] /= measures[1, position, worst[0]] or 1.0
     bands = np.quantile(measures[:, test.label == "normal"].reshape(2, -1), (0.05, 0.5, 0.95), axis=1).T
-    shown, upwards = (
-        np.concatenate([own[:, None], trained], axis=1),
-        -1 if run.settings.imaging.origin == "lower" else 1,
-    )
+    shown = np.concatenate([own[:, None], trained], axis=1)
+    upwards = -1 if run.settings.imaging.origin == "lower" else 1
     maps, shown = maps[:, ::upwards], shown[:, :, ::upwards]
     return Explanation(run, clip, measures[:, position], bands, worst, nearest, shown, maps)
 

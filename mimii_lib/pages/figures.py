@@ -6,7 +6,6 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import librosa
@@ -23,9 +22,9 @@ from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 
-from mimii_lib import evaluation, imaging
+from mimii_lib import evaluation, extractors, imaging
 from mimii_lib.detectors import Standardiser
-from mimii_lib.pages import explanations, tables
+from mimii_lib.pages import tables
 from mimii_lib.pages.drawing import ABNORMAL, NORMAL, QUIET, WIDTH, drawing, svg
 from mimii_lib.run import Run
 from mimii_lib.settings import Imaging
@@ -68,13 +67,17 @@ def player(waveform: NDArray[np.float32], rate: int, label: str) -> str:
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform, rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.5)
     source = f"data:audio/mpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return f'<audio controls preload="metadata" aria-label="Sound of: {label}" src="{source}"></audio>'
+    return f'<audio controls preload="metadata" aria-label="Sound of: {html.escape(label)}" src="{source}"></audio>'
 
 
 def clips(run: Run, paths: dict[str, str], scores: dict[str, NDArray[np.float64]] | None = None) -> HTML:
     """Show clips by caption side by side: spectrogram and player, and over them patch scores where given."""
-    figures = [_clip(run, caption, path, (scores or {}).get(caption)) for caption, path in paths.items()]
-    return HTML(f'<div class="clips">{"".join(figures)}</div>')
+    return side_by_side(clip(run, caption, path, (scores or {}).get(caption)) for caption, path in paths.items())
+
+
+def side_by_side(cards: Iterable[str]) -> HTML:
+    """Show cards (:func:`card`) in rows."""
+    return HTML(f'<div class="clips">{"".join(cards)}</div>')
 
 
 def clip_pairs(*runs: Run) -> HTML:
@@ -83,11 +86,14 @@ def clip_pairs(*runs: Run) -> HTML:
     The columns are the machine IDs of a single run, or the first machine ID of each of several runs.
     """
     columns = [examples(run, name) for run in runs for name in (run.ids if len(runs) == 1 else run.ids[:1])]
-    pairs = ("".join(_clip(runs[0], caption, path, width=2.0) for caption, path in pair.items()) for pair in columns)
+    pairs = ("".join(clip(runs[0], caption, path, width=2.0) for caption, path in pair.items()) for pair in columns)
     return HTML(f'<div class="clips narrow">{"".join(f"<div>{pair}</div>" for pair in pairs)}</div>')
 
 
-def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None = None, width: float = 3.6) -> str:
+def clip(
+    run: Run, caption: str, path: str, scores: NDArray[np.float64] | None = None, width: float = 3.6, details: str = ""
+) -> str:
+    """Return the spectrogram of a clip, `width` inches wide, with its player and over it its patch scores, as HTML."""
     settings, waveform = run.settings.imaging, run.waveform(path)
     decibels = imaging.log_mel(waveform, settings)
     levels = decibels.mean(axis=1)
@@ -106,9 +112,13 @@ def _clip(run: Run, caption: str, path: str, scores: NDArray[np.float64] | None 
             axes[0, 0].set(ylabel="score", yticks=[])
             description += f"; highest score in patch {scores.argmax()} of {len(scores)}"
         image = svg(figure, description)
-    text = html.escape(caption)
-    sound = player(waveform, settings.sample_rate, text)
-    return f'<figure class="clip"><figcaption>{text}</figcaption>{image}{sound}</figure>'
+    text = html.escape(caption) + (f"<span>{html.escape(details)}</span>" if details else "")
+    return card(text, image, player(waveform, settings.sample_rate, caption))
+
+
+def card(caption: str, image: str, sound: str = "") -> str:
+    """Return a figure of a page as HTML: a caption, a drawing and a player."""
+    return f'<figure class="clip"><figcaption>{caption}</figcaption>{image}{sound}</figure>'
 
 
 def examples(run: Run, machine_id: str) -> dict[str, str]:
@@ -182,14 +192,12 @@ def feature_map(run: Run, extractor: str, seed: int) -> Figure:
             train = run.recordings.split_clips(machine_id, seed, "train")
             projection = make_pipeline(Standardiser(), PCA(2, random_state=0))
             projection.fit(run.stages.detector_inputs(machine_id, extractor, train))
-            for role, label, colours in (
-                ("train", "normal", {"color": QUIET}),
-                *(("test", name, {}) for name in STYLES),
-            ):
+            for role, label in (("train", "normal"), ("test", "normal"), ("test", "abnormal")):
                 members = run.recordings.split_clips(machine_id, seed, role).query("label == @label")
                 points = projection.transform(run.stages.detector_inputs(machine_id, extractor, members))
                 centres = points.reshape(len(members), -1, 2).mean(axis=1)
-                style = STYLES[label] | colours | {"rasterized": len(centres) > MAX_VECTOR_MARKS}
+                style = STYLES[label] | {"rasterized": len(centres) > MAX_VECTOR_MARKS}
+                style |= {"color": QUIET} if role == "train" else {}
                 axis.scatter(*centres.T, **style, s=16, alpha=0.8, label=f"{role}, {label}")
             axis.set(title=machine_id, xticks=[], yticks=[])
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=1)
@@ -242,17 +250,6 @@ def auc_dots(run: Run, aucs: pd.DataFrame) -> Figure:
     return figure
 
 
-def caught_and_missed(run: Run, aucs: pd.DataFrame) -> tuple[dict[str, str], dict[str, NDArray[np.float64]]]:
-    """Return paths and patch scores of the abnormal clips that rank highest and lowest in the best system."""
-    system, paths, scores = explanations.best_system(aucs), {}, {}
-    table = explanations.example_clips(explanations.ranked_clips(run, system), k=1)
-    for clip in table[table.label == "abnormal"].itertuples():
-        rank = f"scores above {clip.place:.0%} of the normal clips"
-        caption = f"{clip.kind}: {clip.id}, clip {Path(clip.path).stem}; {rank}"
-        paths[caption], scores[caption] = clip.path, run.scores(clip.id, *system, clip.seed)[clip.at]
-    return paths, scores
-
-
 def effects(effects: pd.DataFrame) -> Figure:
     """Draw how each alternative changes the mean AUC, with its interval; diamonds mark intervals without zero."""
     shown = effects[effects.not_run == ""]
@@ -285,7 +282,7 @@ def pipeline(run: Run) -> HTML:
     peaks = np.abs(waveform[: len(waveform) // 200 * 200]).reshape(200, -1).max(axis=1)
     side, colours = int(len(features) ** 0.5), np.where(abnormal, ABNORMAL, NORMAL)
     levels = f"the level over time in {len(decibels)} mel bands"
-    dimension = f"{len(features):,} numbers per image, by {tables.extractor_name(extractor)}"
+    dimension = f"{len(features):,} numbers per image, by {extractors.get(extractor).title}"
     baseline = "an auto-encoder reconstructs the images; a large error means an anomaly"
     steps: list[tuple[str, str, str, Callable[[Axes], Any]]] = [
         ("01_dataset", "Sound", f"{settings.seconds} s of a {run.machine}",
@@ -302,16 +299,11 @@ def pipeline(run: Run) -> HTML:
     ]  # fmt: skip
     items = ""
     for page, title, text, draw in steps:
-        content = f"{_thumbnail(draw)}<span><strong>{title}</strong> {text}</span>"
+        with drawing(figsize=(1.6, 1.0)) as (figure, ((axis,),)):
+            draw(axis)
+            axis.set_axis_off()
+            content = f"{svg(figure, '')}<span><strong>{title}</strong> {text}</span>"  # the text is the description
         items += f'<li><a href="../executed/{run.machine}/{page}.html">{content}</a></li>'
     name = f"{run.machine} {machine_id}"
     sounds = clips(run, {f"{name}, normal": normal_path, f"{name}, abnormal: the clip above": path}).data
     return HTML(f'<nav aria-label="From sound to AUC, by page"><ol class="pipeline">{items}</ol></nav>{sounds}')
-
-
-def _thumbnail(draw: Callable[[Axes], Any]) -> str:
-    """Return a small drawing without axes; the text beside it is its description."""
-    with drawing(figsize=(1.6, 1.0)) as (figure, ((axis,),)):
-        draw(axis)
-        axis.set_axis_off()
-        return svg(figure, "")

@@ -22,7 +22,8 @@ from IPython.display import HTML
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import ClipScores, auc, table_1_shape
-from mimii_lib.pages.tables import bullets, extractor_name, html_table, signed, verdict, word_table
+from mimii_lib.extractors import get
+from mimii_lib.pages.tables import signed, word_table
 from mimii_lib.run import Run
 from mimii_lib.settings import Settings, Source, StrictModel, sources
 from mimii_lib.uncertainty import AucEstimates, mean_difference
@@ -100,7 +101,8 @@ def pair(run: Run, alternative: Alternative) -> tuple[Run, Run]:
 def alternative_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, tuple[str, ...]]]:
     """Yield the runs that :func:`effects` and :func:`at_equal_dimension` compute, with their detectors, uncomputed."""
     alternatives = [alternative for point in POINTS for alternative in point.alternatives]
-    alternatives += [_reduction(name, n) for n in DIMENSIONS for name in runs[0].stages.weights_used]
+    networks = runs[0].stages.weights_used
+    alternatives += [Alternative({"extractors": name, "detectors.pca": n}) for n in DIMENSIONS for name in networks]
     for run, alternative in product(repeated(runs), alternatives):
         with suppress(MimiiError):
             yield from ((side, alternative.detectors) for side in pair(run, alternative))
@@ -128,7 +130,7 @@ def at_equal_dimension(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIO
     for n in dimensions:
         reference = None
         for name in runs[0].stages.extractors:
-            alternative = _reduction(name, n)
+            alternative = Alternative({"extractors": name, "detectors.pca": n})
             effect = _effect(runs, alternative, reference or alternative)
             reference = reference or (None if effect["not_run"] else alternative)
             rows.append({"extractor": name, "dimensions": n} | effect)
@@ -166,10 +168,6 @@ def at_each_snr(runs: Sequence[Run]) -> pd.DataFrame:
         distance = (cells["ours"] - cells["the paper"]).abs().mean()
         rows[snr] = dict(cells.mean()) | {"distance": distance, "correlation": cells.corr().iloc[0, 1]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("SNR (dB)")
-
-
-def _reduction(extractor: str, dimensions: int) -> Alternative:
-    return Alternative({"extractors": extractor, "detectors.pca": dimensions})
 
 
 def _effect(runs: Sequence[Run], alternative: Alternative, reference: Alternative | None = None) -> dict[str, Any]:
@@ -216,8 +214,15 @@ def points_table() -> HTML:
             group, _, item = name.partition(".")
             ours.append(f"<code>{name} = {defaults[group][item]}</code>: {escape(source.text)}")
         others = "<br>".join(f"<code>{alternative.name}</code>" for alternative in point.alternatives) or "–"
-        first = f"{point.number}. {escape(point.title)}"
-        rows.append((first, escape(point.says), escape(point.open), "<br>".join(ours), others))
+        rows.append(
+            (
+                f"{point.number}. {escape(point.title)}",
+                escape(point.says),
+                escape(point.open),
+                "<br>".join(ours),
+                others,
+            )
+        )
     return word_table("What the paper leaves open", ("point", "the paper says", "left open", "we use", "instead"), rows)
 
 
@@ -244,17 +249,8 @@ def dimensions_table(table: pd.DataFrame) -> HTML:
     rows = []
     for name, effects in table.groupby("extractor", sort=False):
         cells = [("" if row.not_run else f"{row.auc:.1f}<br>") + _interval(row) for row in effects.itertuples()]
-        rows.append((extractor_name(name), *cells))
+        rows.append((get(name).title, *cells))
     return word_table("Mean AUC in percent; difference to the first network (95 % interval)", heads, rows)
-
-
-def snr_table(runs: Sequence[Run]) -> HTML:
-    """Show :func:`at_each_snr` for recordings of MIMII; for others state that they cannot be compared."""
-    if any(run.recordings.kind != "MIMII" for run in runs):
-        return bullets([verdict(runs[0])])
-    table = at_each_snr(runs)
-    table["correlation"] = table.correlation.map("{:.2f}".format, na_action="ignore")
-    return html_table(table, "Mean AUC of the same cells in percent, and how close they lie", "words")
 
 
 def _interval(row: Any) -> str:

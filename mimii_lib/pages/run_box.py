@@ -31,32 +31,20 @@ def training_of(runs: Sequence[Run]) -> str:
     return by_machine({run.machine: run.results.training if run.results.autoencoders else "not run" for run in runs})
 
 
-def facts_box(facts: Mapping[str, str]) -> HTML:
-    """Show facts by name in a box."""
-    items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in facts.items())
-    return HTML(f'<dl class="run">{items}</dl>')
-
-
 def facts(runs: Sequence[Run]) -> HTML:
-    """Show what the numbers of a page rest on.
-
-    Parameters
-    ----------
-    runs
-        Runs of one profile, one per machine type.
-    """
+    """Show what the numbers of a page rest on; the runs are of one profile, one per machine type."""
     first = runs[0]
     n_unusable = sum(len(run.recordings.left_out) for run in runs)
-    return facts_box(
-        {
-            "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
-            "Data": f"{RECORDING_KINDS[first.recordings.kind]}, {first.profile.snr} dB".replace("-", "−"),
-            **({"Left out": f"{n_unusable} clip{'s' * (n_unusable > 1)} that cannot be used"} if n_unusable else {}),
-            "Weights": ", ".join(map(str, first.stages.weights_used.values())) or "none could be reached",
-            "Engine": str(first.stages.engine),
-            "Seeds": seeds_of(runs),
-            "Auto-encoders": training_of(runs),
-            "Profile": first.profile.name,
-            "Commit": provenance.short(provenance.commit()),
-        }
-    )
+    lines = {
+        "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
+        "Data": f"{RECORDING_KINDS[first.recordings.kind]}, {first.profile.snr} dB".replace("-", "−"),
+        "Left out": f"{n_unusable} clip{'s' * (n_unusable > 1)} that cannot be used" if n_unusable else "",
+        "Weights": ", ".join(map(str, first.stages.weights_used.values())) or "none could be reached",
+        "Engine": str(first.stages.engine),
+        "Seeds": seeds_of(runs),
+        "Auto-encoders": training_of(runs),
+        "Profile": first.profile.name,
+        "Commit": provenance.short(provenance.commit()),
+    }
+    items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in lines.items() if fact)
+    return HTML(f'<dl class="run">{items}</dl>')
