@@ -189,12 +189,6 @@ class DCAE(BaseEstimator):
         self.net_ = net.eval().cpu()
         return self
 
-    @property
-    def n_parameters(self) -> int:
-        """Number of trained parameters."""
-        check_is_fitted(self)
-        return sum(parameter.numel() for parameter in self.net_.parameters())
-
     def reconstruct(self, X: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the reconstructions of patches X of shape (n, pixels): (n, channels, size, size), in [0, 1]."""
         return np.concatenate([reconstructions for _, reconstructions in self._forward_passes(X)])

@@ -82,7 +82,10 @@ run_box.facts([run])
 names = run.results.autoencoders or ["small-dcae"]
 machine_id, seed = run.ids[0], run.results.seeds(names[0])[0]
 fits = {name: run.fit(machine_id, None, name, seed) for name in names}
-{name: fitted.n_parameters for name, fitted in fits.items()}
+{
+    name: sum(weight.numel() for weight in fitted.net_.parameters())
+    for name, fitted in fits.items()
+}
 
 # %% [markdown]
 # These are the numbers of trainable parameters.

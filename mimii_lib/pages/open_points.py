@@ -144,7 +144,7 @@ def reduced(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIONS[1:]) -> 
         with suppress(MimiiError):
             change = {"extractors": runs[0].stages.extractors, "detectors": [*paper.DETECTORS], "detectors.pca": n}
             part = [pair(run, Alternative(change))[1] for run in repeated(runs)]
-            if all(run.results.complete for run in part):
+            if not any(run.results.missing() for run in part):
                 tables.append({(run.machine, name): run.results.estimates(name) for run in part for name in run.ids})
     return tables if len(tables) == len(dimensions) else []
 

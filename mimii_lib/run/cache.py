@@ -73,14 +73,6 @@ class CacheKey:
         return hashlib.sha256(self.text.encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds that a result took, and the threads of the process that computed it."""
-
-    seconds: float
-    threads: int
-
-
 def default_folder() -> Path:
     """Return where results are kept: ``$MIMII_CACHE``, or ``.cache`` in a checkout, or the user's cache."""
     if named := os.environ.get("MIMII_CACHE"):
@@ -125,11 +117,12 @@ class ResultCache:
         """Tell whether the result of a key is kept."""
         return self._file(key).is_file()
 
-    def timing(self, key: CacheKey) -> Timing:
-        """Return how long a kept result took; 0 s where that is not known."""
-        with suppress(OSError, ValueError, TypeError):
-            return Timing(**json.loads(self._file(key).with_name("timing.json").read_text()))
-        return Timing(0.0, 1)
+    def timing(self, key: CacheKey) -> tuple[float, int]:
+        """Return the seconds that a kept result took, 0 where that is not known, and the threads of that process."""
+        with suppress(OSError, ValueError, KeyError):
+            timing = json.loads(self._file(key).with_name("timing.json").read_text())
+            return timing["seconds"], timing["threads"]
+        return 0.0, 1
 
     def _file(self, key: CacheKey) -> Path:
         return self.folder / key.stage / key.digest / f"result{key.format.suffix}"

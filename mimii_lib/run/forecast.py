@@ -123,9 +123,9 @@ def _pieces(parts: Iterable[tuple[str, Run, Sequence[str] | None]]) -> pd.DataFr
             for number, key in enumerate(keys):
                 # Nothing is needed for a result that is kept. A detector computes on one core, all else on all.
                 if key.digest not in pieces and (there[number] or not any(there[number + 1 :])):
-                    timing = run.cache.timing(key)
-                    share = (1 if key.stage == "scores" and trial[1] else timing.threads) / torch.get_num_threads()
-                    piece = {"part": part, "there": there[number], "seconds": timing.seconds * share}
+                    seconds, threads = run.cache.timing(key)
+                    share = (1 if key.stage == "scores" and trial[1] else threads) / torch.get_num_threads()
+                    piece = {"part": part, "there": there[number], "seconds": seconds * share}
                     pieces[key.digest] = piece | _piece(run, key.stage, *trial)
     return pd.DataFrame(pieces.values(), columns=COLUMNS)
 

@@ -13,7 +13,7 @@ from mimii_lib.data import checks, miniature
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.run.cache import TABLE, CacheKey, ResultCache
 from mimii_lib.run.profiles import Profile
-from mimii_lib.settings import as_json
+from mimii_lib.run.provenance import digest
 
 
 class Recordings:
@@ -61,11 +61,8 @@ class Recordings:
     def _inspect(self, paths: list[str]) -> pd.DataFrame:
         """Read the clips of a machine ID; contents are kept for files that have not been touched since."""
         imaging = self.profile.settings.imaging
-        states = as_json([dataset.state(self.data / path) for path in paths])
-        inputs = {
-            "files": hashlib.sha256(states.encode()).hexdigest(),
-            "read": [imaging.sample_rate, imaging.seconds, imaging.channel],
-        }
+        states = [dataset.state(self.data / path) for path in paths]
+        inputs = {"files": digest(states), "read": [imaging.sample_rate, imaging.seconds, imaging.channel]}
         table = self.cache.get(
             CacheKey("clips", checks.inspect, inputs, TABLE),
             lambda: pd.DataFrame(map(asdict, checks.inspect(self.data, paths, imaging))),
@@ -141,10 +138,6 @@ class Recordings:
             raise unknown_value("seed", seed, self.profile.seeds)
         return self._split_clips[machine_id, seed, role]
 
-    def files(self, machine_id: str) -> list[Path]:
-        """Return the files of a machine ID's clips."""
-        return [self.data / path for path in self.clips_of(machine_id).path]
-
     def levels(self, machine_id: str) -> pd.Series:
         """Return the level of every clip of a machine ID in dB, 0 being full scale, in the order of its clips."""
         return self._inspected.level[self.clips_of(machine_id).path]
@@ -157,4 +150,4 @@ class Recordings:
 
     def content(self, paths: Sequence[str]) -> str:
         """Return a digest of the contents of clips in this order, whatever their names: an input of cache keys."""
-        return hashlib.sha256("\n".join(self._inspected.sha256[list(paths)]).encode()).hexdigest()[:32]
+        return digest(list(self._inspected.sha256[list(paths)]))

@@ -70,14 +70,10 @@ class Results:
             for seed in (self.seeds(detector) if seeds is None else seeds)
         ]
 
-    def missing(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Return the trials whose scores are not kept yet."""
+    def missing(self, trials: Sequence[Trial] | None = None) -> list[Trial]:
+        """Return the trials, by default all, whose scores are not kept yet."""
+        trials = self.trials() if trials is None else trials
         return [trial for trial in trials if not self.stages.cache.has(self.stages.keys(*trial)[-1])]
-
-    @property
-    def complete(self) -> bool:
-        """Whether the scores of all trials are kept."""
-        return not self.missing(self.trials())
 
     def compute(self, trials: Sequence[Trial]) -> None:
         """Compute and keep the scores of trials, on as many threads as there are cores.

@@ -1,13 +1,7 @@
 """The stages of a run: each computes once and keeps its result under a key of exactly what it depends on.
 
-==================  =====================================  ===========================================
-stage               result                                 computed by
-==================  =====================================  ===========================================
-``spectrograms``    (clips, n_mels, frames), dB            :mod:`~.spectrograms`
-``features``        (clips, patches, dimension)            :mod:`~.features`
-``auto-encoders``   a trained network                      :mod:`~.reconstruction`
-``scores``          (test clips, patches), see Equation 1  :mod:`~.detection`, :mod:`~.reconstruction`
-==================  =====================================  ===========================================
+They are ``spectrograms`` (clips, n_mels, frames), ``features`` (clips, patches, dimension), ``auto-encoders`` (trained
+networks) and ``scores`` (test clips, patches); the modules of this folder compute them.
 """
 
 from functools import lru_cache
@@ -105,10 +99,9 @@ class Stages:
 
     def spectrograms(self, machine_id: str) -> NDArray[np.float32]:
         """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB."""
-        return self.cache.get(
-            self._spectrograms_key(machine_id),
-            lambda: log_mel_spectrograms(self.recordings.files(machine_id), self.settings.imaging, machine_id),
-        )
+        files = [self.recordings.data / path for path in self.recordings.clips_of(machine_id).path]
+        key = self._spectrograms_key(machine_id)
+        return self.cache.get(key, lambda: log_mel_spectrograms(files, self.settings.imaging, machine_id))
 
     def patches(self, machine_id: str, seed: int | None = None) -> NDArray[np.uint8]:
         """Return the patches of a machine ID: (clips, patches, n_mels, patch_frames), indices of the colour map.
@@ -164,9 +157,9 @@ class Stages:
         """
         if baseline == "level":
             return self.recordings.levels(machine_id).to_numpy()[:, None]
-        return self.cache.get(
-            self._summaries_key(machine_id), lambda: simple_baselines.band_statistics(self.spectrograms(machine_id))
-        )
+        inputs = {"spectrograms": self._spectrograms_key(machine_id).digest}
+        key = CacheKey("summaries", simple_baselines.band_statistics, inputs)
+        return self.cache.get(key, lambda: simple_baselines.band_statistics(self.spectrograms(machine_id)))
 
     def preprocessed(self, machine_id: str, extractor: str, seed: int) -> detection.Preprocessed:
         """Return the standardised (and reduced) features of a split. One thread computes them, the others wait."""
@@ -248,10 +241,6 @@ class Stages:
         settings = {name: getattr(self.settings.imaging, name) for name in SPECTROGRAM_SETTINGS}
         inputs = {"clips": self._content(machine_id), "imaging": settings}
         return CacheKey("spectrograms", log_mel_spectrograms, inputs)
-
-    def _summaries_key(self, machine_id: str) -> CacheKey:
-        inputs = {"spectrograms": self._spectrograms_key(machine_id).digest}
-        return CacheKey("summaries", simple_baselines.band_statistics, inputs)
 
     def _patches_inputs(self, machine_id: str, seed: int) -> dict[str, Any]:
         imaging = self.settings.imaging
