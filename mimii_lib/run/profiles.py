@@ -108,7 +108,7 @@ def load_profile(name: str | Path | None, machine: str | None = None) -> Profile
     return profile.model_copy(update={key: start / path.expanduser() for key, path in folders.items() if path})
 
 
-def with_parameters(profile: Profile, **parameters: Any) -> Profile:
+def with_parameters(profile: Profile, /, **parameters: Any) -> Profile:
     """Return the profile with fields replaced by `parameters`, those that are None left out.
 
     `settings` are a text such as ``imaging.hop=512 split.balanced=true`` or a mapping: ``{"imaging.hop": 512}``. Named
