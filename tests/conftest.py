@@ -23,8 +23,15 @@ from mimii_lib.errors import MimiiError
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
-QUICK = """{detectors: [kde], seeds: [0], settings: {imaging: {patch_offset: 281},
-detectors: {n_components: 2, n_trees: 8}, autoencoders: {epochs: 1}}}"""
+QUICK = """\
+detectors: [kde]
+seeds: [0]
+settings:
+  imaging: {patch_offset: 281}
+  detectors: {n_components: 2, n_trees: 8}
+  autoencoders:
+    epochs: 1
+"""
 LONGEST = ("pages", "notebooks", "workflow", "wheel", "faults", "proof", "extractors")
 
 

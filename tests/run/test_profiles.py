@@ -96,7 +96,7 @@ def test_a_missing_profile_is_an_error_with_the_known_names(tmp_path):
             load_profile(name)
 
 
-@pytest.mark.parametrize("change", filter(None, CHANGES), ids=str)
+@pytest.mark.parametrize("change", [*filter(None, CHANGES)], ids=str)
 def test_a_setting_is_named_the_same_everywhere(change, profile):
     """A text, a mapping by dotted names and a profile give the same settings, and change no other."""
     text = " ".join(f"{name}={yaml.safe_dump(value).split()[0]}" for name, value in change.items())
