@@ -51,11 +51,8 @@ def check_command(data: Path) -> int:
     """Print the recordings in a folder and their problems; return 1 if there are any."""
     recordings = checks.check(data)
     n_clips = recordings.table[["normal", "abnormal"]].to_numpy().sum()
-    lines = [
-        recordings.table.to_string(index=False),
-        "",
-        f"{n_clips} clips; {len(recordings.problems)} cannot be used as they are.",
-    ]
+    lines = [recordings.table.to_string(index=False), ""]
+    lines += [f"{n_clips} clips; {len(recordings.problems)} cannot be used as they are."]
     lines += [f"- {problem}" for problem in recordings.problems]
     if recordings.differences:
         lines += ["", "Against MIMII as it is published:", *(f"- {text}" for text in recordings.differences)]

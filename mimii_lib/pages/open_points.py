@@ -202,9 +202,6 @@ def _reason(error: MimiiError, runs: Sequence[Run]) -> str:
     return str(error).replace(f"{folder}: ", "").replace(folder, "the data folder")
 
 
-# Tables of the pages
-
-
 def points_table() -> HTML:
     """Show every open point: what the paper says and leaves open, our values with their reasons, and alternatives."""
     defaults, rows = Settings().model_dump(), []
@@ -214,15 +211,8 @@ def points_table() -> HTML:
             group, _, item = name.partition(".")
             ours.append(f"<code>{name} = {defaults[group][item]}</code>: {escape(source.text)}")
         others = "<br>".join(f"<code>{alternative.name}</code>" for alternative in point.alternatives) or "–"
-        rows.append(
-            (
-                f"{point.number}. {escape(point.title)}",
-                escape(point.says),
-                escape(point.open),
-                "<br>".join(ours),
-                others,
-            )
-        )
+        first = f"{point.number}. {escape(point.title)}"
+        rows.append((first, escape(point.says), escape(point.open), "<br>".join(ours), others))
     return word_table("What the paper leaves open", ("point", "the paper says", "left open", "we use", "instead"), rows)
 
 

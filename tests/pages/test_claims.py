@@ -113,7 +113,7 @@ def test_the_order_of_rows_and_columns_changes_nothing(table):
     """Verdicts, contrasts and p-values are those of the table in any order."""
     before, after = claims.verdicts(table), claims.verdicts(permuted(table))
     assert before.verdict.equals(after.verdict)
-    np.testing.assert_allclose(*(each[["value", "low", "high", "p"]].astype(float) for each in (before, after)))
+    np.testing.assert_allclose(*(outcomes[["value", "low", "high", "p"]].astype(float) for outcomes in (before, after)))
     assert table.near_best() == permuted(table).near_best()
 
 

@@ -116,13 +116,13 @@ def render(html: Path, shared_page: Page) -> Callable[[str], SimpleNamespace]:
         facts = page.evaluate(QUERY)
         text, problems = page.locator("article").inner_text(), list(page.problems)
         page.evaluate("document.querySelectorAll('details').forEach(folded => { folded.open = true; })")
-        found = violations(page)
+        axe_reports = violations(page)
         page.set_viewport_size(PHONE)
         page.emulate_media(color_scheme="dark")
         page.wait_for_selector("html[data-theme=dark]")
         width = page.evaluate("document.documentElement.scrollWidth")
-        found += violations(page)
-        return SimpleNamespace(**facts, problems=problems, text=text, width=width, violations=found)
+        axe_reports += violations(page)
+        return SimpleNamespace(**facts, problems=problems, text=text, width=width, violations=axe_reports)
 
     return look
 
@@ -162,9 +162,8 @@ def test_a_page_is_accessible(render, name):
 def test_nothing_of_this_machine_is_published(html):
     """No file of the book contains a folder, the name or a secret of this machine."""
     private = {str(Path.home()) + os.sep, str(html.parents[2]), str(ROOT)}
-    private |= {
-        host for host in [socket.gethostname()] if len(host) > 5 and host != "localhost"
-    }  # "vm" is in many words
+    host = socket.gethostname()
+    private |= {host} if len(host) > 5 and host != "localhost" else set()  # "vm" is in many words
     secret = re.compile("token|secret|password|credential|api_?key", re.IGNORECASE)
     private |= {value for key, value in os.environ.items() if secret.search(key) and len(value) >= 8}
     for path in sorted(html.rglob("*")):
