@@ -13,15 +13,14 @@ from mimii_lib.run import Run
 STAGES = ("spectrograms", "features", "auto-encoders", "scores")
 
 
-@pytest.fixture
-def offline(monkeypatch, tmp_path_factory):
-    """Leave torchvision's cache on this machine out, and the network too."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch, tmp_path_factory):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))  # without weights, and none is downloaded
     monkeypatch.setenv(weights.OFFLINE, "1")
 
 
 @pytest.fixture
-def run_on(offline, tiny, quick):
+def run_on(tiny, quick):
     """Return a function that makes a run on the fan's id_00 of the small miniature, with other parameters if named."""
 
     def make(machine="fan", **parameters):

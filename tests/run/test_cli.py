@@ -16,9 +16,6 @@ from mimii_lib.cli import main
 COLUMNS = {"machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"}
 
 
-pytestmark = pytest.mark.usefixtures("offline")
-
-
 @pytest.fixture
 def mimii(capsys):
     """Return a function that calls the command line and returns its exit code, output and errors."""

@@ -49,15 +49,6 @@ def test_clips_that_are_left_out_count_as_absent(broken, run_on, tmp_path):
     assert set(whole.results.with_provenance(whole.auc()).left_out) == {0}
 
 
-def test_a_repaired_clip_is_used(broken, run_on, tiny):
-    """A clip that was replaced by a good one is used in the next run, without any cleaning up."""
-    with pytest.raises(MimiiError):
-        run_on(data=broken).auc()
-    for path in BROKEN:
-        shutil.copy(tiny / path, broken / path)
-    pd.testing.assert_frame_equal(run_on(data=broken).auc(), run_on().auc())
-
-
 def test_a_machine_id_without_usable_clips_is_skipped(tiny, run_on, tmp_path):
     """A machine ID whose clips were all left out has a reason, alone and among others."""
     folder = tmp_path / "data"
@@ -101,20 +92,6 @@ def test_both_layouts_give_the_same_features(run_on, real, tmp_path):
         features.append(run.features("id_00", "squeezenet1_1")[order])
     np.testing.assert_array_equal(features[0], features[1])
     np.testing.assert_array_equal(features[0], features[2])
-
-
-def test_the_folder_of_one_machine_holds_the_same_clips(run_on, tiny):
-    """The folder of one machine and the folder of all hold the same clips, whichever is named."""
-    inner, outer = run_on(data=tiny / "-6_dB_fan"), run_on()
-    assert {path.removeprefix("-6_dB_fan/") for path in outer.clips.path} == set(inner.clips.path)
-    assert inner.recordings.levels("id_00").tolist() == outer.recordings.levels("id_00").tolist()
-
-
-def test_saved_splits_are_those_that_were_drawn(run_on, tmp_path):
-    """Splits that were saved and read back have the AUCs of the run that drew them."""
-    drawn = run_on(seeds="0 1")
-    drawn.recordings.splits.to_csv(tmp_path / "splits.csv", index=False)
-    pd.testing.assert_frame_equal(run_on(seeds="0 1", splits=tmp_path / "splits.csv").auc(), drawn.auc())
 
 
 @pytest.mark.parametrize("change", ["training and test normals exchanged", "one training clip less"])
