@@ -150,10 +150,11 @@ def mimii(cache: Path, *words: object) -> Process:
     return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
-def succeed(process: Process) -> None:
-    """Wait for a process, which must end with exit code 0."""
+def succeed(process: Process, log: Path | None = None) -> None:
+    """Wait for a process, which must end with exit code 0; it may write its errors to a log."""
     _, errors = process.communicate()
-    assert process.returncode == 0, f"exit code {process.returncode}: {(errors or '')[-500:]}"
+    text = log.read_text() if log is not None and log.is_file() else errors or ""
+    assert process.returncode == 0, f"exit code {process.returncode}: {text[-1000:]}"
 
 
 def refuse(process: Process, *parts: str) -> str:
@@ -280,7 +281,7 @@ def survive_kills(
     a kill (SIGKILL), as shares of the time of an undisturbed command. Every third kill spares the command's children.
     """
     folder, began = bench.empty("undisturbed"), time.monotonic()
-    succeed(start(folder))
+    succeed(start(folder), folder / "log.txt")
     seconds, expected, moments = time.monotonic() - began, outcome(folder), random.Random(0)
     kills = completed = 0
     while kills < bench.kills:
@@ -293,10 +294,12 @@ def survive_kills(
                 (os.kill if kills % 3 == 2 else os.killpg)(process.pid, signal.SIGKILL)
                 process.wait()
                 process, kills, patience = None, kills + 1, 1.1 * patience  # or it may never get beyond its start
-        succeed(process)
+        succeed(process, folder / "log.txt")
         while any(str(folder) in (other.info["cwd"] or "") for other in psutil.process_iter(["cwd"])):
             time.sleep(0.2)  # a process that was spared is still at work
-        assert outcome(folder) == expected, "another result than that of an undisturbed command"
+        result = outcome(folder)
+        names = [name for name in expected if result.get(name) != expected[name]] if isinstance(expected, dict) else ""
+        assert result == expected, f"another result than that of an undisturbed command: {names}"
         completed += 1
     return f"{kills} kills at random moments (SIGKILL), {completed} completed by repeating the same command"
 
