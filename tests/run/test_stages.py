@@ -19,9 +19,6 @@ from mimii_lib.errors import MimiiError
 NETWORK = "squeezenet1_1"
 
 
-# Computed once
-
-
 def test_a_second_run_computes_nothing(run_on, nothing_new):
     """A second run of the same settings reads the first one's results."""
     parameters = {"detectors": "kde gmm small-dcae", "seeds": "0 1"}
@@ -129,9 +126,6 @@ def test_a_trained_autoencoder_comes_back_as_it_was(run_on, nothing_new):
     np.testing.assert_array_equal(again.score_samples(pictures), first.score_samples(pictures))
 
 
-# What is computed
-
-
 def test_shapes_of_the_stages(run_on):
     """Each stage has one row per clip: spectrograms, patches and features; detectors take them patch by patch."""
     run = run_on()
@@ -225,9 +219,6 @@ def test_extractors_without_weights_are_left_out(run_on):
     assert set(run.auc().extractor) == {NETWORK}
     with pytest.raises(weights.WeightsNotFound, match="resnet34"):
         run.features("id_00", "resnet34")
-
-
-# Computed in parallel
 
 
 @pytest.fixture
