@@ -40,7 +40,8 @@ setup: .venv/ready  ## make the environment in .venv (about 2 minutes, 6 GB)
 # Descriptor 9 carries the lock of this folder: `mimii plan` takes it, and it ends with the recipe's last process.
 book: .venv/ready  ## run the experiment and render the book to _build/html/index.html
 	@mkdir -p .snakemake && exec 9> .snakemake/book.lock && \
-	  $(BIN)/mimii plan $(OPTIONS) --lock 9 -o .snakemake/plan.json && $(SNAKEMAKE)
+	  $(BIN)/mimii plan $(OPTIONS) --lock 9 -o .snakemake/plan.json && mkdir -p executed results && \
+	  find executed results -name '.*' -type f -delete && $(SNAKEMAKE)  # what killed jobs have left half-written
 	@echo "The book: _build/html/index.html"
 
 plan: .venv/ready  ## say what `make book` would do, and do nothing

@@ -121,7 +121,7 @@ def _add_run_commands(command: Callable[..., Any]) -> None:
     add = command("plan", "prepare a book and write down what the workflow has to make", run, choices)
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="the plan, as JSON")
     add("--pieces", action="store_true", help="a job for each network and auto-encoder, as on a cluster")
-    add("--dry-run", action="store_true", help="make no miniature and remove no half-written file")
+    add("--dry-run", action="store_true", help="make no miniature")
     add("--lock", type=int, metavar="FD", help="wait for the lock of this open file, and take it")
 
 

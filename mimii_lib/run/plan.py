@@ -36,7 +36,7 @@ def write_plan(
     `machines` and `parameters` are those of :func:`runs_of`, `pieces` is that of :func:`plan`. `alternatives` returns
     what the page on the open choices computes beyond these runs; None: without that page. A `dry_run` makes no
     miniature: where there is none yet there is no plan either, and `output` is removed. `lock` is the descriptor of an
-    open file: its lock is waited for, and half-written files are removed.
+    open file, whose lock is waited for.
     """
     if lock is not None:
         _take_lock(lock)
@@ -65,15 +65,12 @@ def write_plan(
 
 
 def _take_lock(descriptor: int) -> None:
-    """Take the lock of an open file, and remove the files that killed jobs have left half-written."""
+    """Take the lock of an open file."""
     try:  # it lasts until all who inherit the descriptor have closed it: a killed caller leaves nothing to unlock
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         print("Another 'make book' is at work in this folder; this one waits for its end", file=sys.stderr)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-    for file in [*Path("executed").rglob(".*"), *Path("results").rglob(".*")]:
-        if file.is_file():  # a whole file has a name without a dot
-            file.unlink()
 
 
 def plan(
