@@ -20,10 +20,9 @@ from mimii_lib.data.miniature import make_miniature
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.pages import open_points
 from mimii_lib.pages.report import report
-from mimii_lib.run import Run, notebooks, runs_of
+from mimii_lib.run import Run, runs_of
 from mimii_lib.run.cache import exclusive_write
 from mimii_lib.run.forecast import forecast
-from mimii_lib.run.plan import write_plan
 from mimii_lib.run.profiles import as_tuple, load_profile
 
 
@@ -147,6 +146,8 @@ def choices_command(**options: Any) -> None:
 
 def plan_command(*, output: Path, no_choices: bool = False, **options: Any) -> None:
     """Prepare a book and write its plan."""
+    from mimii_lib.run.plan import write_plan  # locks files as Unix does
+
     switches = {name: options.pop(name) for name in ("pieces", "dry_run", "lock") if name in options}
     parameters = _parameters(**options)
     alternatives = None if no_choices else open_points.alternative_runs
@@ -157,6 +158,8 @@ def run_command(
     sources: Sequence[Path], output: Path, parameters: Sequence[tuple[str, str]] = (), **not_run: str
 ) -> None:
     """Execute notebooks, or write pages that give the reason why they were not executed."""
+    from mimii_lib.run import notebooks  # needs papermill, which comes with the extra `book`
+
     names, reason, left_out = [notebook.stem for notebook in sources], not_run.get("not_run"), not_run.get("leave_out")
     if left_out not in (None, *names):
         raise unknown_value("--leave-out", left_out, names)
