@@ -367,7 +367,8 @@ def pages(project: Path) -> dict[str, object]:
     files = [path for pattern in patterns for path in project.glob(pattern)]
     texts = {path.relative_to(project).as_posix(): path.read_text() for path in files}
     times = re.compile(r"\d{4}-\d\d-\d\d|\b[\d,]+ (h \d+ min|min|s)\b")
-    texts |= {name: times.sub("…", text) for name, text in texts.items() if Path(name).stem == "report"}
+    reports = {name: times.sub("…", text) for name, text in texts.items() if Path(name).stem == "report"}
+    texts |= {name: re.sub(" +", " ", text) for name, text in reports.items()}  # a table is as wide as its times
     report = json.loads((project / "results" / "report.json").read_text())
     return texts | {"report": {name: value for name, value in report.items() if name not in ("date", "seconds")}}
 
