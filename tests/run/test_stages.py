@@ -56,6 +56,12 @@ def test_a_changed_clip_is_computed_anew(run_on, fan_id_00, role):
     assert after.recordings.digest("id_00") != before.recordings.digest("id_00")
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Return a cache of its own, of which the cases of a test share what they begin with."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.parametrize(
     ("detector", "settings", "computed"),
     [
@@ -84,14 +90,14 @@ def test_a_changed_clip_is_computed_anew(run_on, fan_id_00, role):
         ("kde", "evaluation.pooling=max", set()),
     ],
 )
-def test_a_setting_computes_what_depends_on_it(run_on, kept_results, detector, settings, computed, tmp_path):
+def test_a_setting_computes_what_depends_on_it(run_on, kept_results, detector, settings, computed, cache):
     """Another setting computes the stages that depend on it anew, and reads the others back."""
-    run = run_on(detectors=detector, cache=tmp_path / "cache")
+    run = run_on(detectors=detector, cache=cache)
     ((extractor, _),) = run.results.systems()
     before = run.scores("id_00", extractor, detector, 0)
-    results = kept_results(tmp_path / "cache")
+    results = kept_results(cache)
     after = run.with_overrides(settings=settings).scores("id_00", extractor, detector, 0)
-    assert set(kept_results(tmp_path / "cache") - results) == computed
+    assert set(kept_results(cache) - results) == computed
     assert np.array_equal(before, after) == (not computed)
 
 
