@@ -79,18 +79,23 @@ def waits(monkeypatch):
     return waits
 
 
+def register(files, registry):
+    """Write the registry of archives and return its path."""
+    with registry.open("w", newline="") as lines:
+        rows = [(name, len(content), hashlib.md5(content).hexdigest()) for name, content in files.items()]
+        csv.writer(lines).writerows([("name", "bytes", "md5"), *rows])
+    return registry
+
+
 @pytest.fixture
 def get(tmp_path):
     """Return a function that downloads the fan from a server or a folder; it returns the messages."""
 
     def fetch(mirror, *, files=FILES, machines=("fan",), dest=tmp_path / "data", **how):
-        registry = tmp_path / "registry.csv"
         if "registry" not in how:
-            with registry.open("w", newline="") as lines:
-                rows = [(name, len(content), hashlib.md5(content).hexdigest()) for name, content in files.items()]
-                csv.writer(lines).writerows([("name", "bytes", "md5"), *rows])
+            how["registry"] = register(files, tmp_path / "registry.csv")
         messages = []
-        how = {"snr": -6, "report": messages.append, "registry": registry} | how
+        how = {"snr": -6, "report": messages.append} | how
         download.fetch(dest, machines=machines, mirror=mirror and str(getattr(mirror, "url", mirror)), **how)
         return messages
 
