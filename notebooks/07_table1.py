@@ -69,7 +69,7 @@ glue("kind", run_box.RECORDING_KINDS[runs[0].recordings.kind], display=False)
 glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
 glue("seeds", run_box.seeds_of(runs), display=False)
 glue("training", run_box.training_of(runs), display=False)
-glue("verdict", tables.verdict(runs[0]), display=False)
+glue("verdict", tables.verdict(runs), display=False)
 
 # %% tags=["remove-cell"]
 # Numbers of the approach and the outlook: what one clip becomes, and the standard error of an AUC.
@@ -179,9 +179,10 @@ measures = {
     }
     for measure, options in poolings.items()
 }
-comparable = all(run.recordings.kind == "MIMII" for run in runs)
-cells = tables.cells(estimates, measures, comparable)
-tables.sortable(cells, "Table 1 by cells")
+trained = aucs.groupby(["machine", "id"]).n_train.min().to_dict()
+comparable = run_box.comparable(runs)
+cells = tables.cells(estimates, measures, trained if comparable else None)
+tables.sortable(cells, "Table 1 by cells", coloured=not run_box.scope(runs))
 
 # %% tags=["remove-cell"]
 glue("half_width", float((cells.high - cells.low).median() / 2), display=False)

@@ -83,7 +83,7 @@ glue("n_measured", len(measured), display=False)
 glue("n_significant", len(significant), display=False)
 glue("largest", f"{largest.title}, {largest.alternative}", display=False)
 glue("largest_points", tables.signed(largest.difference), display=False)
-glue("verdict", tables.verdict(runs[0]), display=False)
+glue("verdict", tables.verdict(runs), display=False)
 network = EXTRACTORS[runs[0].stages.extractors[0]].title
 glue("network", network, display=False)
 
@@ -130,10 +130,10 @@ open_points.dimensions_table(open_points.at_equal_dimension(runs))
 # results are a second piece of evidence: at the paper's SNR our cells should be closest to the paper's.
 
 # %%
-if all(run.recordings.kind == "MIMII" for run in runs):
+if run_box.comparable(runs):
     by_snr = open_points.at_each_snr(runs).round(2)
 else:
-    by_snr = tables.verdict(runs[0])
+    by_snr = tables.verdict(runs)
 by_snr
 
 # %% [markdown]

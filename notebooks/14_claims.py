@@ -99,7 +99,7 @@ glue("n_columns", published.table.shape[1], display=False)
 
 # %% tags=["hide-input"]
 in_paper, in_ours = claims.verdicts(published), None
-if all(run.recordings.kind == "MIMII" for run in runs):
+if run_box.comparable(runs):
     estimates = {
         (run.machine, machine_id): run.results.estimates(machine_id)
         for run in runs
@@ -108,7 +108,12 @@ if all(run.recordings.kind == "MIMII" for run in runs):
     reduced = map(contrasts.reproduced, open_points.reduced(runs))
     reproduced = contrasts.reproduced(estimates)
     in_ours = claims.verdicts(replace(reproduced, reduced=tuple(reduced)))
-claims.verdict_table(in_paper, in_ours, "the recordings are not MIMII's")
+claims.verdict_table(
+    in_paper,
+    in_ours,
+    why_not="the recordings are not MIMII's",
+    scope=run_box.scope(runs),
+)
 
 # %% tags=["remove-cell"]
 glue("n_claims", len(in_paper), display=False)
@@ -127,7 +132,7 @@ contrary = in_paper[
     (in_paper.verdict == claims.HOLDS) & in_paper.as_worded.eq(False)
 ]
 glue("contrary", ", ".join(contrary.index) or "none", display=False)
-glue("verdict", tables.verdict(runs[0]), display=False)
+glue("verdict", tables.verdict(runs), display=False)
 
 # %% [markdown]
 # Of {glue:text}`n_claims` statements, {glue:text}`n_hold` hold in the paper's own table, {glue:text}`n_do_not` do not, and for

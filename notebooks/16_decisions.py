@@ -110,7 +110,7 @@ explained = [
 ]
 for name, sentence in explanation_figures.readings(examples, explained).items():
     glue(name, sentence, display=False)
-glue("verdict", tables.verdict(runs[0]), display=False)
+glue("verdict", tables.verdict(runs), display=False)
 glue("side", explanations.GRID, display=False)
 
 # %% [markdown]

@@ -108,6 +108,16 @@ BUNDLED = {
 """Bundled weights by the name of their extractor."""
 
 
+TORCHVISION = {
+    "alexnet": "7be5be79",
+    "resnet18": "f37072fd",
+    "resnet34": "b627a593",
+    "squeezenet1_0": "b66bff10",
+    "squeezenet1_1": "b8a52dc0",
+}
+"""Start of the sha256 of torchvision's own file (IMAGENET1K_V1) by the name of its extractor."""
+
+
 class WeightsNotFound(MimiiError):
     """No source has the weights of an extractor."""
 
@@ -124,6 +134,11 @@ class Weights:
     def __str__(self) -> str:
         """Name extractor, source and the start of the sha256."""
         return f"{self.extractor} ({self.source}{f', sha256 {self.sha256[:12]}…' if self.sha256 else ''})"
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether a user's file stands in for torchvision's own: nothing is known of what it was trained on."""
+        return self.source.startswith("folder") and not self.sha256.startswith(TORCHVISION.get(self.extractor, ""))
 
     def state(self) -> dict[str, Any]:
         """Load the state dict; raise MimiiError if the file has changed or holds none."""

@@ -199,18 +199,21 @@ def place_table(level: str) -> pd.DataFrame:
     return pd.concat({"in the text": text, "in its table": place_counts(published(), level)}, axis=1).rename_axis(level)
 
 
-def verdict_table(in_paper: pd.DataFrame, in_ours: pd.DataFrame | None, why_not: str = "") -> HTML:
-    """Show the verdicts on the paper's table and on ours, statement by statement; `why_not` where ours is None."""
+def verdict_table(in_paper: pd.DataFrame, in_ours: pd.DataFrame | None, *, why_not: str = "", scope: str = "") -> HTML:
+    """Show the verdicts on the paper's table and on ours, statement by statement.
+
+    `why_not` is the reason where `in_ours` is None; `scope` limits our verdicts, such as "on a sample".
+    """
     rows = []
     for number, claim in CLAIMS.map(html.escape).iterrows():
-        ours = f"not tested: {html.escape(why_not)}" if in_ours is None else _verdict_text(in_ours.loc[number])
+        ours = f"not tested: {html.escape(why_not)}" if in_ours is None else _verdict_text(in_ours.loc[number], scope)
         rows.append((f"{number} {claim.says}", claim.tested_as, _verdict_text(in_paper.loc[number]), ours))
     heads = ("the paper says", "tested as", "in its own Table 1", "in our results")
     return tables.word_table("The paper’s statements", heads, rows)
 
 
-def _verdict_text(outcome: "pd.Series[Any]") -> str:
-    verdict = f'<strong class="verdict">{MARKS[outcome.verdict]} {outcome.verdict}</strong>'
+def _verdict_text(outcome: "pd.Series[Any]", scope: str = "") -> str:
+    verdict = f'<strong class="verdict">{f"{MARKS[outcome.verdict]} {outcome.verdict} {scope}".strip()}</strong>'
     if np.isnan(outcome.value):
         return f"{verdict}<br>not tested: rows or columns are missing"
     agrees = {True: " (agrees as counted)", False: " (does not agree as counted)", None: ""}[outcome.as_worded]

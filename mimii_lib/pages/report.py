@@ -61,12 +61,18 @@ def _clip_counts(run: Run, machine_id: str) -> dict[str, Any]:
 
 
 def omissions(runs: Sequence[Run]) -> list[str]:
-    """Return what was not run or not used, with the reason: machine types, IDs, clips, networks and detectors."""
+    """Return what was not run, not used or replaced: machine types, IDs, clips, weights, networks and detectors."""
     profile, machines = runs[0].profile, {run.machine for run in runs}
     reasons = [f"{machine}: not part of this run" for machine in paper.MACHINES if machine not in machines]
     reasons += [f"{run.machine} {name}: {reason}" for run in runs for name, reason in run.recordings.skipped.items()]
     reasons += [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]
     reasons += [f"not run: {reason}" for reason in runs[0].stages.unavailable_extractors.values()]
+    reasons += [
+        f"{weights}: a file of your own stands in for torchvision's; its rows are not those of ImageNet's weights, "
+        "unless it holds the same values"
+        for weights in runs[0].stages.weights_used.values()
+        if weights.stands_in
+    ]
     titles = paper.EXTRACTORS | paper.DETECTORS | paper.AUTOENCODERS
     requested = {titles.get(name) for name in (*profile.extractors, *profile.detectors)}
     missing = [title for title in dict.fromkeys(titles.values()) if title not in requested]

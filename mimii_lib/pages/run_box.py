@@ -9,10 +9,21 @@ from mimii_lib.run import Run, provenance
 
 RECORDING_KINDS = {
     "miniature": "the miniature, synthesised by this project: its numbers say nothing about MIMII",
-    "MIMII": "MIMII (Hitachi, CC BY-SA 4.0), whole machine IDs",
+    "sample": "a sample of MIMII, fewer clips than its whole machine IDs",
+    "MIMII": "MIMII, whole machine IDs",
     "other recordings": "recordings that are not whole machine IDs of MIMII",
 }
 """Description of each kind of recordings, by the values of ``Run.recordings.kind``."""
+
+
+def comparable(runs: Sequence[Run]) -> bool:
+    """Return whether results can be compared with the paper's: whether all recordings are MIMII's."""
+    return all(run.recordings.kind in ("MIMII", "sample") for run in runs)
+
+
+def scope(runs: Sequence[Run]) -> str:
+    """Return the words that limit what comparable results say: "on a sample", or none."""
+    return "on a sample" if any(run.recordings.kind == "sample" for run in runs) else ""
 
 
 def by_machine(facts: Mapping[str, str]) -> str:

@@ -12,9 +12,9 @@ from IPython.display import HTML
 from mimii_lib import paper
 from mimii_lib.evaluation import system_names
 from mimii_lib.extractors import get
-from mimii_lib.pages import contrasts
+from mimii_lib.pages import contrasts, run_box
 from mimii_lib.run import Run
-from mimii_lib.settings import SIMPLE_BASELINES
+from mimii_lib.settings import SIMPLE_BASELINES, Split
 from mimii_lib.uncertainty import AucEstimates, symmetric
 
 pd.set_option("display.max_colwidth", None)  # pandas would truncate long cells
@@ -105,12 +105,13 @@ def table_1(table: pd.DataFrame, near: Mapping[tuple[str, str], Set[tuple[str, s
 def cells(
     estimates: Mapping[tuple[str, str], AucEstimates],
     measures: Mapping[str, Mapping[tuple[str, str], Mapping[tuple[str | None, str], float]]],
-    comparable: bool,
+    n_train: Mapping[tuple[str, str], int] | None,
 ) -> pd.DataFrame:
     """Return Table 1 cell by cell: the paper's AUC, ours with its 95 % interval, and other measures, in percent.
 
-    `estimates` and `measures` (in [0, 1], by name) are given by machine type and ID, then by system. If the recordings
-    are `comparable`, MIMII's, the difference to the paper has an interval that allows for the errors of both.
+    `estimates` and `measures` (in [0, 1], by name) are given by machine type and ID, then by system. `n_train` are the
+    numbers of clips that trained; None: the recordings are not MIMII's. Where they are, the difference to the paper has
+    an interval that allows for the errors of both.
     """
     names = system_names(system for of_id in estimates.values() for system in of_id.values.index)
     published, rows = contrasts.published(), []
@@ -122,29 +123,43 @@ def cells(
             cell: dict[str, Any] = dict(zip(("machine", "ID", "features", "detector"), (*column, *name), strict=True))
             cell |= {"paper": theirs, "ours": 100 * ours.value, "low": 100 * ours.low, "high": 100 * ours.high}
             cell |= {measure: 100 * values[column][system] for measure, values in measures.items()}
-            if comparable:
+            if n_train is not None:
                 error = float(np.hypot(100 * of_id.estimate(system)[1], errors.loc[name, column]))
                 difference = symmetric(100 * ours.value - theirs, error)
                 cell |= {"difference": difference.value, "from": difference.low, "to": difference.high}
+                cell |= {"clips trained": n_train[column]}
             rows.append(cell)
     return pd.DataFrame(rows)
 
 
-def sortable(cells: pd.DataFrame, caption: str) -> HTML:
+def sortable(cells: pd.DataFrame, caption: str, *, coloured: bool = True) -> HTML:
     """Show cells as a table that a reader sorts, filters and saves as CSV (``book/_static/tables.js``).
 
-    A difference is coloured by its interval: our AUC is above the paper's, below it, or agrees with it.
+    A `coloured` difference shows by its interval whether our AUC is above the paper's, below it, or agrees with it.
     """
     shown = cells.map(lambda value: html.escape(value) if isinstance(value, str) else value)
-    if "difference" in cells:
+    if coloured and "difference" in cells:
         sides = np.select([cells["from"] > 0, cells.to < 0], ["above", "below"], "agrees")
         texts = '<span class="' + pd.Series(sides) + '">' + cells.difference.map(_decimal) + "</span>"
         shown["difference"] = texts.where(cells.difference.notna())
     return html_table(shown, caption, "sortable")
 
 
-def verdict(run: Run) -> str:
+def verdict(runs: Sequence[Run]) -> str:
     """State in a sentence whether our results can be compared with the paper's: only on MIMII."""
-    if run.recordings.kind == "MIMII":
+    if not run_box.comparable(runs):
+        return "The results neither confirm nor refute the paper's findings, since the recordings are not MIMII's."
+    if not run_box.scope(runs):
         return "The recordings are MIMII's: a cell estimates the same quantity in both tables, up to the open points."
-    return "The results neither confirm nor refute the paper's findings, since the recordings are not MIMII's."
+    ours = [len(run.recordings.split_clips(name, run.profile.seeds[0], "train")) for run in runs for name in run.ids]
+    test = Split().test_clips
+    theirs = [ids[name].normal - test for run in runs if (ids := paper.MIMII[run.machine]) for name in run.ids]
+    return (
+        f"The recordings are a sample of MIMII: {number_range(ours)} clips train for each machine ID, in the paper "
+        f"{number_range(theirs)}. Differences and verdicts are those on this sample; part of them may be due to it."
+    )
+
+
+def number_range(numbers: Iterable[int]) -> str:
+    """Return the smallest and the largest of some numbers as text; one number if they are the same."""
+    return " to ".join(str(number) for number in sorted({min(numbers := [*numbers]), max(numbers)}))

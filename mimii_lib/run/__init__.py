@@ -75,9 +75,13 @@ class Run:
         self.clip_scores, self.auc = self.results.clip_scores, self.results.auc
 
     def with_overrides(self, **parameters: Any) -> "Run":
-        """Return the same run with some of the parameters of :class:`Run` in the place of its own."""
+        """Return the same run with some of the parameters of :class:`Run` in the place of its own.
+
+        Nothing is downloaded for it, such as a sample at another SNR.
+        """
         splits, cache = self.recordings.splits_file, self.cache.folder
-        return Run(self.machine, profile=self.profile, splits=splits, cache=cache, **parameters)
+        profile = self.profile.model_copy(update={"sample": None})
+        return Run(self.machine, profile=profile, splits=splits, cache=cache, **parameters)
 
     @property
     def ids(self) -> list[str]:

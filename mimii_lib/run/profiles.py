@@ -49,6 +49,16 @@ class Miniature(StrictModel):
     seed: int = 0
 
 
+class Sample(StrictModel):
+    """Clips of MIMII that a profile downloads for itself: so many per machine ID, drawn by the random seed."""
+
+    normal: PositiveInt = 100
+    abnormal: PositiveInt = 50
+    seed: int = 0
+    mirror: str | None = None  # address or folder of the archives; None: Zenodo
+    registry: Folder | None = None  # CSV of other archives than MIMII's and DCASE's
+
+
 class Sensitivity(StrictModel):
     """How many machine types, IDs of each, and seeds are run again for every alternative of an open point."""
 
@@ -58,11 +68,15 @@ class Sensitivity(StrictModel):
 
 
 class Profile(StrictModel):
-    """What to run. Where `data` (``{snr}`` in it is filled in) is empty, a `miniature` is made; `ids` None: all."""
+    """What to run; `ids` None: all.
+
+    Where `data` (``{snr}`` in it is filled in) is empty, a `miniature` is made or a `sample` is downloaded.
+    """
 
     name: str = "default"
     data: Folder | None = None
     miniature: Miniature | None = None
+    sample: Sample | None = None
     snr: int = -6  # dB
     machines: Names = paper.MACHINES
     ids: Names | None = None
@@ -112,7 +126,7 @@ def with_parameters(profile: Profile, /, **parameters: Any) -> Profile:
     """Return the profile with fields replaced by `parameters`, those that are None left out.
 
     `settings` are a text such as ``imaging.hop=512 split.balanced=true`` or a mapping: ``{"imaging.hop": 512}``. Named
-    `data` are taken as they are, without a miniature.
+    `data` are taken as they are: no miniature is made, and no sample downloaded.
     """
     values = {name: value for name, value in parameters.items() if value is not None}
     if isinstance(text := values.get("settings"), str):
@@ -120,7 +134,7 @@ def with_parameters(profile: Profile, /, **parameters: Any) -> Profile:
         values["settings"] = _read_yaml(lines.replace("=", ": "), "settings")
         if not isinstance(values["settings"], dict):
             raise MimiiError(f"settings: found {text!r}, expected name=value such as imaging.hop=512")
-    return _merged(profile, values | ({"miniature": None} if "data" in values else {}), "")
+    return _merged(profile, values | ({"miniature": None, "sample": None} if "data" in values else {}), "")
 
 
 def _read_yaml(text: str | bytes, where: str) -> Any:

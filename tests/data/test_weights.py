@@ -136,6 +136,7 @@ def test_a_folder_is_named_by_a_parameter_or_the_environment(folder, monkeypatch
     expected, state = torch.load(folder / "squeezenet1_1.pt", weights_only=True), local.state()
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+    assert local.stands_in
     monkeypatch.setenv("MIMII_WEIGHTS", str(folder))
     assert weights.find_weights("squeezenet1_1") == local
 
@@ -215,8 +216,9 @@ def test_a_file_of_torchvision_with_another_hash_is_refused(content, published, 
         weights.find_weights("squeezenet1_1", sources=["torchvision"])
     assert not list(hub.iterdir())
     assert _source() == "package"
-    for name in ("alexnet", "resnet18", "resnet34", "squeezenet1_0", "squeezenet1_1"):
+    for name, sha256 in weights.TORCHVISION.items():
         file = hub / Path(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url).name
+        assert sha256 == file.stem.rpartition("-")[2]
         file.write_bytes(content)
         with pytest.raises(MimiiError, match=f"{file.name}: has sha256 .*not the one in its name; remove"):
             weights.find_weights(name)

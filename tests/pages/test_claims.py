@@ -191,10 +191,11 @@ def test_differences_of_cells_allow_for_both_errors():
     """A cell is compared with the paper's only where the recordings allow it; the interval is wider than ours."""
     own = estimates(2)
     doubled = {"double": {column: dict(2 * estimate.values) for column, estimate in own.items()}}
-    apart, compared = (tables.cells(own, doubled, comparable) for comparable in (False, True))
+    apart, compared = (tables.cells(own, doubled, n_train) for n_train in (None, dict.fromkeys(own, 50)))
     np.testing.assert_allclose(apart.double, 2 * apart.ours)
     assert len(apart) == len(compared) == PUBLISHED.table.size
-    assert not {"difference", "from", "to"} & set(apart)
+    assert not {"difference", "from", "to", "clips trained"} & set(apart)
+    assert set(compared["clips trained"]) == {50}
     np.testing.assert_allclose(compared.difference, compared.ours - compared.paper)
     assert (compared.to - compared["from"] > 0.99 * (compared.high - compared.low)).mean() > 0.95
     assert compared.set_index(["machine", "ID", "features", "detector"]).paper["fan", "id_06", "AlexNet", "GMM"] == 94.5

@@ -128,7 +128,9 @@ def test_settings_that_cannot_be_read_are_an_error_of_one_sentence(text):
 
 
 def test_named_data_are_taken_as_they_are():
-    """Where a folder is named no miniature is made in it, and an unknown parameter is an error."""
-    assert with_parameters(load_profile("miniature"), data="recordings").miniature is None
+    """Where a folder is named no miniature is made in it and no sample downloaded; an unknown parameter is an error."""
+    for name in ("miniature", "sample"):
+        assert getattr(load_profile(name), name) is not None
+        assert getattr(with_parameters(load_profile(name), data="recordings"), name) is None
     with pytest.raises(MimiiError, match="'seed' is not known.*did you mean 'seeds'"):
         with_parameters(Profile(), seed=3)

@@ -31,6 +31,6 @@ def test_the_wheel_holds_what_a_run_needs(tmp_path):
 
     assert "fan id_00: 6 clips train; 6 normal and 3 abnormal clips test" in mimii("../small.yaml").stdout
     assert (empty / "miniature" / "-6_dB_fan").is_dir()
-    assert "expected one of full, mimii, miniature" in mimii("nothing").stderr
+    assert "expected one of full, mimii, miniature, sample" in mimii("nothing").stderr
     assert {path.name for path in ROOT.glob("mimii_lib/**/*.csv")} == {path.name for path in site.rglob("*.csv")}
     assert next(site.rglob("open_points.yaml"))
