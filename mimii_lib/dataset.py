@@ -11,10 +11,12 @@ the outer folder, and that of DCASE 2020 Task 2, ``<machine>/{train,test}/{norma
 MIMII's recordings at -6 dB. Nothing is ever written into a folder of recordings.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,7 @@ from mimii_lib.settings import Imaging, Settings, Split
 
 LABELS = ("normal", "abnormal")
 MARKER = "miniature.json"  # file at the top of the miniature's tree that marks it as the miniature
+DOWNLOADED = "download.json"  # file at the top of a tree that records what ``mimii download`` put there
 _OUTER = re.compile(r"(-?\d+)_dB_(\w+)")
 _ID = re.compile(r"id_\d\d")
 _DCASE = re.compile(r"(normal|anomaly)_(id_\d\d)_\w+")
@@ -51,6 +54,8 @@ def trees(data: Path) -> dict[tuple[int | None, str], Path]:
     key: tuple[int | None, str]
     outer = _OUTER.fullmatch(data.resolve().name)  # where `data` is the outer folder itself
     for folder in sorted(path for path in data.iterdir() if path.is_dir() and os.access(path, os.R_OK | os.X_OK)):
+        if folder.name[0] == ".":  # of a download that is not complete
+            continue
         below = _OUTER.fullmatch(folder.name)
         if below and (folder / below[2]).is_dir():
             key, folder = (int(below[1]), below[2]), folder / below[2]
@@ -247,8 +252,41 @@ def not_evaluable(table: pd.DataFrame, splits: pd.DataFrame, settings: Settings 
     return reasons
 
 
+_RECORDED = ("name", "source", "snr", "machine", "address", "licence", "citation", "checked", "channel", "clips")
+
+
+def download_record(data: Path) -> list[dict[str, Any]]:
+    """Return what ``mimii download`` recorded below a folder, an entry for each archive; without a record none.
+
+    An entry has the archive's name, source, SNR in dB, machine type, address, licence and citation, how its clips were
+    `checked`, the `channel` that was kept (a number or ``all``), and `clips`: the CRC-32 of each one in the archive by
+    its path relative to `data`. A record that cannot be read raises MimiiError.
+    """
+    file = data / DOWNLOADED
+    try:
+        entries = json.loads(file.read_bytes())
+        if entries == [one for one in entries if isinstance(one["clips"], dict) and {*_RECORDED} <= {*one}]:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    raise MimiiError(f"{file}: cannot be read; expected the record of a download: take the file away")
+
+
+def downloads(data: Path) -> list[dict[str, Any]]:
+    """Return the entries of :func:`download_record` without their clips, which are counted in ``n_clips``."""
+    return [
+        {name: value for name, value in entry.items() if name != "clips"} | {"n_clips": len(entry["clips"])}
+        for entry in download_record(data)
+    ]
+
+
 def kind(data: Path, table: pd.DataFrame, machine: str) -> str:
-    """Return what the recordings are: ``miniature``, ``MIMII`` (whole machine IDs) or ``other recordings``."""
+    """Return what the recordings are: ``miniature``, ``MIMII`` (whole machine IDs), ``sample`` or ``other recordings``.
+
+    A sample of MIMII is made of clips that ``mimii download`` fetched, every one named in its record.
+    """
     if (data / MARKER).is_file():
         return "miniature"
     published = paper.MIMII[machine]
@@ -259,4 +297,7 @@ def kind(data: Path, table: pd.DataFrame, machine: str) -> str:
         and (row.normal == published[machine_id].normal or (machine, machine_id) in paper.UNCERTAIN)
         for machine_id, row in counts.iterrows()
     ]
-    return "MIMII" if whole and all(whole) else "other recordings"
+    if whole and all(whole):
+        return "MIMII"
+    recorded = {path for entry in download_record(data) for path in entry["clips"]}
+    return "sample" if whole and {*table.path} <= recorded else "other recordings"

@@ -42,6 +42,7 @@ from copied import Copy
 
 from mimii_lib.data import miniature
 from mimii_lib.data.files import atomic_write, file_digest
+from mimii_lib.dataset import DOWNLOADED
 from mimii_lib.run import provenance
 
 RECORD = ROOT / "benchmarks" / "faults.json"
@@ -136,8 +137,8 @@ class Bench:
     def check_download(self, dest: Path) -> None:
         """Assert that every clip of the archive is there, bit for bit, and no other file."""
         expected = {path.relative_to(self.data): path for path in self.data.glob(f"{FOLDER}/fan/id_00/*/*.wav")}
-        files = {path.relative_to(dest): path for path in dest.rglob("*") if path.name != ".download.lock"}
-        files = {name: path for name, path in files.items() if path.is_file()}
+        files = {path.relative_to(dest): path for path in dest.rglob("*") if path.is_file()}
+        files = {name: path for name, path in files.items() if path.name not in (".download.lock", DOWNLOADED)}
         assert files.keys() == expected.keys(), f"other files: {files.keys() ^ expected.keys()}"
         for name, path in expected.items():
             assert soundfile.read(files[name])[0].tobytes() == soundfile.read(path)[0].tobytes(), f"{name} differs"

@@ -1,11 +1,13 @@
 """Checks of recordings before anything is computed: which clips can be used, and what is missing or surplus."""
 
 import os
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import log10, nan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,12 +16,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mimii_lib import dataset, paper
+from mimii_lib.data import record
 from mimii_lib.data.files import file_digest
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Imaging
 
 QUIETEST = -100.0  # level of silence in dB: below the smallest step of 16 bits
-_REPLACE = "take the folder away and unpack its archive again ('mimii download' does)"
+
+
+Wavs = dict[str, dict[str, list[Path]]]  # by machine ID and label
 
 
 @dataclass(frozen=True)
@@ -81,18 +86,17 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
     for folder in sorted(path for path in data.glob("*_dB_*") if path.is_dir()):
         if not {*folder.iterdir()} & {*trees.values()}:
             tree = f"{folder.name}/{folder.name.split('_dB_')[1]}"
-            report.problems.append(f"{folder.name}: holds no recordings; expected {tree}/id_00/normal; {_REPLACE}")
+            remedy = _remedy(data, *folder.name.split("_dB_"))
+            report.problems.append(f"{folder.name}: holds no recordings; expected {tree}/id_00/normal; {remedy}")
+    entries = [entry for entry in record.load(data).values() if entry["checked"] == record.BY_CLIP]
+    samples = {(entry["snr"], entry["machine"]): entry for entry in entries}
     rows = []
     first_path: dict[str, str] = {}
     for (snr, machine), folder in trees.items():
         name, recordings = folder.relative_to(data).as_posix(), dataset.recordings(folder)
-        used = {wav for labels in recordings.values() for wavs in labels.values() for wav in wavs}
-        report.problems += [
-            f"{wav.relative_to(data).as_posix()}: not used, since neither its place nor its name tells a machine ID "
-            "and a label; move it to id_00/normal or the like"
-            for wav in sorted(folder.rglob("*.[wW][aA][vV]"))
-            if wav not in used and wav.name[0] != "."
-        ]
+        report.problems += _unused(data, folder, recordings)
+        sample = samples.get((snr, machine))
+        remedy = _remedy(data, snr, machine, "dcase2020" * (folder / "train").is_dir())
         for machine_id, wavs in recordings.items():
             table = dataset.clip_table(data, {machine_id: wavs})
             clips = inspect(data, list(table.path), settings)
@@ -104,9 +108,9 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
             published = paper.MIMII.get(machine, {}).get(machine_id)
             if published is None:
                 remarks.append("not a machine ID of MIMII")
-            elif not miniature and (differences := [*_differences(machine, machine_id, counts)]):
-                remarks.append(f"MIMII has {published.normal} + {published.abnormal}")
-                report.differences += [f"{name}: {difference}" for difference in differences]
+            elif not miniature and (differences := [*_differences(machine, machine_id, counts, remedy)]):
+                remarks.append(f"{'a sample, ' * bool(sample)}MIMII has {published.normal} + {published.abnormal}")
+                report.differences += [f"{name}: {difference}" for difference in differences if not sample]
             if not miniature and not {*channels} <= {1, 8}:
                 report.differences.append(
                     f"{name}: {machine_id} has files of {channels[-1]} channels, expected MIMII's 8, or 1 as unpacked "
@@ -114,9 +118,12 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
                 )
             row = {"snr": "?" if snr is None else snr, "machine": machine, "id": machine_id} | counts
             rows.append(row | {"channels": " and ".join(map(str, channels)) or "–", "remarks": "; ".join(remarks)})
-        if not miniature:
+        if sample:
+            report.differences += _sample(data, name, recordings, sample)
+        elif not miniature:
             missing = [machine_id for machine_id in paper.MIMII.get(machine, {}) if machine_id not in recordings]
-            report.differences += [f"{name}: {one} is missing; {_REPLACE}, or run the others alone" for one in missing]
+            report.differences += [f"{name}: {one} is missing; {remedy}, or run the others alone" for one in missing]
+    report.differences += [] if miniature else _missing_machines(data, trees)
     report.table = pd.DataFrame(rows, columns=["snr", "machine", "id", *dataset.LABELS, "channels", "remarks"])
     return report
 
@@ -132,11 +139,57 @@ def _problems(clips: list[Clip], first_path: dict[str, str]) -> Iterator[str]:
             yield f"{clip.path}: the same recording as {first}; take one of them out of the folder"
 
 
-def _differences(machine: str, machine_id: str, counts: dict[str, int]) -> Iterator[str]:
+def _unused(data: Path, folder: Path, recordings: Wavs) -> Iterator[str]:
+    """Yield what is wrong with wav files of a machine folder that are no recordings."""
+    used = {wav for labels in recordings.values() for wavs in labels.values() for wav in wavs}
+    for wav in sorted(folder.rglob("*.[wW][aA][vV]")):
+        if wav not in used and wav.name[0] != ".":
+            yield (
+                f"{wav.relative_to(data).as_posix()}: not used, since neither its place nor its name tells a machine "
+                "ID and a label; move it to id_00/normal or the like"
+            )
+
+
+def _command(data: Path, snr: object, machines: Sequence[str], *options: str) -> str:
+    """Return the command that downloads recordings into a data folder, in quotes."""
+    return f"`{shlex.join(['mimii', 'download', str(data), '--snr', str(snr), '--machines', *machines, *options])}`"
+
+
+def _remedy(data: Path, snr: object, machine: str, source: str = "") -> str:
+    """Return how the recordings of a machine type, of no download that goes on, are had whole."""
+    command = _command(data, -6 if snr is None else snr, [machine], *(["--source", source] if source else []))
+    return f"take the folder away and unpack its archive again ({command} does)"
+
+
+def _sample(data: Path, name: str, recordings: Wavs, entry: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how much of a machine type single clips are, and the command that fetches the rest."""
+    shares, lacks = [], False
+    for label in dataset.LABELS:
+        count = sum(len(wavs[label]) for wavs in recordings.values())
+        whole = sum(getattr(ids, label) for ids in paper.MIMII.get(entry["machine"], {}).values())
+        shares.append(f"{count} of {whole} {label}")
+        lacks |= count < whole
+    if lacks:
+        options = ["--source", entry["source"], *["--all-channels"] * (entry["channel"] == "all")]
+        yield (
+            f"{name}: a sample from {entry['source']} (checked by {entry['checked']}), {' and '.join(shares)} clips; "
+            f"{_command(data, entry['snr'], [entry['machine']], *options)} fetches the whole"
+        )
+
+
+def _missing_machines(data: Path, trees: Container[tuple[int | None, str]]) -> Iterator[str]:
+    """Yield the machine types that are missing where others of MIMII's are, and the command that fetches them."""
+    for snr in paper.SNRS:
+        missing = [machine for machine in paper.MACHINES if (snr, machine) not in trees]
+        if 0 < len(missing) < len(paper.MACHINES):
+            yield f"no {', '.join(missing)} at {snr} dB; {_command(data, snr, missing)} fetches what is missing"
+
+
+def _differences(machine: str, machine_id: str, counts: dict[str, int], remedy: str) -> Iterator[str]:
     """Yield how the numbers of clips of a machine ID of MIMII differ from the published ones, and what to do."""
     for label, count in counts.items():
         published = getattr(paper.MIMII[machine][machine_id], label)
-        advice = f"; {_REPLACE}, or take the numbers as those of a part of MIMII"
+        advice = f"; {remedy}, or take the numbers as those of a part of MIMII"
         if count > published:
             advice = "; take out what is not MIMII's"
         if label == "normal" and (machine, machine_id) in paper.UNCERTAIN:

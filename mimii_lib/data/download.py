@@ -1,20 +1,16 @@
-"""§4 Dataset: download MIMII's archives and unpack them; an interrupted download is resumed by the same call.
+"""§4 Dataset: download MIMII's recordings and unpack them; an interrupted download is resumed by the same call.
 
-An archive has 7 to 11 GB, and its clips have eight channels, of which a run reads one. Archives are processed one
-after another: downloaded to ``archives/<name>.part`` until size and md5 are the registered ones, unpacked clip by clip,
-by default one channel of each, and removed. The clips are collected in a hidden folder, which is renamed to
-``<snr>_dB_<machine>`` once it is complete.
+A whole archive is downloaded to ``archives/<name>.part`` until size and md5 are the registered ones, unpacked clip by
+clip, by default one channel of each, and removed. Its clips are collected in a hidden folder, which is renamed once it
+is complete. Single clips are fetched from where they lie in the archive (:mod:`mimii_lib.data.selection`). The record
+``download.json`` tells what came from where, and how it was checked.
 """
 
-import csv
-import re
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import requests
 import soundfile
@@ -22,49 +18,15 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from mimii_lib import dataset
+from mimii_lib.data import record
 from mimii_lib.data.files import file_digest, wait_for
-from mimii_lib.data.unpacking import CHANNELS, check_room, unpack
+from mimii_lib.data.remote import CHUNK, LocalFile, RemoteFile, Report, patiently, request
+from mimii_lib.data.selection import Selection, fetch_clips
+from mimii_lib.data.sources import Archive, holding, read_registry, reason
+from mimii_lib.data.unpacking import check_room, unpack
 from mimii_lib.errors import MimiiError
 
-URL = "https://zenodo.org/records/3384388/files/{name}?download=1"  # of MIMII's archives
-TIMEOUT = 60.0  # seconds without a byte after which a connection is closed
-WAITS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-"""Seconds to wait after the 1st, 2nd, … attempt in a row without progress; one more such attempt is an error."""
 EXPANSION = 1.6  # estimate of the size of all clips over that of their archive; MIMII's is at most 1.55
-_COLUMNS = {"name": r"-?\d+_dB_\w+\.zip", "bytes": r"[1-9]\d{0,14}", "md5": r"[0-9a-fA-F]{32}"}
-
-Report = Callable[[str], None]
-
-
-class Archive(NamedTuple):
-    """A registered archive: file name, size in bytes, md5."""
-
-    name: str
-    bytes: int
-    md5: str
-
-
-def read_registry(file: Path | None = None) -> dict[str, Archive]:
-    """Return the archives of a CSV with the columns name, bytes and md5, by name; None: MIMII's own.
-
-    A file that cannot be read, or a row that is not such an archive, raises MimiiError.
-    """
-    expected = f"expected a CSV of {', '.join(_COLUMNS)}, such as -6_dB_fan.zip, its size, 32 hexadecimal digits"
-    archives = {}
-    try:
-        with (file or resources.files("mimii_lib.data") / "archives.csv").open(encoding="utf-8-sig") as lines:
-            for row in (reader := csv.DictReader(lines)):
-                for column, pattern in _COLUMNS.items():
-                    if not re.fullmatch(pattern, text := row.get(column) or ""):
-                        raise MimiiError(f"{file}: line {reader.line_num}: {column} is '{text}'; {expected}")
-                if row["name"] in archives:
-                    raise MimiiError(f"{file}: line {reader.line_num}: {row['name']} a second time; expected it once")
-                archives[row["name"]] = Archive(row["name"], int(row["bytes"]), row["md5"].lower())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise MimiiError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error}); {expected}") from None
-    if not archives:
-        raise MimiiError(f"{file}: no archive in it; {expected}")
-    return archives
 
 
 def fetch(
@@ -72,6 +34,11 @@ def fetch(
     *,
     snr: int,
     machines: Sequence[str],
+    source: str = "auto",
+    ids: Sequence[str] | None = None,
+    clips: int | None = None,
+    abnormal: int | None = None,
+    seed: int = 0,
     mirror: str | None = None,
     registry: Path | None = None,
     channel: int | None = 0,
@@ -80,13 +47,26 @@ def fetch(
 ) -> None:
     """Download and unpack the recordings of machine types that are not there yet.
 
+    With none of `ids`, `clips` and `abnormal`, whole archives are fetched, otherwise single clips by byte ranges.
+
     Parameters
     ----------
     dest
-        The folder to hold ``<snr>_dB_<machine>/<machine>/id_00/normal/00000000.wav`` and the like; archives that are
-        kept lie in its folder ``archives``.
+        The folder to hold ``<snr>_dB_<machine>/<machine>/id_00/normal/00000000.wav`` or DCASE's
+        ``<machine>/train/normal_id_00_00000000.wav`` and the like; archives that are kept lie in its folder
+        ``archives``.
     snr
         Signal-to-noise ratio in dB.
+    source
+        ``mimii``, ``dcase2020``, or ``auto``: the one that the folder has already, or else the smaller one that holds
+        what is wanted.
+    ids
+        Machine IDs; None: all.
+    clips, abnormal
+        Number of normal and of abnormal clips of each machine ID, or all where there are fewer; `clips` None: all,
+        `abnormal` None: as many as `clips`.
+    seed
+        Seed by which clips are drawn.
     mirror
         Where the archives are: an http(s) address, or a folder, which is only read; None: Zenodo.
     registry
@@ -99,29 +79,87 @@ def fetch(
     MimiiError
         If the registered recordings cannot be had. What has arrived stays, and the same call resumes.
     """
-    if channel is not None and channel not in range(CHANNELS):
-        raise MimiiError(f"channel: found {channel}, expected a whole number from 0 to {CHANNELS - 1}")
-    registered = read_registry(registry)
-    names = [f"{snr}_dB_{machine}.zip" for machine in dict.fromkeys(machines)]
-    if unknown := [name for name in names if name not in registered]:
-        raise MimiiError(
-            f"{registry or 'MIMII'}: no archive {unknown[0]}; expected one of {', '.join(registered)}: "
-            "change the SNR or the machine types"
+    selection = _selection(ids, clips, abnormal, seed)
+    registered, where, dest = read_registry(registry), Mirror(mirror), Path(dest).expanduser()
+    targets, larger = [], {}
+    for machine in dict.fromkeys(machines):
+        archives = holding(
+            registered, snr=snr, machine=machine, source=source, channel=channel, registry=str(registry or "MIMII")
         )
-    remote = mirror is None or mirror.lower().startswith(("http://", "https://"))
-    folder = None if remote else Path(str(mirror)).expanduser()
-    if folder and not (mirror and folder.is_dir()):
-        raise MimiiError(f"mirror: {mirror}: no such folder; expected a folder of archives or an http(s) address")
-    url = f"{mirror.rstrip('/')}/{{name}}" if mirror else URL
-    dest = Path(dest).expanduser()
-    if missing := _missing([ArchiveFiles(dest, registered[name], channel) for name in names], report):
+        options = [ArchiveFiles(dest, archive, channel) for archive in archives]
+        targets.append(next((option for option in options if option.is_begun()), options[0]))
+        larger[targets[-1]] = options[-1].archive
+    if missing := _missing(targets, selection, report):
+        if smaller := [target for target in missing if target.archive != larger[target]]:
+            report(reason([target.archive for target in smaller], [larger[target] for target in smaller]))
         with _locked(dest, report):
-            _fetch_missing(_missing(missing, report), folder, url, keep_archives, report)
+            missing = _missing(missing, selection, report)
+            for target in missing:
+                target.archive = where.with_size(target.archive, report)
+            if selection is None:
+                _fetch_missing(missing, where, keep_archives, report)
+                return
+            for target in missing:
+                target.remove_temporaries()
+                fetch_clips(dest, target.archive, where.file(target.archive), selection, channel, report)
 
 
-def _missing(targets: Sequence["ArchiveFiles"], report: Report) -> list["ArchiveFiles"]:
-    """Return the archives without recordings; report the others and remove what earlier attempts left of them."""
-    missing = [target for target in targets if not target.is_there()]
+def _selection(ids: Sequence[str] | None, clips: int | None, abnormal: int | None, seed: int) -> Selection | None:
+    """Return which single clips are wanted; None: whole archives."""
+    for name, number, least in (("clips", clips, 1), ("abnormal", abnormal, 0), ("seed", seed, 0)):
+        if number is not None and number < least:
+            raise MimiiError(f"{name}: found {number}, expected a whole number from {least}")
+    if ids is None and clips is None and abnormal is None:
+        return None
+    only = None if ids is None else [*dict.fromkeys(ids)]
+    return Selection(only, clips, clips if abnormal is None else abnormal, seed)
+
+
+class Mirror:
+    """Where the archives are: a folder, an address, or the Zenodo records of the registry (None)."""
+
+    def __init__(self, where: str | None):
+        self.url, self.folder = where and where.rstrip("/"), None
+        if where is not None and not where.lower().startswith(("http://", "https://")):
+            self.folder = Path(where).expanduser()
+            if not (where and self.folder.is_dir()):
+                raise MimiiError(
+                    f"mirror: {where}: no such folder; expected a folder of archives or an http(s) address"
+                )
+
+    def address(self, archive: Archive) -> str:
+        """Return the address, or the path, of an archive."""
+        if self.folder:
+            path = self.folder / archive.name
+            if not path.is_file():
+                raise MimiiError(f"{path}: no such archive; put it there or name another mirror")
+            return str(path)
+        return f"{self.url}/{archive.name}" if self.url else f"{archive.record}/files/{archive.name}?download=1"
+
+    def with_size(self, archive: Archive, report: Report) -> Archive:
+        """Return an archive with its size, which must be the registered one if there is one."""
+        name, url = archive.name, self.address(archive)
+        if self.folder:
+            size = Path(url).stat().st_size
+            if archive.bytes not in (0, size):
+                raise _not_registered(url, f"{size} bytes", f"{archive.bytes} bytes")
+            return archive._replace(bytes=size)
+
+        def stated_size() -> int:
+            with request(name, url, 0, 0, 1) as (_, _, size):
+                return size
+
+        return archive if archive.bytes else archive._replace(bytes=patiently(stated_size, name, url, report))
+
+    def file(self, archive: Archive) -> LocalFile | RemoteFile:
+        """Return an archive for reading by byte ranges."""
+        url = self.address(archive)
+        return LocalFile(Path(url)) if self.folder else RemoteFile(archive.name, url, archive.bytes)
+
+
+def _missing(targets: Sequence["ArchiveFiles"], selection: Selection | None, report: Report) -> list["ArchiveFiles"]:
+    """Return the archives whose recordings are not there; report the others and remove what attempts left of them."""
+    missing = [target for target in targets if not target.is_there(selection)]
     for target in targets:
         if target not in missing:
             report(f"{target.folder.name}: is there already")
@@ -129,21 +167,26 @@ def _missing(targets: Sequence["ArchiveFiles"], report: Report) -> list["Archive
     return missing
 
 
-def _fetch_missing(
-    targets: Sequence["ArchiveFiles"], folder: Path | None, url: str, keep_archives: bool, report: Report
-) -> None:
-    """Fetch and unpack one archive after another, from a folder or else from an address."""
-    sizes = [0 if folder else max(target.archive.bytes - target.received(), 0) for target in targets]
+def _fetch_missing(targets: Sequence["ArchiveFiles"], where: Mirror, keep_archives: bool, report: Report) -> None:
+    """Fetch and unpack one whole archive after another."""
+    sizes = [0 if where.folder else max(target.archive.bytes - target.received(), 0) for target in targets]
     needed = sum(sizes) if keep_archives else max(sizes, default=0)
     needed += sum(target.bytes_to_unpack() for target in targets)
     if targets:
         check_room(targets[0].dest, needed, ", ".join(target.folder.name for target in targets))
     for target in targets:
-        name, address = target.archive.name, url.replace("{name}", target.archive.name)  # it may hold other braces
-        path = _from_folder(folder, target.archive) if folder else _from_server(target, address, report)
-        others = unpack(path, target.unpacked, name=name, channel=target.channel)
-        if keep_archives and not folder:
+        archive, address = target.archive, where.address(target.archive)
+        path = _from_folder(Path(address), archive) if where.folder else _from_server(target, address, report)
+        clips, others = unpack(path, target.unpacked, archive=archive, channel=target.channel)
+        if keep_archives and not where.folder:
             path.replace(target.kept)
+        crcs = {f"{archive.folder}/{clip}": crc for clip, crc in clips.items()}
+        entry = record.new_entry(archive, address, target.channel, record.BY_ARCHIVE, clips=crcs)
+        if target.folder.exists():  # single clips of it
+            shutil.rmtree(target.replaced, ignore_errors=True)
+            target.folder.rename(target.replaced)
+        # The record comes first: without it, recordings that are there count as somebody's own.
+        record.save(target.dest, entry)
         target.unpacked.rename(target.folder)
         target.remove_leftovers()
         channels = "all channels" if target.channel is None else f"channel {target.channel}"
@@ -172,27 +215,51 @@ class ArchiveFiles:
 
     def __init__(self, dest: Path, archive: Archive, channel: int | None):
         self.dest, self.archive, self.channel = dest, archive, channel
-        self.folder = dest / archive.name.removesuffix(".zip")  # of the clips, when all are unpacked
+        self.folder = dest / archive.folder  # of the clips
         channels = "all" if channel is None else channel
         self.unpacked = dest / f".{self.folder.name}.{channels}.{archive.md5[:8]}.part"  # clips so far
+        self.replaced = dest / f".{self.folder.name}.replaced.part"  # single clips that a whole archive replaces
         self.part = dest / "archives" / f"{archive.name}.part"  # bytes received so far
         self.kept = dest / "archives" / archive.name  # by keep_archives
 
-    def is_there(self) -> bool:
-        """Return whether there are recordings of this SNR and machine type; raise if there are other files."""
-        snr, machine = self.folder.name.split("_dB_")
+    def is_begun(self) -> bool:
+        """Return whether something of this archive is there."""
+        paths = (self.part, self.kept, self.unpacked, self.folder)
+        return any(path.exists() for path in paths) or self.archive.name in record.load(self.dest)
+
+    def is_there(self, selection: Selection | None) -> bool:
+        """Return whether the recordings that are wanted are there; raise if there are other files in their place.
+
+        Recordings that no record calls single clips are somebody's own, or whole, and count as all that is wanted.
+        """
+        snr, machine = self.archive.snr, self.archive.machine
         trees = dataset.trees(self.dest) if self.dest.is_dir() else {}
-        tree = trees.get((int(snr), machine)) or trees.get((None, machine))
+        tree = trees.get((snr, machine)) or trees.get((None, machine))
         labels = dataset.recordings(tree).values() if tree else []
         clips = [wav for wavs in labels for wav in (*wavs["normal"], *wavs["abnormal"])]
-        if not clips and (tree or (self.folder.is_dir() and any(self.folder.iterdir()))):
-            raise MimiiError(f"{self.folder}: is there and holds no recordings; take it away and repeat the command")
         with suppress(soundfile.SoundFileError):
             if clips and self.channel is None and soundfile.info(clips[0]).channels == 1:
                 raise MimiiError(
                     f"{tree}: is there with one channel, all were asked for; take it away or name another folder"
                 )
+        for entry in record.load(self.dest).values():
+            if (entry["snr"], entry["machine"], entry["checked"]) == (snr, machine, record.BY_CLIP):
+                return self._is_sample_there(entry, selection, bool(clips))
+        if not clips and (tree or (self.folder.is_dir() and any(self.folder.iterdir()))):
+            raise MimiiError(f"{self.folder}: is there and holds no recordings; take it away and repeat the command")
         return bool(clips)
+
+    def _is_sample_there(self, entry: Mapping[str, Any], selection: Selection | None, any_clips: bool) -> bool:
+        """Return whether the single clips that are there are those wanted; raise if they came from elsewhere."""
+        wanted = (self.archive.name, "all" if self.channel is None else self.channel)
+        if any_clips and (entry["name"], entry["channel"]) != wanted:
+            raise MimiiError(
+                f"{self.dest}: holds single clips of {entry['name']}, channel {entry['channel']}, of the "
+                f"{entry['machine']} at {entry['snr']} dB, so none of {wanted[0]}, channel {wanted[1]}, can be added; "
+                f"take the folder of the {entry['machine']} away, or name source {entry['source']} or another folder"
+            )
+        arrived = selection is not None and selection._asdict() in entry["selections"]
+        return any_clips and arrived and all((self.dest / path).is_file() for path in entry["clips"])
 
     def received(self) -> int:
         """Return the bytes of the archive that have arrived."""
@@ -200,8 +267,13 @@ class ArchiveFiles:
 
     def bytes_to_unpack(self) -> int:
         """Estimate the bytes of the clips that are still to be written."""
-        size = int(EXPANSION * self.archive.bytes) // (1 if self.channel is None else CHANNELS)
+        size = int(EXPANSION * self.archive.bytes) // (1 if self.channel is None else self.archive.channels)
         return max(size - sum(path.stat().st_size for path in self.unpacked.rglob("*.wav")), 0)
+
+    def remove_temporaries(self) -> None:
+        """Remove single clips that a killed process was writing."""
+        for temporary in self.folder.rglob(f".*-{'[0-9a-f]' * 8}.[wW][aA][vV]"):
+            temporary.unlink()
 
     def remove_leftovers(self) -> None:
         """Remove what attempts at this archive left."""
@@ -212,14 +284,13 @@ class ArchiveFiles:
             self.part.parent.rmdir()
 
 
-def _from_folder(folder: Path, archive: Archive) -> Path:
-    path = folder / archive.name
-    if not path.is_file():
-        raise MimiiError(f"{path}: no such archive; put it there or name another mirror")
-    properties = (f"{path.stat().st_size} bytes", f"md5 {file_digest(path, 'md5')}")
-    for value, expected in zip(properties, (f"{archive.bytes} bytes", f"md5 {archive.md5}"), strict=True):
-        if value != expected:
-            raise MimiiError(f"{path}: has {value}, expected {expected}; replace it or name another mirror")
+def _not_registered(path: Path | str, found: str, expected: str) -> MimiiError:
+    return MimiiError(f"{path}: has {found}, expected {expected}; replace it or name another mirror")
+
+
+def _from_folder(path: Path, archive: Archive) -> Path:
+    if (md5 := file_digest(path, "md5")) != archive.md5:
+        raise _not_registered(path, f"md5 {md5}", f"md5 {archive.md5}")
     return path
 
 
@@ -243,58 +314,29 @@ def _from_server(target: ArchiveFiles, url: str, report: Report) -> Path:
 
 def _complete(target: ArchiveFiles, url: str, report: Report) -> None:
     """Request the missing bytes until none is missing."""
-    name, size = target.archive.name, target.archive.bytes
-    largest, failures = target.received(), 0
-    while target.received() < size:
-        try:
-            _request(target, url)
-        except requests.RequestException as error:
-            if isinstance(error, ValueError):
-                raise MimiiError(f"mirror: {url}: not an address ({error}); expected one like {URL}") from None
-            reason, retry_after = f"was not reached, fell silent or broke off ({type(error).__name__})", ""
-            if error.response is not None:
-                reason = f"answered {error.response.status_code} {error.response.reason}"
-                retry_after = error.response.headers.get("Retry-After", "")
-            # Progress is a larger part than ever: a server may start from 0 each time and break off.
-            failures, largest = (0, target.received()) if target.received() > largest else (failures, largest)
-            if failures == len(WAITS):
-                raise MimiiError(
-                    f"{name}: given up after {failures + 1} attempts in a row that brought nothing ({url} {reason}); "
-                    f"{target.received()} of {size} bytes are kept, the same command goes on there"
-                ) from None
-            wait = max(WAITS[failures], min(int(retry_after), max(WAITS)) if retry_after.isdecimal() else 0)
-            failures += 1
-            report(f"{name}: the server {reason}; next attempt in {wait:.0f} s")
-            time.sleep(wait)
+    if target.received() < target.archive.bytes:
+        patiently(
+            lambda: _request(target, url),
+            target.archive.name,
+            url,
+            report,
+            progress=target.received,
+            kept=lambda: f"{target.received()} of {target.archive.bytes} bytes are kept",
+        )
 
 
 def _request(target: ArchiveFiles, url: str) -> None:
     """Append the response to a request for the missing bytes, or replace the part if it begins at byte 0."""
     name, size, received = target.archive.name, target.archive.bytes, target.received()
-    headers = {"Range": f"bytes={received}-", "Accept-Encoding": "identity"}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        status = response.status_code
-        if status in (408, 429) or status >= 500:  # another attempt may be answered
-            response.raise_for_status()
-        if status not in (200, 206, 416):
-            raise MimiiError(f"{name}: {url} answered {status} {response.reason}; name another mirror")
-        length = response.headers.get("Content-Length", "?")
-        extent = f"bytes 0-/{length}" if status == 200 else response.headers.get("Content-Range", "")
-        match = re.fullmatch(r"bytes (\d+)-\d*/(\d+)", extent)
-        start, total = map(int, match.groups()) if match else (-1, -1)
-        if total != size or start not in (0, received):  # checked before the part is touched
-            raise MimiiError(
-                f"{name}: {url} gave other bytes, expected bytes {received}-{size - 1}/{size}, found '{extent}'; "
-                "name another mirror, or the registry that belongs to it"
-            )
-        bar = tqdm(desc=name, total=size, initial=start, unit="B", unit_scale=True, disable=None)
-        with target.part.open("ab" if start else "wb") as part, bar:
-            for chunk in response.iter_content(1 << 14):
-                start += len(chunk)
-                if start > size:
+    with request(name, url, size, received) as (response, arrived, _):
+        bar = tqdm(desc=name, total=size, initial=arrived, unit="B", unit_scale=True, disable=None)
+        with target.part.open("ab" if arrived else "wb") as part, bar:
+            for chunk in response.iter_content(CHUNK):
+                arrived += len(chunk)
+                if arrived > size:
                     target.part.unlink()
                     raise MimiiError(f"{name}: {url} gave more than the {size} bytes expected; name another mirror")
                 part.write(chunk)
                 bar.update(len(chunk))
-    if start < size:
+    if arrived < size:
         raise requests.ConnectionError("ended early")

@@ -1,4 +1,4 @@
-"""§4 Dataset: unpack an archive of MIMII clip by clip; only clips leave it."""
+"""§4 Dataset: take clips out of an archive of MIMII, whole or read by byte ranges; only clips leave it."""
 
 import io
 import lzma
@@ -8,22 +8,50 @@ import stat
 import struct
 import zipfile
 import zlib
-from contextlib import suppress
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import soundfile
 from tqdm import tqdm
 
 from mimii_lib.data.files import atomic_write
 from mimii_lib.data.formatting import gigabytes
+from mimii_lib.data.sources import CHANNELS, Archive
 from mimii_lib.errors import MimiiError
 
-CHANNELS = 8
 ONE_CHANNEL = 320_044  # bytes of a clip: 10 s of 16 bit at 16 kHz and a header
 LARGEST_CLIP = 4 * CHANNELS * ONE_CHANNEL  # bytes that no clip in an archive may exceed
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError, struct.error)
+BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError, struct.error)
 _OUTSIDE = re.compile(r"^/|^\w:|\\|(?:^|/)\.\.(?:/|$)")  # absolute, with a drive, a backslash, or ..
+_LOCAL_HEADER = 30 + 2 * 0xFFFF  # bytes that an entry may have before its content, at most
+
+
+class Clip(NamedTuple):
+    """An entry of an archive that is a clip: its machine ID, label and place, from byte `start` to before `end`."""
+
+    id: str
+    label: str
+    entry: zipfile.ZipInfo
+    start: int
+    end: int
+
+    @property
+    def crc(self) -> str:
+        """The CRC-32 of the clip as it is packed, 8 hexadecimal digits."""
+        return f"{self.entry.CRC:08x}"
+
+    def content(self, packed: bytes) -> bytes:
+        """Return the clip from the bytes of its place; raise one of `BROKEN` where size or CRC-32 are other ones."""
+        if packed[:4] != b"PK\3\4":
+            raise zipfile.BadZipFile("no entry begins there")
+        name_length, extra_length = struct.unpack("<HH", packed[26:30])
+        content = io.BytesIO(packed[30 + name_length + extra_length :])
+        with zipfile.ZipExtFile(content, "r", self.entry) as file:
+            return _read(file, self.entry)
 
 
 def check_room(dest: Path, needed: int, purpose: str) -> None:
@@ -35,61 +63,87 @@ def check_room(dest: Path, needed: int, purpose: str) -> None:
         )
 
 
-def unpack(path: Path, into: Path, *, name: str, channel: int | None) -> int:
-    """Write the clips of an archive that are not below the folder `into` yet; return the number of its other files.
+def unpack(path: Path, into: Path, *, archive: Archive, channel: int | None) -> tuple[dict[str, str], int]:
+    """Write the clips of an archive that are not below the folder `into` yet.
 
-    `name` is the archive's, ``<snr>_dB_<machine>.zip``; `channel` is the one to keep, from 0, or None to keep each clip
-    as it is. A broken archive, or an entry that no archive of recordings has, raises MimiiError.
+    Returns the CRC-32 of each clip of the archive by its path below `into`, and the number of its other files.
+    `channel` is the one to keep, from 0, or None to keep each clip as it is. A broken archive, or an entry that no
+    archive of recordings has, raises MimiiError.
     """
     for temporary in into.rglob(".*"):  # a clip that a killed process was writing
         temporary.unlink()
+    with intact(f"{path}: broken, though its md5 is the registered one"), zipfile.ZipFile(path) as file:
+        clips = clip_entries(file, archive, path.stat().st_size)
+        missing = {name: clip for name, clip in clips.items() if not (into / name).is_file()}
+        check_room(into.parent, bytes_of(missing.values(), channel), f"the clips of {archive.name}")
+        for name, clip in tqdm(missing.items(), f"unpacking {archive.name}", unit="clip", disable=None):
+            with file.open(clip.entry) as packed:
+                save(into / name, _read(packed, clip.entry), channel, f"{archive.name}: {name}")
+        others = sum(not entry.is_dir() for entry in file.infolist()) - len(clips)
+        return {name: clip.crc for name, clip in clips.items()}, others
+
+
+@contextmanager
+def intact(fault: str) -> Iterator[None]:
+    """Turn what a broken archive raises into a sentence."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            clips = _clip_entries(archive, name)
-            missing = {clip: entry for clip, entry in clips.items() if not (into / clip).is_file()}
-            largest = LARGEST_CLIP if channel is None else ONE_CHANNEL
-            needed = sum(min(entry.file_size, largest) for entry in missing.values())
-            check_room(into.parent, needed, f"the clips of {name}")
-            for clip, entry in tqdm(missing.items(), f"unpacking {name}", unit="clip", disable=None):
-                with archive.open(entry) as file:
-                    content = file.read(LARGEST_CLIP)
-                if channel is not None:
-                    content = _one_channel(content, channel, f"{name}: {clip}")
-                with atomic_write(into / clip) as temporary:
-                    temporary.write_bytes(content)
-            return sum(not entry.is_dir() for entry in archive.infolist()) - len(clips)
-    except _BROKEN as error:
-        raise MimiiError(
-            f"{path}: broken, though its md5 is the registered one ({error}); name another mirror and its registry"
-        ) from None
+        yield
+    except BROKEN as error:
+        raise MimiiError(f"{fault} ({error}); name another mirror and its registry") from None
 
 
-def _clip_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
-    """Return the entries that are clips by their path below the destination, or refuse the archive."""
-    stem = re.escape(name.removesuffix(".zip"))
-    machine = name.removesuffix(".zip").split("_dB_")[1]
-    clip = re.compile(rf"(?:\./)?(?:{stem}/)?({machine}/id_\d\d/(?:normal|abnormal)/[^/.][^/]*\.(?i:wav))")
-    clips: dict[str, zipfile.ZipInfo] = {}
-    lower_case = set()  # a file system may not tell cases apart
-    for entry in archive.infolist():
-        path = match[1] if (match := clip.fullmatch(entry.filename)) else ""
+def clip_entries(file: zipfile.ZipFile, archive: Archive, size: int) -> dict[str, Clip]:
+    """Return the clips by their path below the archive's folder, or refuse an archive of `size` bytes."""
+    name, clips, lower_case = archive.name, {}, set()  # a file system may not tell cases apart
+    starts = sorted({entry.header_offset for entry in file.infolist()})
+    for entry in file.infolist():
+        match = archive.clip.fullmatch(entry.filename)
+        path = match["path"] if match else ""
+        largest = max(entry.file_size, entry.compress_size)
         faults = {
             "would lie outside of the folder": _OUTSIDE.search(entry.orig_filename),
             "is a link": stat.S_ISLNK(entry.external_attr >> 16),
             "is encrypted": entry.flag_bits & 1,
             "is there twice": path.lower() in lower_case,
-            f"has {entry.file_size} bytes, more than a clip of 8 channels": path and entry.file_size > LARGEST_CLIP,
+            f"has {largest} bytes, more than a clip of 8 channels": path and largest > LARGEST_CLIP,
+            f"begins at byte {entry.header_offset}, outside of the archive": not 0 <= entry.header_offset < size,
         }
         if fault := next((fault for fault, applies in faults.items() if applies), ""):
             raise MimiiError(
                 f"{name}: entry {entry.orig_filename!r} {fault}; nothing of it is unpacked: take another archive"
             )
-        if path:
-            clips[path] = entry
+        if match:
+            start = entry.header_offset
+            after = bisect_right(starts, start)
+            most = min(start + _LOCAL_HEADER + entry.compress_size, size)
+            end = min(starts[after], most) if after < len(starts) else most
+            clips[path] = Clip(match["id"], "normal" if match["label"] == "normal" else "abnormal", entry, start, end)
             lower_case.add(path.lower())
     if not clips:
-        raise MimiiError(f"{name}: holds no clip; expected entries like {machine}/id_00/normal/00000000.wav")
+        raise MimiiError(f"{name}: holds no clip; expected entries like {archive.example}")
     return clips
+
+
+def bytes_of(clips: Iterable[Clip], channel: int | None) -> int:
+    """Return the bytes that clips take on the disk."""
+    largest = LARGEST_CLIP if channel is None else ONE_CHANNEL
+    return sum(min(clip.entry.file_size, largest) for clip in clips)
+
+
+def save(path: Path, content: bytes, channel: int | None, name: str, note: Callable[[], object] = lambda: None) -> None:
+    """Write a clip, one channel or all of them; `note` is called once it is written and before it is in its place."""
+    if channel is not None:
+        content = _one_channel(content, channel, name)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+        note()
+
+
+def _read(file: IO[bytes] | zipfile.ZipExtFile, entry: zipfile.ZipInfo) -> bytes:
+    content = file.read(LARGEST_CLIP)
+    if len(content) != entry.file_size:
+        raise zipfile.BadZipFile(f"{len(content)} bytes of {entry.filename!r}, expected {entry.file_size}")
+    return content
 
 
 def _one_channel(content: bytes, channel: int, name: str) -> bytes:

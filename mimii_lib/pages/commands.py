@@ -1,6 +1,7 @@
 """The commands of ``mimii``: each takes its options by name, prints its result, and may return an exit code."""
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -33,17 +34,24 @@ def miniature_command(dest: Path, **size: Any) -> None:
 
 
 def download_command(
-    dest: str | None = None, machines: Sequence[str] = paper.MACHINES, snr: int = -6, **options: Any
+    dest: str | None = None,
+    machines: Sequence[str] = paper.MACHINES,
+    ids: Sequence[str] = (),
+    snr: int = -6,
+    **options: Any,
 ) -> None:
-    """Download and unpack recordings; the folder may stand after the machine types, as their last one."""
+    """Download recordings; the folder may stand after the machine types, or the IDs, as their last one."""
     if dest is None and machines[-1] not in paper.MACHINES:
         *machines, dest = machines
         if get_close_matches(dest, paper.MACHINES):
             raise unknown_value("--machines", dest, paper.MACHINES)
+    if dest is None and len(ids) > 1 and not re.fullmatch(r"id_\d\d", ids[-1]):
+        *ids, dest = ids
     if dest is None or not machines:
         raise MimiiError("DEST: found no folder; name the one to hold the recordings, after the machine types")
-    names = as_tuple(" ".join(machines), "--machines") or ()
-    download.fetch(Path(dest), snr=snr, machines=names, report=partial(print, flush=True), **options)
+    options["machines"] = as_tuple(" ".join(machines), "--machines")
+    options["ids"] = as_tuple(" ".join(ids)) if ids else None
+    download.fetch(Path(dest), snr=snr, report=partial(print, flush=True), **options)
 
 
 def check_command(data: Path) -> int:

@@ -8,7 +8,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
@@ -30,13 +30,15 @@ class Fault:
     no_size: bool = False  # do not state how many bytes the file has
     more: bytes = b""  # after the end, counted into the response's length
     wrong: bool = False  # change the first byte
+    headers: Mapping[str, str] = field(default_factory=dict)  # further ones
 
 
 class BadServer:
     """A server in a thread, for a ``with`` block.
 
     `faults` are those of the first, second, … response, `otherwise` that of all later ones. `requests` are those so
-    far, (name, first byte or None without a range) each, and `url` is the address below which the `files` are.
+    far, (name, first byte or None without a range) each; `sent` is how many bytes were sent, `most` how many requests
+    were answered at a time, and `url` the address below which the `files` are.
     """
 
     def __init__(self, files: Mapping[str, bytes], faults: Iterable[Fault] = (), otherwise: Fault | None = None):
@@ -44,6 +46,8 @@ class BadServer:
         self.faults = deque(faults)
         self.otherwise = otherwise or Fault()
         self.requests: list[tuple[str, int | None]] = []
+        self.sent = self.at_work = self.most = 0
+        self.counting = threading.Lock()
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -66,11 +70,21 @@ class _Handler(BaseHTTPRequestHandler):
     owner: BadServer
 
     def do_GET(self) -> None:
+        with self.owner.counting:
+            self.owner.at_work += 1
+            self.owner.most = max(self.owner.most, self.owner.at_work)
+            fault = self.owner.faults.popleft() if self.owner.faults else self.owner.otherwise
+        try:
+            self._answer(fault)
+        finally:
+            with self.owner.counting:
+                self.owner.at_work -= 1
+
+    def _answer(self, fault: Fault) -> None:
         name = self.path.lstrip("/")
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         requested = int(match[1]) if match else None
         self.owner.requests.append((name, requested))
-        fault = self.owner.faults.popleft() if self.owner.faults else self.owner.otherwise
         content = self.owner.files.get(name)
         if fault.status or content is None:
             self._headers(fault.status or 404, {"Retry-After": fault.retry_after, "Content-Length": "0"})
@@ -79,15 +93,15 @@ class _Handler(BaseHTTPRequestHandler):
         if requested is None or fault.ignore_range:
             body = content + fault.more
             length = None if fault.no_size else str(size if fault.size is not None else len(body))
-            self._headers(200, {"Content-Length": length})
+            self._headers(200, {"Content-Length": length, **fault.headers})
         elif requested >= size:
             self._headers(416, {"Content-Range": f"bytes */{size}", "Content-Length": "0"})
             return
         else:
-            start = max(requested - fault.shift, 0)
-            body = content[start:] + fault.more
-            extent = f"bytes {start}-{size - 1}/{'*' if fault.no_size else size}"
-            self._headers(206, {"Content-Range": extent, "Content-Length": str(len(body))})
+            start, end = max(requested - fault.shift, 0), min(int(match[2]) + 1 if match[2] else size, size)
+            body = content[start:end] + fault.more
+            extent = f"bytes {start}-{end - 1}/{'*' if fault.no_size else size}"
+            self._headers(206, {"Content-Range": extent, "Content-Length": str(len(body)), **fault.headers})
         self._send(bytes([body[0] ^ 1]) + body[1:] if fault.wrong else body, fault)
 
     def _headers(self, status: int, headers: Mapping[str, str | None]) -> None:
@@ -102,6 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             for start in range(0, len(body), CHUNK):
                 self.wfile.write(body[start : start + CHUNK])
+                with self.owner.counting:
+                    self.owner.sent += len(body[start : start + CHUNK])
                 self.owner.closing.wait(fault.pause)
             self.owner.closing.wait(fault.stall)
         except OSError:  # the client has gone

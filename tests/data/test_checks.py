@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import soundfile
+from archives import DCASE, ENTRIES, MONO, NAME, clip, packed, register
 
-from mimii_lib import paper
-from mimii_lib.data import checks
+from mimii_lib import dataset, paper
+from mimii_lib.data import checks, download
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Imaging
 
@@ -125,3 +126,29 @@ def test_check_leaves_the_recordings_as_they_are(tiny):
     before = [(path, path.stat().st_ctime_ns) for path in sorted(tiny.rglob("*"))]
     assert checks.check(tiny).problems == []
     assert [(path, path.stat().st_ctime_ns) for path in sorted(tiny.rglob("*"))] == before
+
+
+@pytest.mark.parametrize(("name", "entries"), [(DCASE, MONO), (NAME, ENTRIES)])
+def test_check_tells_what_a_sample_lacks_and_fetches_the_rest(name, entries, tmp_path):
+    """A sample, and a tree of either source, name what is missing and the command that fetches it."""
+    archive = packed((path, clip(n, channels=1, samples=16_000)) for n, (path, _) in enumerate(entries))
+    (tmp_path / name).write_bytes(archive)
+    registry, folder = register({name: archive}, tmp_path / "registry.csv"), tmp_path / "some data"
+    download.fetch(folder, snr=-6, machines=["fan"], clips=1, mirror=str(tmp_path), registry=registry)
+    report = checks.check(folder, SHORT)
+    source, tree = ("dcase2020", "fan") if name == DCASE else ("mimii", "-6_dB_fan/fan")
+    fan, command = paper.MIMII["fan"].values(), f"`mimii download '{folder}' --snr -6 --machines"
+    assert report.problems == []
+    assert report.differences == [
+        f"{tree}: a sample from {source} (checked by CRC-32 and size of each clip), 2 of {sum(i.normal for i in fan)} "
+        f"normal and 2 of {sum(i.abnormal for i in fan)} abnormal clips; {command} fan --source {source}` fetches the "
+        "whole",
+        f"no pump, slider, valve at -6 dB; {command} pump slider valve` fetches what is missing",
+    ]
+    assert report.table.remarks.str.contains("a sample, MIMII has").all()
+    (folder / dataset.DOWNLOADED).unlink()  # recordings that no record calls a sample
+    first = checks.check(folder, SHORT).differences[0]
+    assert first.startswith(
+        f"{tree}: id_00 has 1 normal clips, MIMII 1011; take the folder away and unpack its archive"
+    )
+    assert f"{command} fan{' --source dcase2020' if name == DCASE else ''}` does" in first

@@ -1,14 +1,11 @@
 """Downloads: what arrives is what was registered, whatever the server, the disk or the archive does."""
 
-import csv
 import hashlib
-import io
 import itertools
 import re
 import resource
 import shutil
 import stat
-import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,88 +15,16 @@ import numpy as np
 import pytest
 import requests
 import soundfile
+from archives import ARCHIVE, CLIPS, ENTRIES, EXPECTED, FILES, NAME, channel_of, clip, kept, packed
 from bad_server import BadServer, Fault
 from kills import killed
 
 from mimii_lib import dataset, paper
-from mimii_lib.data import download
+from mimii_lib.data import download, remote
 from mimii_lib.errors import MimiiError
 
-NAME = "-6_dB_fan.zip"
-CLIPS = [f"fan/id_0{i}/{label}/0000000{k}.wav" for i in (0, 2) for label in dataset.LABELS for k in (0, 1)]
 NOWHERE = "http://nowhere.invalid"
-
-
-def wav_bytes(sound, format="WAV", subtype="PCM_16"):
-    file = io.BytesIO()
-    soundfile.write(file, sound, 16_000, subtype, format=format)
-    return file.getvalue()
-
-
-def clip(seed, *, channels=8, samples=2000, format="WAVEX", **how):
-    """Return the bytes of a wav file of noise, as MIMII's own files of 8 channels."""
-    sound = np.random.default_rng(seed).integers(-(2**15), 2**15, (samples, channels), dtype=np.int16)
-    return wav_bytes(sound, format, **how)
-
-
-def packed(entries):
-    """Return the bytes of a zip of `entries`, (name or ZipInfo, bytes) each: the same at any time."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in entries:
-            entry = zipfile.ZipInfo(name) if isinstance(name, str) else name
-            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
-    return file.getvalue()
-
-
-def kept(folder):
-    """Return what a download leaves, as bytes by name: all files, hidden ones too, but its lock."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".download.lock"]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
-def channel_of(content, channel=0):
-    """Return one channel of a wav file as a wav file; None: the file."""
-    return content if channel is None else wav_bytes(soundfile.read(io.BytesIO(content), dtype="int16")[0][:, channel])
-
-
-ENTRIES = [(path, clip(n)) for n, path in enumerate(CLIPS)]
-ARCHIVE = packed(ENTRIES)
-PUMP = packed([(path.replace("fan", "pump"), content) for path, content in ENTRIES[::-1]])
-FILES = {NAME: ARCHIVE, "-6_dB_pump.zip": PUMP}
-EXPECTED = {f"-6_dB_fan/{path}": channel_of(content) for path, content in ENTRIES}
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch):
-    """Return the waits between attempts, which take no time; connections are given up soon."""
-    waits = []
-    monkeypatch.setattr(time, "sleep", waits.append)
-    monkeypatch.setattr(download, "TIMEOUT", 0.3)
-    return waits
-
-
-def register(files, registry):
-    """Write the registry of archives and return its path."""
-    with registry.open("w", newline="") as lines:
-        rows = [(name, len(content), hashlib.md5(content).hexdigest()) for name, content in files.items()]
-        csv.writer(lines).writerows([("name", "bytes", "md5"), *rows])
-    return registry
-
-
-@pytest.fixture
-def get(tmp_path):
-    """Return a function that downloads the fan from a server or a folder; it returns the messages."""
-
-    def fetch(mirror, *, files=FILES, machines=("fan",), dest=tmp_path / "data", **how):
-        if "registry" not in how:
-            how["registry"] = register(files, tmp_path / "registry.csv")
-        messages = []
-        how = {"snr": -6, "report": messages.append} | how
-        download.fetch(dest, machines=machines, mirror=mirror and str(getattr(mirror, "url", mirror)), **how)
-        return messages
-
-    return fetch
+pytestmark = pytest.mark.usefixtures("waits")
 
 
 @pytest.fixture
@@ -138,20 +63,28 @@ def largest_file():
 
 
 def test_mimii_registers_every_snr_and_machine():
-    """Every archive is registered once, and all of its clips fit into the room that is checked."""
+    """Every archive is registered once in either source, and all of its clips fit into the room that is checked."""
     archives = download.read_registry()
-    assert set(archives) == {f"{snr}_dB_{name}.zip" for snr in paper.SNRS for name in paper.MACHINES}
+    names = {f"{snr}_dB_{name}.zip": (snr, name, 8) for snr in paper.SNRS for name in paper.MACHINES}
+    names |= {f"dev_data_{name}.zip": (-6, name, 1) for name in paper.MACHINES}
+    assert {name: (archive.snr, archive.machine, archive.channels) for name, archive in archives.items()} == names
     assert len({archive.md5 for archive in archives.values()}) == len(archives)
-    for name, archive in archives.items():
-        machine = name.removesuffix(".zip").split("_dB_")[1]
-        unpacked = sum(i.normal + i.abnormal for i in paper.MIMII[machine].values()) * 2_560_080
-        assert archive.bytes < unpacked < download.EXPANSION * archive.bytes
+    for archive in archives.values():
+        clips = sum(i.normal + i.abnormal for i in paper.MIMII[archive.machine].values())
+        unpacked = clips * (44 + 320_000 * archive.channels)
+        assert not archive.bytes or archive.bytes < unpacked < download.EXPANSION * archive.bytes
 
 
 def test_the_registry_is_the_published_one(shared):
     facts = (shared / "FACTS.md").read_text()
-    rows = re.findall(r"^\| (\S+_dB_\S+\.zip) \| (\d+) \| (\w{32}) \|$", facts, re.MULTILINE)
-    assert {name: (name, int(size), md5) for name, size, md5 in rows} == download.read_registry()
+    rows = re.findall(r"^\| (\S+\.zip) \| (?:(\d+)|about .*) \| (\w{32}) \|$", facts, re.MULTILINE)
+    archives = download.read_registry()
+    assert {name: (name, int(size or 0), md5) for name, size, md5 in rows} == {
+        name: archive[:3] for name, archive in archives.items()
+    }
+    for archive in archives.values():
+        record, licence = re.findall(rf"Zenodo record (\d+), (?:licence )?({archive.licence})(?: |$)", facts, re.M)[0]
+        assert archive.record.endswith(f"/{record}") and record in archive.citation and licence in facts
 
 
 @pytest.mark.parametrize(
@@ -241,13 +174,13 @@ def test_waits_grow_until_something_arrives(get, waits, tmp_path):
     """Waits grow without progress and begin anew with it; a transfer that only creeps is never given up."""
     with BadServer(FILES, [BUSY, BUSY, Fault(cut=20_000), BUSY]) as server:
         get(server)
-    assert waits == [*download.WAITS[:2], download.WAITS[0], download.WAITS[1]]
+    assert waits == [*remote.WAITS[:2], remote.WAITS[0], remote.WAITS[1]]
     shutil.rmtree(tmp_path / "data")
     waits.clear()
     with BadServer(FILES, [Fault(cut=len(ARCHIVE) // 15)] * 14) as server:
         get(server)
-        assert len(server.requests) > len(download.WAITS) + 1
-    assert set(waits) == {download.WAITS[0]}
+        assert len(server.requests) > len(remote.WAITS) + 1
+    assert set(waits) == {remote.WAITS[0]}
     assert kept(tmp_path / "data") == EXPECTED
 
 
@@ -274,7 +207,7 @@ def test_a_transfer_that_gets_nowhere_ends(fault, reason, have, get, part, waits
     with BadServer(FILES, otherwise=fault) as server:
         with pytest.raises(MimiiError, match=f"{NAME}: given up after .*{reason}.* {have} of {len(ARCHIVE)} bytes are"):
             get(server)
-        assert waits[-len(download.WAITS) :] == [*download.WAITS]
+        assert waits[-len(remote.WAITS) :] == [*remote.WAITS]
         assert not have or part.read_bytes() == ARCHIVE[:have]
         server.otherwise = Fault()
         get(server)
@@ -316,7 +249,7 @@ def test_room_is_looked_at_first(channel, share, keep, most, get, room):
     """The clips and the largest archive must fit, or all archives where they are kept; nothing is requested before."""
     sizes = [download.read_registry()[name].bytes for name in FILES]
     needed = most(sizes) + sum(int(int(download.EXPANSION * size) * share) for size in sizes)
-    how = {"machines": ["fan", "pump"], "channel": channel, "keep_archives": keep, "registry": None}
+    how = {"machines": ["fan", "pump"], "channel": channel, "keep_archives": keep, "registry": None, "source": "mimii"}
     for free, sentence in ((needed - 1, f"{needed / 1e9:.1f} GB needed for -6_dB_fan, -6_dB_pump, "), (needed, "404")):
         room(free)
         with BadServer({}) as server, pytest.raises(MimiiError, match=sentence):
@@ -441,14 +374,25 @@ BAD = [
 ]
 
 
+@pytest.mark.parametrize("clips", [None, 9])
 @pytest.mark.parametrize(("content", "sentence"), BAD)
-def test_an_archive_that_no_recordings_have_is_refused(content, sentence, get, folder, tmp_path):
-    """As a whole and before anything is written: what lies outside, is no file, states a wrong size or is broken."""
+def test_an_archive_that_no_recordings_have_is_refused(content, sentence, clips, get, folder, tmp_path):
+    """As a whole and before anything is written: what lies outside, is no file, states a wrong size or is broken.
+
+    Single clips are refused like whole archives, though those before a wrong one are kept.
+    """
     files = {NAME: content}
     mirror = folder(files)
+    if clips and sentence.startswith("broken"):
+        sentence = "(with wrong content|no directory that can be read)"
     with pytest.raises(MimiiError, match=f"{NAME}: .*{sentence}"):
-        get(mirror, files=files)
-    assert kept(tmp_path) == {f"mirror/{NAME}": content, "registry.csv": (tmp_path / "registry.csv").read_bytes()}
+        get(mirror, files=files, clips=clips)
+    assert {path: content for path, content in kept(tmp_path).items() if not path.startswith("data/")} == {
+        f"mirror/{NAME}": content,
+        "registry.csv": (tmp_path / "registry.csv").read_bytes(),
+    }
+    wavs = {path.removeprefix("data/"): wav for path, wav in kept(tmp_path).items() if path.endswith(".wav")}
+    assert wavs.items() <= (EXPECTED if clips else {}).items()
     assert not Path("/outside.wav").exists()
 
 
