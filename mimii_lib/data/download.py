@@ -7,7 +7,7 @@ is complete. Single clips are fetched from where they lie in the archive (:mod:`
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from mimii_lib.data.sources import Archive, holding, read_registry, reason
 from mimii_lib.data.unpacking import check_room, unpack
 from mimii_lib.errors import MimiiError
 
+THERE = "is there already"
 EXPANSION = 1.6  # estimate of the size of all clips over that of their archive; MIMII's is at most 1.55
 
 
@@ -43,6 +44,7 @@ def fetch(
     registry: Path | None = None,
     channel: int | None = 0,
     keep_archives: bool = False,
+    first_contact: Callable[[str], object] = lambda address: None,
     report: Report = print,
 ) -> None:
     """Download and unpack the recordings of machine types that are not there yet.
@@ -73,6 +75,8 @@ def fetch(
         See :func:`read_registry`.
     channel
         The channel to keep, from 0; None: all of them.
+    first_contact
+        Called with the address of the first archive before anything is requested from a server.
 
     Raises
     ------
@@ -94,6 +98,8 @@ def fetch(
             report(reason([target.archive for target in smaller], [larger[target] for target in smaller]))
         with _locked(dest, report):
             missing = _missing(missing, selection, report)
+            if missing and not where.folder:
+                first_contact(where.address(missing[0].archive))
             for target in missing:
                 target.archive = where.with_size(target.archive, report)
             if selection is None:
@@ -162,7 +168,7 @@ def _missing(targets: Sequence["ArchiveFiles"], selection: Selection | None, rep
     missing = [target for target in targets if not target.is_there(selection)]
     for target in targets:
         if target not in missing:
-            report(f"{target.folder.name}: is there already")
+            report(f"{target.folder.name}: {THERE}")
             target.remove_leftovers()
     return missing
 
@@ -258,7 +264,7 @@ class ArchiveFiles:
                 f"{entry['machine']} at {entry['snr']} dB, so none of {wanted[0]}, channel {wanted[1]}, can be added; "
                 f"take the folder of the {entry['machine']} away, or name source {entry['source']} or another folder"
             )
-        arrived = selection is not None and selection._asdict() in entry["selections"]
+        arrived = selection is not None and any(map(selection.is_part_of, entry["selections"]))
         return any_clips and arrived and all((self.dest / path).is_file() for path in entry["clips"])
 
     def received(self) -> int:

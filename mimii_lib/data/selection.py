@@ -1,6 +1,8 @@
 """§4 Dataset: fetch single clips out of an archive that stays where it is, through its central directory.
 
-Which clips is drawn by a seed: two people get the same, and a larger number of clips contains the smaller one. A clip
+Which clips is drawn by a seed: two people get the same, and a larger number of clips contains the smaller one. They are
+drawn in runs of neighbours: one request fetches a run, where servers limit the number of requests, and a training clip
+is about as similar to a test clip as in the whole archive, where most clips have their neighbours beside them. A clip
 is there if the record of downloads has it with the CRC-32 that it has in the archive.
 """
 
@@ -10,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -22,7 +25,8 @@ from mimii_lib.data.unpacking import BROKEN, Clip, bytes_of, check_room, clip_en
 from mimii_lib.errors import MimiiError, unknown_value
 
 CONNECTIONS = 4
-LARGEST_REQUEST = 1 << 22  # bytes of neighbours in an archive that are requested at once
+RUN = 10  # clips of an ID and label, in the order of the archive, that are drawn together
+LARGEST_REQUEST = 1 << 25  # bytes of neighbours in an archive that are requested at once
 
 
 class Selection(NamedTuple):
@@ -34,7 +38,7 @@ class Selection(NamedTuple):
     seed: int
 
     def draw(self, clips: Mapping[str, Clip], name: str) -> list[str]:
-        """Return the paths of the clips: the first ones of each ID and label, in an order that the seed gives."""
+        """Return the paths of the clips: of each ID and label the first runs, in an order that the seed gives."""
         ids = sorted({clip.id for clip in clips.values()})
         drawn = []
         for machine_id in self.ids or ids:
@@ -42,8 +46,24 @@ class Selection(NamedTuple):
                 raise unknown_value(f"{name}: machine ID", machine_id, ids)
             for label, count in (("normal", self.normal), ("abnormal", self.abnormal)):
                 paths = [path for path, clip in clips.items() if (clip.id, clip.label) == (machine_id, label)]
-                drawn += sorted(paths, key=lambda path: sha256(f"{self.seed} {path}".encode()).digest())[:count]
+                paths.sort(key=lambda path: clips[path].start)
+                first = min(range(len(paths)), key=lambda place: self._rank(paths[place]), default=0)
+                paths = paths[first:] + paths[:first]
+                runs = [paths[start : start + RUN] for start in range(0, len(paths), RUN)]
+                runs.sort(key=lambda run: self._rank(run[0]))
+                drawn += [*chain.from_iterable(runs)][:count]
         return drawn
+
+    def _rank(self, path: str) -> bytes:
+        """Return the place of a path in the order of the seed, the same on every machine."""
+        return sha256(f"{self.seed} {path}".encode()).digest()
+
+    def is_part_of(self, other: Mapping[str, Any]) -> bool:
+        """Return whether another selection, as the record has it, contains this one."""
+        pairs = [(self.normal, other["normal"]), (self.abnormal, other["abnormal"])]
+        fewer = all(most is None or (count is not None and count <= most) for count, most in pairs)
+        ids = other["ids"] is None or (self.ids is not None and {*self.ids} <= {*other["ids"]})
+        return fewer and ids and self.seed == other["seed"]
 
 
 def fetch_clips(

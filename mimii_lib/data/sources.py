@@ -70,7 +70,7 @@ def read_registry(file: Path | None = None) -> dict[str, Archive]:
                 if (name := row["name"]) in archives:
                     raise MimiiError(f"{file}: line {reader.line_num}: {name} a second time; expected it once")
                 archive = _archive(name, row["bytes"], row["md5"])
-                origin = _published(archive.source) if file else archive
+                origin = published(archive.source) if file else archive
                 archives[name] = archive._replace(
                     record=row.get("record") or origin.record,
                     licence=row.get("licence") or origin.licence,
@@ -84,7 +84,8 @@ def read_registry(file: Path | None = None) -> dict[str, Archive]:
 
 
 @cache
-def _published(source: str) -> Archive:
+def published(source: str) -> Archive:
+    """Return an archive of a source as it is published."""
     return next(archive for archive in read_registry().values() if archive.source == source)
 
 

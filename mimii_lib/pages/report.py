@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from mimii_lib import paper
+from mimii_lib import dataset, paper
 from mimii_lib.evaluation import table_1_shape
 from mimii_lib.pages.run_box import RECORDING_KINDS
 from mimii_lib.run import Run, forecast, provenance
@@ -38,7 +38,8 @@ def report(runs: Sequence[Run]) -> dict[str, Any]:
         "commit": provenance.commit(),
         "versions": json.loads(provenance.describe()["versions"]),
         "machine": machine | {"memory": psutil.virtual_memory().total},
-        "data": {"what": RECORDING_KINDS[run.recordings.kind], "snr": run.profile.snr, "ids": ids},
+        "data": {"what": RECORDING_KINDS[run.recordings.kind], "snr": run.profile.snr, "ids": ids}
+        | {"downloads": dataset.downloads(run.recordings.data)},
         "profile": run.profile.name,
         "settings": json.loads(as_json(run.settings)),
         "seeds": {run.machine: list(run.profile.seeds) for run in runs},

@@ -49,6 +49,7 @@ def facts(runs: Sequence[Run]) -> HTML:
     lines = {
         "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
         "Data": f"{RECORDING_KINDS[first.recordings.kind]}, {first.profile.snr} dB".replace("-", "−"),
+        "Licence": by_machine({run.machine: run.recordings.licence for run in runs}),
         "Left out": f"{n_unusable} clip{'s' * (n_unusable > 1)} that cannot be used" if n_unusable else "",
         "Weights": ", ".join(map(str, first.stages.weights_used.values())) or "none could be reached",
         "Engine": str(first.stages.engine),

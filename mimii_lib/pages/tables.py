@@ -162,4 +162,5 @@ def verdict(runs: Sequence[Run]) -> str:
 
 def number_range(numbers: Iterable[int]) -> str:
     """Return the smallest and the largest of some numbers as text; one number if they are the same."""
-    return " to ".join(str(number) for number in sorted({min(numbers := [*numbers]), max(numbers)}))
+    distinct = sorted(set(numbers))
+    return " to ".join(map(str, dict.fromkeys([distinct[0], distinct[-1]])))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from mimii_lib import dataset
-from mimii_lib.data import checks, miniature
+from mimii_lib.data import checks, miniature, sources
+from mimii_lib.data.sample import fetch_sample
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.run.cache import TABLE, CacheKey, ResultCache
 from mimii_lib.run.profiles import Profile
@@ -17,12 +18,14 @@ from mimii_lib.run.provenance import digest
 
 
 class Recordings:
-    """The clips of one machine type; a miniature is made where the profile asks for one."""
+    """The clips of one machine type; what the profile asks for is made (a miniature) or downloaded (a sample)."""
 
     def __init__(self, machine: str, profile: Profile, cache: ResultCache, splits_file: Path | None = None):
         self.machine, self.profile, self.cache, self.splits_file = machine, profile, cache, splits_file
         if profile.recordings is not None and profile.miniature is not None:
             miniature.make_miniature(profile.recordings, snr=profile.snr, **dict(profile.miniature))
+        if profile.recordings is not None and profile.sample is not None:
+            fetch_sample(profile.recordings, snr=profile.snr, machine=machine, ids=profile.ids, **dict(profile.sample))
         self.data = dataset.data_folder(profile.recordings)
 
     @cached_property
@@ -109,8 +112,20 @@ class Recordings:
 
     @cached_property
     def kind(self) -> str:
-        """What the recordings are: miniature, MIMII or other recordings."""
+        """What the recordings are: miniature, sample, MIMII or other recordings."""
         return dataset.kind(self.data, self._listed, self.machine)
+
+    @cached_property
+    def licence(self) -> str:
+        """Licence and citation of recordings of MIMII; empty for others."""
+        if self.kind not in ("MIMII", "sample"):
+            return ""
+        in_dcase_layout = Path(self._listed.path[0]).parent.name in ("train", "test")
+        default = sources.published("dcase2020" if in_dcase_layout else "mimii")
+        for entry in dataset.downloads(self.data):
+            if (entry["snr"], entry["machine"]) == (self.profile.snr, self.machine):
+                return f"{entry['licence']}: {entry['citation']}"
+        return f"{default.licence}: {default.citation}"
 
     @cached_property
     def _by_id(self) -> dict[str, pd.DataFrame]:

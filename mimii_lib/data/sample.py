@@ -1,0 +1,63 @@
+"""A sample of MIMII for a profile: downloaded clip by clip before anything is computed on it."""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import requests
+
+from mimii_lib.data import download
+from mimii_lib.errors import MimiiError
+
+TIMEOUT = 10.0  # seconds in which a server has to answer before a download is begun
+
+
+def fetch_sample(
+    dest: Path,
+    *,
+    snr: int,
+    machine: str,
+    ids: Sequence[str] | None,
+    normal: int,
+    abnormal: int,
+    seed: int,
+    mirror: str | None,
+    registry: Path | None,
+) -> None:
+    """Download the clips of a machine type that are not there yet; without a network, raise MimiiError at once.
+
+    `normal` and `abnormal` are numbers of clips of each machine ID; for the other parameters see
+    :func:`mimii_lib.data.download.fetch`, which is patient where a server fails later on.
+    """
+    download.fetch(
+        dest,
+        snr=snr,
+        machines=[machine],
+        ids=ids,
+        clips=normal,
+        abnormal=abnormal,
+        seed=seed,
+        mirror=mirror,
+        registry=registry,
+        first_contact=partial(_check_network, dest),
+        report=_report,
+    )
+
+
+def _report(message: str) -> None:
+    """Print what is fetched; a page that finds everything there shows nothing."""
+    if not message.endswith(download.THERE):
+        print(message, file=sys.stderr, flush=True)
+
+
+def _check_network(dest: Path, url: str) -> None:
+    """Raise MimiiError if the server of an address does not answer at all."""
+    try:
+        requests.head(url, timeout=TIMEOUT)
+    except requests.RequestException as error:
+        raise MimiiError(
+            f"{dest}: the sample of MIMII is not there, and {url.partition('?')[0]} is not reached "
+            f"({type(error).__name__}); connect to a network and repeat the command, or make the book of the "
+            "miniature, which needs none: make book"
+        ) from None
