@@ -22,7 +22,7 @@ SYSTEMS = MappingProxyType(
     {
         "mahalanobis": "Mahalanobis distance",
         "knn": "3 nearest neighbours",
-        "gmm": "Gaussian mixture, 8 components",
+        "gmm": "Gaussian mixture (8)",
         "oc-svm": "one-class SVM",
         "if": "isolation forest",
         "level": "level alone",
