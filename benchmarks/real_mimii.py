@@ -8,7 +8,8 @@ features of a table, standardised: the Mahalanobis distance, three nearest neigh
 one-class SVM, an isolation forest, and the level alone. The book's page on real MIMII shows the record, a list with a
 row for each machine ID, SNR and system: the AUC in [0, 1], the mean of five seeds, with its 95 % interval.
 
-`--splits` writes the splits of all seeds (seed, path, role), with MIMII's names of the clips.
+A seed draws the split, and starts the mixture and the forest. `--splits` writes the splits of all seeds (seed, path,
+role), with MIMII's names of the clips: row k of a table is the clip k of its folder.
 """
 
 import argparse
