@@ -4,16 +4,19 @@ Every claim is a number with a limit, measured on the miniature's fan and, where
 a slider. Exits with 1 if a claim on float32, the default, does not hold; bfloat16 is listed beside it.
 
     python benchmarks/proof.py [--extractors squeezenet1_1 resnet18] [--normal 12] [--abnormal 4]
-        [--data FOLDER] [--weights FOLDER] [--seed 0] [--quick]
+        [--data FOLDER] [--weights FOLDER] [--seed 0] [--quick] [--json FILE]
 
 `--quick` prints every claim for a few clips and one extractor; the functions above `main` measure one number each.
+`--json` keeps the claims with what they were measured on; the book's page on real MIMII shows such a record.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +32,8 @@ from torch import nn
 from mimii_lib import detectors, evaluation, imaging, paper
 from mimii_lib.autoencoders import DCAE
 from mimii_lib.data import miniature
-from mimii_lib.run import Run, engines
+from mimii_lib.data.files import atomic_write
+from mimii_lib.run import Run, engines, provenance
 from mimii_lib.settings import Detectors, Imaging
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -335,10 +339,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=SHARED / "weights", help="folder of weight files")
     parser.add_argument("--seed", type=int, default=0, help="seed of the split, the detectors and the training")
     parser.add_argument("--quick", action="store_true", help="one extractor, few clips of the miniature alone")
+    parser.add_argument("--json", type=Path, help="record of the claims")
     options = parser.parse_args(arguments)
     if options.quick:
         options.extractors, options.normal, options.abnormal = ["squeezenet1_1"], 10, 3
-    count, failed = 0, []
+    record = {"date": f"{date.today()}", "processor": provenance.processor()} | provenance.describe() | {"claims": []}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         profile = folder / "proof.yaml"
@@ -358,14 +363,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for reason in run.stages.unavailable_extractors.values():
                 print(f"Not compared: {reason}")
             print("\n| claim | measured with | limit | value | holds |\n|---|---|---|---|---|", flush=True)
+            clips = run.recordings.clips_of("id_00").label.value_counts().to_dict()
+            measured = {"recordings": title, "machine": machine, "clips": clips}
+            measured["data_sha256"] = run.recordings.digest("id_00")
             for *cells, holds in claims(run, "id_00", options.seed):
                 print(f"| {' | '.join(cells)} | {'yes' if holds else '**no**'} |", flush=True)
-                count += 1
-                failed += [] if holds else [f"{title}: {cells[0]} ({cells[1]})"]
-    print(f"\n{count - len(failed)} of {count} claims hold.")
+                named = dict(zip(("claim", "measured with", "limit", "value"), cells, strict=True))
+                record["claims"].append(measured | named | {"holds": bool(holds)})
+    if options.json:
+        with atomic_write(options.json) as file:
+            file.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    failed = [claim for claim in record["claims"] if not claim["holds"]]
+    print(f"\n{len(record['claims']) - len(failed)} of {len(record['claims'])} claims hold.")
     for claim in failed:
-        print(f"- does not hold: {claim}")
-    return int(any("bfloat16" not in claim for claim in failed))
+        print(f"- does not hold: {claim['recordings']}: {claim['claim']} ({claim['measured with']})")
+    return int(any("bfloat16" not in claim["measured with"] for claim in failed))
 
 
 if __name__ == "__main__":
