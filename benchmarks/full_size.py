@@ -1,6 +1,7 @@
 """A synthetic tree with MIMII's number of clips, or a share of it, for the rehearsal at full size."""
 
 import json
+from collections.abc import Sequence
 from itertools import product
 from math import ceil
 from pathlib import Path
@@ -17,7 +18,15 @@ STOCK = 12
 """Synthesised clips of each machine ID and condition, from which all others are mixed."""
 
 
-def make_full_size(dest: Path, share: float = 1.0, snr: int = -6, seed: int = 0, stock: int = STOCK) -> None:
+def make_full_size(
+    dest: Path,
+    share: float = 1.0,
+    snr: int = -6,
+    seed: int = 0,
+    stock: int = STOCK,
+    machines: Sequence[str] = paper.MACHINES,
+    ids: Sequence[str] = paper.IDS,
+) -> None:
     """Make a tree of as many clips as MIMII has, within minutes.
 
     A clip mixes the machine of one synthesised clip with the noise of another, each rotated to another start. No two
@@ -35,6 +44,8 @@ def make_full_size(dest: Path, share: float = 1.0, snr: int = -6, seed: int = 0,
         A whole number from 0; another one gives other clips of the same machines.
     stock
         Synthesised clips of each machine ID and condition.
+    machines, ids
+        Machine types, and IDs of each, to make.
 
     Raises
     ------
@@ -45,7 +56,7 @@ def make_full_size(dest: Path, share: float = 1.0, snr: int = -6, seed: int = 0,
         raise MimiiError(f"share is {share}, expected a number above 0 and at most 1")
     if dest.is_dir() and any(dest.iterdir()):
         raise MimiiError(f"{dest}: holds files, expected an empty folder or none; name another folder")
-    for machine, machine_id, condition in product(paper.MACHINES, paper.IDS, LABELS):
+    for machine, machine_id, condition in product(machines, ids, LABELS):
         kind = (machine, machine_id, condition)
         count = ceil(share * getattr(paper.MIMII[machine][machine_id], condition))
         parts = [clip_parts(*kind, index, snr=snr, seed=seed) for index in range(min(count, stock))]

@@ -325,8 +325,13 @@ def detector(name: str, seed: int, leaf_size: int = 40) -> BaseEstimator:
 
 
 def anomaly_scores(
-    train: NDArray[np.floating], test: NDArray[np.floating], name: str, seed: int, leaf_size: int = 40
-) -> NDArray[np.float64]:
+    train: NDArray[np.floating],
+    test: NDArray[np.floating],
+    name: str,
+    seed: int,
+    leaf_size: int = 40,
+    precision: str = "float64",
+) -> NDArray[np.floating]:
     """Standardise features, fit a detector to the training patches and score the test patches.
 
     Parameters
@@ -337,14 +342,16 @@ def anomaly_scores(
         Features of the test patches.
     name, seed, leaf_size
         See `detector`.
+    precision
+        ``float64`` or ``float32``: the type that scikit-learn is given, and keeps where it can.
 
     Returns
     -------
-    ndarray, shape (n_test,), float64
+    ndarray, shape (n_test,)
         Higher is more anomalous.
     """
-    train = np.asarray(train, dtype=np.float64)
-    test = np.asarray(test, dtype=np.float64)
+    train = np.asarray(train, dtype=precision)
+    test = np.asarray(test, dtype=precision)
     scaler = StandardScaler().fit(train)
     model = detector(name, seed, leaf_size).fit(scaler.transform(train))
     return -model.score_samples(scaler.transform(test))

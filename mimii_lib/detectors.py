@@ -26,19 +26,27 @@ from mimii_lib.settings import DETECTORS, Detectors
 
 
 class Standardiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """The standardisation of the features (§5): mean 0 and variance 1 over the training patches, in float64.
-
-    In float32 the variances of a mixture become ill-defined on thousands of dimensions.
+    """The standardisation of the features (§5): mean 0 and variance 1 over the training patches.
 
     Parameters
     ----------
     variance_floor
         Smallest variance of a feature, as a share of the mean variance of all features. 0: no floor; a constant
         feature keeps its scale, and every other feature is scaled to variance 1, however small its variance is.
+    precision
+        Type of the standardised features, float64 or float32, which scikit-learn's PCA and mixtures compute in. Means
+        and variances are estimated in float64, as scikit-learn does for both.
     """
 
-    def __init__(self, variance_floor: float = 0.0):
+    def __init__(self, variance_floor: float = 0.0, precision: str = "float64"):
         self.variance_floor = variance_floor
+        self.precision = precision
+
+    def __sklearn_tags__(self) -> Any:
+        """Declare the type of the output, which scikit-learn's contract asks for."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = [self.precision]
+        return tags
 
     def fit(self, X: NDArray[np.floating], y: None = None) -> Self:
         """Estimate the mean and variance of the training patches X of shape (n, d)."""
@@ -48,12 +56,13 @@ class Standardiser(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.scale_ = np.sqrt(np.maximum(scaler.var_, self.variance_floor * scaler.var_.mean()))
         return self
 
-    def transform(self, X: NDArray[np.floating]) -> NDArray[np.float64]:
+    def transform(self, X: NDArray[np.floating]) -> NDArray[np.floating]:
         """Return X of shape (m, d), standardised."""
         check_is_fitted(self)
-        standardised: NDArray[np.float64] = validate_data(self, X, dtype=np.float64, reset=False, copy=True)
-        standardised -= self.mean_
-        standardised /= self.scale_
+        dtype = np.dtype(self.precision)
+        standardised: NDArray[np.floating] = validate_data(self, X, dtype=dtype, reset=False, copy=True)
+        standardised -= self.mean_.astype(dtype)
+        standardised /= self.scale_.astype(dtype)
         return standardised
 
 
@@ -62,7 +71,8 @@ class KDE(BaseEstimator):
 
     At this bandwidth, in hundreds of dimensions, the density underflows to 0 in float64 nearly everywhere, but its
     logarithm does not. The nearest training patch dominates the sum there, so that the score is a decreasing function
-    of the distance to the nearest neighbour.
+    of the distance to the nearest neighbour. It computes in float64, as scikit-learn's does, also on float32 features:
+    the squared distances are differences of products, which cancel in float32.
 
     Parameters
     ----------
@@ -105,7 +115,7 @@ class KDE(BaseEstimator):
 
 def preprocessor(settings: Detectors, seed: int) -> Pipeline:
     """Return the transformation of the features before any detector: standardisation (§5) and, if set, PCA (§6)."""
-    steps: list[Any] = [Standardiser(settings.variance_floor)]
+    steps: list[Any] = [Standardiser(settings.variance_floor, settings.precision)]
     if settings.pca:
         steps.append(PCA(settings.pca, random_state=seed))
     return make_pipeline(*steps)

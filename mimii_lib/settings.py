@@ -153,11 +153,18 @@ class Detectors(StrictModel):
     pca: NonNegativeInt = assumption(
         0, "no reduction; §6 says its findings also hold at equal dimension by PCA", (64, 128, 256), 25
     )
+    precision: Literal["float64", "float32"] = assumption(
+        "float64",
+        "type of the standardised features, which PCA and both mixtures compute in; KDE and OC-SVM compute in float64, "
+        "the isolation forest in float32. In float32 rounding widens mixture components of few patches, or fails them",
+        ("float32",),
+        26,
+    )
     n_components: PositiveInt = from_paper(80, "§5.2: mixture components, diagonal covariances", (), 15)
     max_iter: PositiveInt = from_paper(150, "§5.2: limit of EM iterations", (), 15)
     init_params: Literal["kmeans", "k-means++", "random"] = from_paper("kmeans", "§5.2", (), 15)
     n_init: PositiveInt = assumption(1, "scikit-learn's default: one start", (), 15)
-    reg_covar: NonNegative = assumption(1e-6, "scikit-learn's default; fitted in float64", (), 15)
+    reg_covar: NonNegative = assumption(1e-6, "scikit-learn's default", (), 15)
     tol: NonNegative = assumption(1e-3, "scikit-learn's default", (), 15)
     weight_prior: Literal["dirichlet_process", "dirichlet_distribution"] = assumption(
         "dirichlet_process", "scikit-learn's default for the Bayesian mixture", ("dirichlet_distribution",), 16

@@ -18,6 +18,7 @@ import pandas as pd
 import soundfile
 import yaml
 from IPython.display import HTML
+from scipy.stats import ttest_ind
 
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError
@@ -168,6 +169,37 @@ def at_each_snr(runs: Sequence[Run]) -> pd.DataFrame:
         distance = (cells["ours"] - cells["the paper"]).abs().mean()
         rows[snr] = dict(cells.mean()) | {"distance": distance, "correlation": cells.corr().iloc[0, 1]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("SNR (dB)")
+
+
+def by_arithmetic(record: pd.DataFrame) -> pd.DataFrame:
+    """Compare the AUCs of detectors in float64 and float32 over their random starts.
+
+    Parameters
+    ----------
+    record
+        Rows of ``benchmarks/precision.json``: where, machine, id, n_train, extractor, detector, precision, start, auc.
+        auc is in [0, 1], or NaN where the fit failed.
+
+    Returns
+    -------
+    DataFrame
+        A row for each detector, network and number of training patches. In percent: the means `float64` and `float32`
+        and their standard deviations over starts, `sd64` and `sd32`; the `difference` of the means with its 95 %
+        interval over starts (Welch) from `low` to `high`, of no width for a detector that draws no random numbers;
+        `failed`, the number of float32 fits that failed.
+    """
+    rows, keys = [], ["where", "machine", "id", "n_train", "extractor", "detector"]
+    for key, group in record.groupby(keys, sort=False):
+        exact, reduced = (100 * group.auc[group.precision == name] for name in ("float64", "float32"))
+        failed, reduced = int(reduced.isna().sum()), reduced.dropna()
+        difference = reduced.mean() - exact.mean()
+        low = high = difference
+        if reduced.std() + exact.std() > 0:
+            low, high = ttest_ind(reduced, exact, equal_var=False).confidence_interval()
+        values = (exact.mean(), exact.std(), reduced.mean(), reduced.std(), difference, low, high, failed)
+        rows.append((*key, *values))
+    columns = ["float64", "sd64", "float32", "sd32", "difference", "low", "high", "failed"]
+    return pd.DataFrame(rows, columns=keys + columns)
 
 
 def _effect(runs: Sequence[Run], alternative: Alternative, reference: Alternative | None = None) -> dict[str, Any]:

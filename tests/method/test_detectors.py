@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import reference
 from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KernelDensity
@@ -27,6 +28,8 @@ CANNOT_HOLD = {
 
 stated = pytest.mark.paper
 every = pytest.mark.parametrize("name", paper.DETECTORS)
+PRECISIONS = ("float64", "float32")
+precisions = pytest.mark.parametrize("precision", PRECISIONS)
 
 
 def cloud(n, d, seed=0):
@@ -54,16 +57,53 @@ def test_standardisation_uses_the_training_patches_only(name):
     np.testing.assert_allclose(scores, by_hand, rtol=1e-7, atol=1e-9)
 
 
-def test_the_standardiser_is_scikit_learns():
-    """Without a floor the standardisation is StandardScaler's in float64, a constant feature included; X is kept."""
+@precisions
+def test_the_standardiser_is_scikit_learns(precision):
+    """Without a floor it is StandardScaler in its precision, bit for bit, a constant feature included; X is kept."""
     train, test = (100 + cloud(50, 6, seed).astype(np.float32) * np.arange(6, dtype=np.float32) for seed in (0, 1))
     before = test.copy()
-    expected = StandardScaler().fit(train.astype(float)).transform(test.astype(float))
-    for steps in (Standardiser(), preprocessor(PAPER, 0)):
+    expected = StandardScaler().fit(train.astype(precision)).transform(test.astype(precision))
+    for steps in (Standardiser(precision=precision), preprocessor(Detectors(precision=precision), 0)):
         transformed = steps.fit(train).transform(test)
-        assert transformed.dtype == np.float64
+        assert transformed.dtype == precision
         np.testing.assert_array_equal(transformed, expected)
     np.testing.assert_array_equal(test, before)
+
+
+@precisions
+@every
+def test_in_either_precision_the_scores_are_scikit_learns(name, precision):
+    """On float32 features as on float64 ones, standardised and scored as by scikit-learn alone; float64 is default."""
+    settings = {} if precision == "float64" else {"precision": precision}
+    train, test = (cloud(n, 20, seed=n).astype(np.float32) for n in (300, 50))
+    ours = make_pipeline(preprocessor(Detectors(**settings), 0), build_detector(name, PAPER, 0)).fit(train)
+    expected = reference.anomaly_scores(train, test, name, 0, leaf_size=300, precision=precision)
+    np.testing.assert_allclose(-ours.score_samples(test), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["if", "kde", "oc-svm"])
+def test_float32_hardly_changes_what_computes_in_float64(name):
+    """The kernel density and the one-class SVM compute in float64 on features of either type, the forest in float32."""
+    train, test = cloud(300, 64), cloud(50, 64, seed=1)
+    scores = []
+    for precision in PRECISIONS:
+        steps = preprocessor(Detectors(precision=precision), 0), build_detector(name, SMALL, 0)
+        scores.append(make_pipeline(*steps).fit(train).score_samples(test))
+    np.testing.assert_allclose(*scores, rtol=1e-5)
+
+
+def test_float32_widens_components_of_one_patch():
+    """In float64 a component of one patch has the regularisation as variance; in float32 more where the patch is far.
+
+    scikit-learn adds ten rounding errors to a component's number of patches, so that its mean square exceeds the square
+    of its mean by their share: 1.2e-6 of it in float32.
+    """
+    train = preprocessor(PAPER, 0).fit_transform(cloud(80, 64))
+    fitted = {dtype: build_detector("gmm", PAPER, 0).fit(train.astype(dtype)) for dtype in PRECISIONS}
+    np.testing.assert_allclose(fitted["float64"].covariances_, 1e-6, rtol=1e-6)
+    widened = 1e-6 + 1.2e-6 * fitted["float64"].means_ ** 2
+    order = np.lexsort(fitted["float64"].means_.T), np.lexsort(fitted["float32"].means_.T)
+    np.testing.assert_allclose(fitted["float32"].covariances_[order[1]], widened[order[0]], rtol=0.3)
 
 
 def test_a_variance_floor_by_hand():
@@ -198,6 +238,7 @@ def test_kde_keeps_to_its_memory():
 
 ESTIMATORS = {name: build_detector(name, Detectors(n_components=2, n_trees=8), 0) for name in paper.DETECTORS}
 ESTIMATORS |= {f"standardiser {floor}": Standardiser(floor) for floor in (0.0, 0.01)}
+ESTIMATORS |= {"standardiser float32": Standardiser(precision="float32")}
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

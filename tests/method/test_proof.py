@@ -42,7 +42,7 @@ def test_the_claims_hold_on_few_clips(capsys):
     assert proof.main(["--quick"]) == 0
     rows = rows_of(capsys.readouterr().out)
     assert {row[0] for row in rows} >= AUC_CLAIMS | {"the same colours", "LeNet-DCAE: loss of every epoch"}
-    assert len(rows) == 19
+    assert len(rows) == 20
 
 
 def test_real_recordings_have_the_same_features(real, run, tmp_path):

@@ -1,8 +1,11 @@
 """The points that the paper leaves open: how they follow from the settings, and what is measured of them."""
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mimii_lib import paper
@@ -11,6 +14,9 @@ from mimii_lib.pages import open_points
 from mimii_lib.pages.open_points import POINTS, SOURCES, Alternative, Point
 from mimii_lib.run import Run
 from mimii_lib.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+EXTRACTOR = "squeezenet1_1"
 
 
 @pytest.fixture
@@ -30,11 +36,13 @@ def mean_auc(run, **parameters):
     return 100 * run.with_overrides(**parameters).auc().auc.mean()
 
 
-def test_the_25_points_cover_the_settings():
-    """Every point says what is open, and what we take; the number of a setting is that of a point."""
-    assert [point.number for point in POINTS] == list(range(1, 26))
+def test_the_points_cover_the_settings():
+    """Every point says what is open, and what we take; the number of a setting is that of a point; all are counted."""
+    numbers = [point.number for point in POINTS]
+    assert numbers == list(range(1, len(POINTS) + 1))
     assert all(point.says and point.open and (point.decision or point.settings) for point in POINTS)
-    assert {source.point for source in SOURCES.values()} <= {None, *range(1, 26)}
+    assert {source.point for source in SOURCES.values()} <= {None, *numbers}
+    assert f"leaves {len(POINTS)} points open" in (ROOT / "README.md").read_text()
     assert {name for name, source in SOURCES.items() if source.alternatives} <= {
         name for point in POINTS for alternative in point.alternatives for name in alternative.change
     }
@@ -44,7 +52,7 @@ def test_the_page_lists_points_and_settings_with_their_values():
     """Every point has a row with the values and reasons of its settings; every setting has a row with its source."""
     points = open_points.points_table().data
     settings = open_points.settings_table(*dict(Settings()).values()).data
-    assert points.count("</tr>") == 26
+    assert points.count("</tr>") == 1 + len(POINTS)
     for group, values in Settings():
         for name, value in values:
             source = SOURCES[f"{group}.{name}"]
@@ -126,6 +134,37 @@ def test_networks_at_equal_dimension(tiny, quick):
     aucs = [auc for (name, _), auc in estimates["fan", "id_00"].values.items() if name == "squeezenet1_1"]
     assert np.mean(aucs) == pytest.approx(first.auc / 100)
     assert open_points.dimensions_table(table).data.count("not run") == 2
+
+
+def test_the_record_of_the_arithmetics_is_compared_over_starts():
+    """Means over starts by hand; an interval excludes 0 where the starts agree, and failed fits are counted."""
+    place = {"where": "a place", "machine": "fan", "id": "id_00", "n_train": 216, "extractor": EXTRACTOR}
+    areas = {
+        ("gmm", "float64"): [0.50, 0.54, 0.52],
+        ("gmm", "float32"): [0.62, 0.63, None],
+        ("kde", "float64"): [0.7],
+        ("kde", "float32"): [0.7],
+    }
+    record = pd.DataFrame(
+        place | {"detector": detector, "precision": precision, "start": start, "auc": area}
+        for (detector, precision), values in areas.items()
+        for start, area in enumerate(values)
+    )
+    gmm, kde = open_points.by_arithmetic(record).itertuples()
+    assert (gmm.float64, gmm.float32, gmm.failed) == pytest.approx((52, 62.5, 1))
+    assert gmm.sd64 == pytest.approx(2)
+    assert 0 < gmm.low < gmm.difference < gmm.high
+    assert (kde.difference, kde.low, kde.high, kde.failed) == (0, 0, 0, 0)
+
+
+def test_the_committed_record_has_pairs_in_all_places():
+    """Each AUC in float32 has its counterpart in float64, of the same clips and start; mixtures have several starts."""
+    record = pd.DataFrame(json.loads((ROOT / "benchmarks" / "precision.json").read_text()))
+    pair = ["where", "machine", "id", "extractor", "weights", "n_train", "detector", "start", "n_normal", "n_abnormal"]
+    wide = record.pivot(index=pair, columns="precision", values="auc")
+    assert list(wide) == ["float32", "float64"] and wide.float64.between(0, 1).all()
+    assert set(record["where"]) == {"miniature", "real recordings", "full size"}
+    assert (record[record.detector == "gmm"].groupby(["where", "id", "n_train"]).start.nunique() >= 3).all()
 
 
 def test_our_cells_at_each_snr(run):

@@ -15,6 +15,8 @@ from sklearn.metrics import roc_auc_score
 from mimii_lib import imaging, paper
 from mimii_lib.data import weights
 from mimii_lib.errors import MimiiError
+from mimii_lib.run.stages import detection
+from mimii_lib.settings import Detectors
 
 NETWORK = "squeezenet1_1"
 
@@ -75,6 +77,7 @@ def cache(tmp_path_factory):
         ("kde", "imaging.patch_offset=200", {"features", "scores"}),
         ("kde", "detectors.pca=4", {"scores"}),
         ("kde", "detectors.variance_floor=0.1", {"scores"}),
+        ("gmm", "detectors.precision=float32", {"scores"}),
         ("kde", "detectors.bandwidth=0.2", {"scores"}),
         ("gmm", "detectors.n_components=3", {"scores"}),
         ("gmm", "detectors.n_init=3 detectors.init_params=random", {"scores"}),
@@ -254,3 +257,19 @@ def test_an_error_of_a_thread_is_one_sentence(run_on, two_threads):
     with pytest.raises(MimiiError, match="gmm: 18 training patches for 80") as error:
         run.results.compute(trials)
     assert "\n" not in str(error.value)
+
+
+def test_a_mixture_without_variance_in_float32():
+    """Equal patches far from the mean are a component whose variance vanishes in float32 alone."""
+    rng = np.random.default_rng(0)
+    features = np.concatenate([rng.standard_normal((300, 1, 64)), np.full((30, 1, 64), 200.0)]).astype(np.float32)
+    rows = np.arange(len(features))
+
+    def scores(precision):
+        settings = Detectors(n_components=10, precision=precision)
+        inputs = detection.preprocess(features, rows, rows, settings, 0)
+        return detection.detector_scores("gmm", inputs, len(rows), settings, 0)
+
+    assert np.isfinite(scores("float64")).all()
+    with pytest.raises(MimiiError, match=r"gmm: .*float32.*detectors.precision=float64"):
+        scores("float32")

@@ -14,14 +14,16 @@ from mimii_lib.errors import MimiiError
 from mimii_lib.run.stages.patches import Rows, patch_rows
 from mimii_lib.settings import Detectors
 
+MIXTURES = ("gmm", "b-gmm")
+
 
 @dataclass(frozen=True)
 class Preprocessed:
     """Standardised (and reduced) features of a split, (patches, dimension), which all detectors of a seed share."""
 
     preprocessor: Pipeline
-    train: NDArray[np.float64]
-    test: NDArray[np.float64]
+    train: NDArray[np.floating]
+    test: NDArray[np.floating]
 
 
 def preprocess(features: NDArray[np.float32], train: Rows, test: Rows, settings: Detectors, seed: int) -> Preprocessed:
@@ -51,9 +53,9 @@ def fit_detector(detector: str, features: Preprocessed, settings: Detectors, see
     Raises
     ------
     MimiiError
-        If there are fewer patches than mixture components.
+        If there are fewer patches than mixture components, or rounding in float32 leaves a mixture without variance.
     """
-    if detector in ("gmm", "b-gmm") and len(features.train) < settings.n_components:
+    if detector in MIXTURES and len(features.train) < settings.n_components:
         raise MimiiError(
             f"{detector}: {len(features.train)} training patches for {settings.n_components} mixture components; "
             "use more clips or fewer components"
@@ -61,7 +63,17 @@ def fit_detector(detector: str, features: Preprocessed, settings: Detectors, see
     with warnings.catch_warnings():
         # The paper's iteration limit ends a fit early on purpose, and identical patches make k-means warn.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return detectors.build_detector(detector, settings, seed).fit(features.train)
+        unfitted = detectors.build_detector(detector, settings, seed)
+        try:
+            return unfitted.fit(features.train)
+        except ValueError as error:
+            if detector not in MIXTURES or settings.precision == "float64":
+                raise
+            # scikit-learn subtracts the square of a component's mean from its mean square.
+            raise MimiiError(
+                f"{detector}: found a component without variance in float32, expected one above 0; set "
+                f"detectors.precision=float64, or raise detectors.reg_covar ({settings.reg_covar:g})"
+            ) from error
 
 
 def detector_scores(
