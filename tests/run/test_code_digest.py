@@ -142,8 +142,6 @@ def test_stale_results_do_not_come_back(library, tiny, quick, tmp_path):
         return float(re.search(r"kde +(\S+)", lines)[1]), results
 
     area, results = auc()
-    edit(library, "evaluation.py", r'^    """Return ', '    """Convert ')
-    assert auc() == (area, results)
     edit(library, "evaluation.py", r"return -np\.asarray", "return np.asarray")
     mirrored, more = auc()
     assert mirrored == pytest.approx(100 - area, abs=0.11)

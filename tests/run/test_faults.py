@@ -3,7 +3,7 @@
 import faults
 import pytest
 
-QUICK = ("half_files", "full_download", "killed_downloads")
+QUICK = ("full_download", "killed_downloads")
 
 
 @pytest.fixture(scope="module")
