@@ -34,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = vars(_parser().parse_args(arguments))
         from mimii_lib.pages import commands
 
-        return getattr(commands, f"{options.pop('command')}_command")(**options) or 0
+        code = getattr(commands, f"{options.pop('command')}_command")(**options) or 0
+        sys.stdout.flush()  # not after the end, where nobody would see that the reader has closed it
+        return code
     except MimiiError as error:
         print(f"mimii: {error}", file=sys.stderr)
         return 2

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import roc_auc_score
+from sklearn import metrics
 
 from mimii_lib import extractors, paper
 from mimii_lib.errors import MimiiError
@@ -73,7 +73,8 @@ def auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
     MimiiError
         If a class is missing or a score is not finite.
     """
-    return float(roc_auc_score(*_validated(anomalous, scores)))
+    # The number of roc_auc_score, which checks its input for longer than it computes.
+    return float(metrics.auc(*metrics.roc_curve(*_validated(anomalous, scores))[:2]))
 
 
 def partial_auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
@@ -81,7 +82,7 @@ def partial_auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
 
     It is standardised (McClish, 1989): 0.5 is chance, 1 is perfect. Parameters and errors are those of :func:`auc`.
     """
-    return float(roc_auc_score(*_validated(anomalous, scores), max_fpr=MAX_FPR))
+    return float(metrics.roc_auc_score(*_validated(anomalous, scores), max_fpr=MAX_FPR))
 
 
 def _validated(anomalous: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:

@@ -77,4 +77,4 @@ glue("n_tests", len({mark["test"] for mark in marks}), display=False)
 #
 # A test can share an error with the code that it tests. So there is a second implementation, in `benchmarks/reference.py`: direct calls of
 # librosa, matplotlib, torchvision and scikit-learn, one clip at a time, without this library. `benchmarks/proof.py` runs both on the same
-# clips, splits and weights and compares images, features, scores and AUCs; `make test` repeats its core.
+# clips, splits and weights and compares images, features, scores and AUCs; `.ci/run` repeats its core.

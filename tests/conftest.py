@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,8 @@ os.environ["MIMII_CACHE"] = _CACHE.name
 os.environ.pop("MIMII_WEIGHTS", None)
 # On a machine that is shared, threads that wait for work would keep others from theirs: four times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # which are as many as there are cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -49,13 +53,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Write the statements of all marks ``paper`` with their tests; a mark that names unknown code is an error."""
-    file, rows = session.config.getoption("--paper-statements"), {}
-    if file is None:
-        return
+    """Write the statements of all marks ``paper`` if that is asked for."""
+    if file := session.config.getoption("--paper-statements"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(paper_statements(session.items), indent=1, ensure_ascii=False) + "\n")
+
+
+def paper_statements(items: list[pytest.Item]) -> list[dict[str, str]]:
+    """Return the statements of the marks ``paper`` with their tests; a mark that names unknown code is an error."""
     from mimii_lib.pages import conformance
 
-    for item in session.items:
+    rows = {}
+    for item in items:
         test, docstring = item.nodeid.partition("[")[0], item.function.__doc__
         for mark in reversed(list(item.iter_markers("paper"))):  # the topmost first
             try:
@@ -63,8 +72,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             except (MimiiError, TypeError) as error:
                 raise pytest.UsageError(f"{test}: {error}") from None
             rows[test, row["statement"]] = row  # once for all parameters of a test
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(list(rows.values()), indent=1, ensure_ascii=False) + "\n")
+    return list(rows.values())
+
+
+@pytest.fixture(scope="session")
+def statements(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """Return the statements that the marks of all tests make; where only some tests run, all are collected for it."""
+    items = request.session.items
+    if {item.path for item in items} >= set(ROOT.glob("tests/*/test_*.py")):
+        return paper_statements(items)
+    file = tmp_path_factory.mktemp("marks") / "statements.json"
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--paper-statements", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(file.read_text())
 
 
 @pytest.fixture(scope="session")

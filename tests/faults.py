@@ -88,10 +88,11 @@ def trial(kind: str, *, long: bool = False) -> Callable[..., None]:
 class Bench:
     """A small miniature, a profile of seconds and an archive, to run on and to break."""
 
-    def __init__(self, folder: Path, kills: int = KILLS):
+    def __init__(self, folder: Path, kills: int = KILLS, data: Path | None = None):
         self.folder, self.kills = folder, kills
-        self.data, self.profile = folder / "data", folder / "quick.yaml"
-        miniature.make_miniature(self.data, snr=-6, normal=10, abnormal=3, machines=("fan",))
+        self.data, self.profile = data or folder / "data", folder / "quick.yaml"
+        if data is None:
+            miniature.make_miniature(self.data, snr=-6, normal=10, abnormal=3, machines=("fan",))
         self.profile.write_text(PROFILE)
 
     def empty(self, name: str) -> Path:

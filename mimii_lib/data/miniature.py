@@ -6,8 +6,10 @@ machine's fault at a severity drawn anew. Its name seeds its random generators, 
 """
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
@@ -96,10 +98,14 @@ def make_miniature(
         file.write_text(json.dumps(marker, indent=1))
     # MIMII's microphones lie on a circle of radius 3.4 cm: delays in samples.
     delays = np.round(1.6 * (1 - np.cos(2 * np.pi * np.arange(channels) / 8))).astype(int)
-    for kind in tqdm([*product(machines, paper.IDS, LABELS)], "miniature", unit="folder", leave=False, disable=None):
-        for index in range(size[kind[2]]):
-            sound = np.add(*clip_parts(*kind, index, snr=snr, seed=seed))
-            write_clip(dest, snr, kind, index, np.stack([np.roll(sound, delay) for delay in delays], axis=1))
+
+    def write(name: tuple[ClipKind, int]) -> None:
+        sound = np.add(*clip_parts(*name[0], name[1], snr=snr, seed=seed))
+        write_clip(dest, snr, *name, np.stack([np.roll(sound, delay) for delay in delays], axis=1))
+
+    names = [(kind, index) for kind in product(machines, paper.IDS, LABELS) for index in range(size[kind[2]])]
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        list(tqdm(workers.map(write, names), "miniature", len(names), unit="clip", leave=False, disable=None))
     with suppress(FileNotFoundError):  # another process has completed the same tree at the same time
         (dest / UNFINISHED_MARKER).replace(dest / MARKER)
 

@@ -24,6 +24,8 @@ COMPUTING = frozenset(
     | {"torch", "torchvision"}
 )
 """Packages whose version can change a number. OpenVINO's is part of the engine's name, hence of the key."""
+# Each reads files of all that is installed.
+_packages, _package = cache(packages_distributions), cache(distribution)
 
 
 @cache
@@ -42,12 +44,11 @@ def syntax_digest(*modules: str) -> str:
 @cache
 def package_versions(function: Callable[..., Any]) -> dict[str, str]:
     """Return the versions of the packages for computation that a function reaches, by name."""
-    distributions = packages_distributions()
     imported = {name.partition(".")[0] for module in reached_modules(function.__module__) for name in _imports(module)}
-    pending = {package for name in imported for package in distributions.get(name, ())} & COMPUTING
+    pending = {package for name in imported for package in _packages().get(name, ())} & COMPUTING
     versions: dict[str, str] = {}
     while pending:
-        package = distribution(pending.pop())
+        package = _package(pending.pop())
         versions[package.name] = package.version
         required = {re.split(r"[^\w.-]", text)[0] for text in package.requires or () if "extra ==" not in text}
         pending |= required & COMPUTING - set(versions)

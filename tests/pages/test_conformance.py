@@ -1,25 +1,10 @@
 """The statements of the paper: marks on the tests, collected with what holds them."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 
 from mimii_lib.errors import MimiiError
 from mimii_lib.pages import conformance
 from mimii_lib.pages.open_points import POINTS, SOURCES
-from mimii_lib.run.profiles import ROOT
-
-
-@pytest.fixture(scope="module")
-def statements(tmp_path_factory):
-    """Return the statements that the marks of all tests make."""
-    file = tmp_path_factory.mktemp("marks") / "statements.json"
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--paper-statements", str(file)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(file.read_text())
 
 
 def test_every_value_of_the_paper_is_held_by_a_test(statements):

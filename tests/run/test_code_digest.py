@@ -1,6 +1,7 @@
 """A kept result is computed anew when the code that computes it changes, and only then: in copies of the library."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -130,21 +131,16 @@ def test_a_function_of_a_notebook_is_part_of_the_key():
     assert code_digest.outside_code(checks.inspect) == []
 
 
-def test_stale_results_do_not_come_back(library, tiny, quick, tmp_path):
-    """With another sign in `anomaly_scores` the AUC is mirrored, with features kept."""
-
-    def auc():
-        command = ["auc", tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick]
-        environment = {**os.environ, "PYTHONPATH": str(library.parent), "MIMII_CACHE": str(tmp_path / "cache")}
-        run = [sys.executable, "-m", "mimii_lib.cli", *map(str, command)]
-        lines = subprocess.run(run, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-        results = Counter(file.parts[-3] for file in (tmp_path / "cache").rglob("result.*"))
-        return float(re.search(r"kde +(\S+)", lines)[1]), results
-
-    area, results = auc()
-    edit(library, "evaluation.py", r'^    """Return ', '    """Convert ')
-    assert auc() == (area, results)
+def test_stale_results_do_not_come_back(library, run_on, kept_results, tiny, quick, tmp_path):
+    """With another sign in `anomaly_scores` the AUC is mirrored, with the features kept that a run of ours computed."""
+    run = run_on(cache=tmp_path / "cache")
+    (area,), results = run.auc().auc, kept_results(run.cache.folder)
     edit(library, "evaluation.py", r"return -np\.asarray", "return np.asarray")
-    mirrored, more = auc()
-    assert mirrored == pytest.approx(100 - area, abs=0.11)
-    assert more - results == Counter(scores=results["scores"])
+    command = ["auc", tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick, "--json", tmp_path / "auc.json"]
+    environment = {**os.environ, "PYTHONPATH": str(library.parent), "MIMII_CACHE": str(run.cache.folder)}
+    subprocess.run(
+        [sys.executable, "-m", "mimii_lib.cli", *map(str, command)], env=environment, cwd=tmp_path, check=True
+    )
+    (mirrored,) = json.loads((tmp_path / "auc.json").read_text())
+    assert mirrored["auc"] == pytest.approx(1 - area)
+    assert kept_results(run.cache.folder) - results == Counter(scores=results["scores"])

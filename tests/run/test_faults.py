@@ -3,13 +3,13 @@
 import faults
 import pytest
 
-QUICK = ("half_files", "full_download", "killed_downloads")
+QUICK = ("full_download",)
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory) -> faults.Bench:
-    """Return a small miniature to break, for one kill of each kind."""
-    return faults.Bench(tmp_path_factory.mktemp("bench"), kills=1)
+def bench(tiny, tmp_path_factory) -> faults.Bench:
+    """Return the small miniature to break, for one kill of each kind."""
+    return faults.Bench(tmp_path_factory.mktemp("bench"), kills=1, data=tiny)
 
 
 @pytest.mark.parametrize(
