@@ -174,6 +174,9 @@ def _facts(runs: Sequence[Run]) -> list[str]:
         ids, seeds = run.recordings.evaluable, ", ".join(map(str, run.profile.seeds))
         n_clips = sum(len(run.recordings.clips_of(name)) for name in ids)
         size = f"{n_clips:,} clips, {n_clips * run.settings.imaging.patches:,} patches"
+        if run.recordings.kind == "sample":
+            whole = sum(count.normal + count.abnormal for count in paper.MIMII[run.machine].values())
+            size += f" (MIMII has {whole:,} clips; `mimii check {run.recordings.data}` tells how to fetch the rest)"
         facts.append(f"{run.machine}: {', '.join(ids) or 'no ID'}; {size}; seeds {seeds}")
         facts += [f"{run.machine} {name}: skipped, {reason}" for name, reason in run.recordings.skipped.items()]
     return facts + [f"not run: {reason}" for reason in runs[0].stages.unavailable_extractors.values()]
