@@ -1,13 +1,14 @@
 """The command line ``mimii``: what readers, the workflow and clusters can type.
 
-:mod:`mimii_lib.pages.commands` carries the commands out. It is imported after the options are read, so that ``--help``
-and a misspelt option are answered at once.
+:mod:`mimii_lib.pages.commands` carries the commands out, :mod:`mimii_lib.run.notebooks` the one that executes pages.
+They are imported after the options are read, so that ``--help`` and a misspelt option are answered at once.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 if a check found problems, 2 for bad input."""
     try:
         options = vars(_parser().parse_args(arguments))
-        from mimii_lib.pages import commands
-
-        code = getattr(commands, f"{options.pop('command')}_command")(**options) or 0
+        command = options.pop("command")
+        module = "mimii_lib.run.notebooks" if command == "run" else "mimii_lib.pages.commands"
+        code = getattr(import_module(module), f"{command}_command")(**options) or 0
         sys.stdout.flush()  # not after the end, where nobody would see that the reader has closed it
         return code
     except MimiiError as error:

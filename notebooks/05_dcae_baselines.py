@@ -136,7 +136,7 @@ figures.clips(
 shown = {
     f"{clip.label}, patch {patch}": run.patches(machine_id)[clip.Index, patch]
     for clip in firsts.itertuples()
-    for patch in (0, 9)
+    for patch in (0, run.patches(machine_id).shape[1] // 2)
 }
 figures.reconstructions(fits, shown, run.settings.imaging)
 

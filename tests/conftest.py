@@ -36,7 +36,7 @@ settings:
   autoencoders:
     epochs: 1
 """
-LONGEST = ("pages", "notebooks", "workflow", "wheel", "faults", "proof", "extractors")
+LONGEST = ("pages", "notebooks", "extractors", "autoencoders", "open_points", "explanations", "cli", "workflow")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

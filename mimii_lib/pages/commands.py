@@ -162,24 +162,6 @@ def plan_command(*, output: Path, no_choices: bool = False, **options: Any) -> N
     write_plan(output, parameters.pop("machines"), parameters, alternatives=alternatives, **switches)
 
 
-def run_command(
-    sources: Sequence[Path], output: Path, parameters: Sequence[tuple[str, str]] = (), **not_run: str
-) -> None:
-    """Execute notebooks, or write pages that give the reason why they were not executed."""
-    from mimii_lib.run import notebooks  # needs papermill, which comes with the extra `book`
-
-    names, reason, left_out = [notebook.stem for notebook in sources], not_run.get("not_run"), not_run.get("leave_out")
-    if left_out not in (None, *names):
-        raise unknown_value("--leave-out", left_out, names)
-    with notebooks.shared_kernel() as kernel:
-        for notebook in sources:
-            page = output if len(sources) == 1 else output / notebook.name
-            if reason and left_out in (None, notebook.stem):
-                notebooks.not_run(notebook, page, dict(parameters), reason)
-            else:
-                notebooks.execute(notebook, page, dict(parameters), kernel)
-
-
 def _parameters(machine: list[str] | None = None, **options: Any) -> dict[str, Any]:
     """Return options as parameters of :func:`runs_of`: of the profile's machine types those in the data folder."""
     options = {name: " ".join(value) if isinstance(value, list) else value for name, value in options.items()}

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from filelock import FileLock
 from numpy.lib.format import open_memmap
 from platformdirs import user_cache_dir
@@ -48,7 +48,11 @@ ARRAY = Format(
 )
 """Arrays come back mapped read-only from disk."""
 TABLE = Format(".parquet", lambda table, file: table.to_parquet(file), pd.read_parquet)
-STATE = Format(".pt", torch.save, lambda file: torch.load(file, weights_only=True))
+STATE = Format(
+    ".pt",
+    lambda state, file: import_module("torch").save(state, file),  # which takes seconds to import
+    lambda file: import_module("torch").load(file, weights_only=True),
+)
 """Dictionaries of tensors and numbers."""
 
 
@@ -105,7 +109,7 @@ class ResultCache:
                 leftover.unlink(missing_ok=True)
             start = perf_counter()
             result = compute()
-            timing = {"seconds": perf_counter() - start, "threads": torch.get_num_threads()}
+            timing = {"seconds": perf_counter() - start, "threads": import_module("torch").get_num_threads()}
             for name, text in (("key.json", key.text), ("timing.json", json.dumps(timing))):
                 with atomic_write(file.with_name(name)) as temporary:
                     temporary.write_text(text)

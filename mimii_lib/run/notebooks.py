@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,22 @@ def not_run(notebook: Path, output: Path, parameters: dict[str, Any], reason: st
     title = page.cells[0].source.partition("\n\n")[0]
     page.cells[0].source = f"{title}\n\n:::{{admonition}} Not run\n:class: open\n{reason}\n:::\n"
     _write(page, output)
+
+
+def run_command(
+    sources: Sequence[Path], output: Path, parameters: Sequence[tuple[str, str]] = (), **options: str
+) -> None:
+    """Execute notebooks, or write pages that give the reason why they were not executed."""
+    names, reason, left_out = [notebook.stem for notebook in sources], options.get("not_run"), options.get("leave_out")
+    if left_out not in (None, *names):
+        raise unknown_value("--leave-out", left_out, names)
+    with shared_kernel() as kernel:
+        for notebook in sources:
+            page = output if len(sources) == 1 else output / notebook.name
+            if reason and left_out in (None, notebook.stem):
+                not_run(notebook, page, dict(parameters), reason)
+            else:
+                execute(notebook, page, dict(parameters), kernel)
 
 
 def _filled(notebook: Path, parameters: dict[str, Any]) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
