@@ -18,7 +18,7 @@ import pandas as pd
 import soundfile
 import yaml
 from IPython.display import HTML
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_1samp
 
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError
@@ -183,22 +183,23 @@ def by_arithmetic(record: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A row for each detector, network and number of training patches. In percent: the means `float64` and `float32`
-        and their standard deviations over starts, `sd64` and `sd32`; the `difference` of the means with its 95 %
-        interval over starts (Welch) from `low` to `high`, of no width for a detector that draws no random numbers;
+        A row for each detector, network and number of training patches, over `starts` starts. In percent: the means
+        `float64` and `float32` and their standard deviations, `sd64` and `sd32`; the mean `difference` of the two from
+        the same start, with its 95 % interval from `low` to `high` over starts, of no width where all starts agree; and
         `failed`, the number of float32 fits that failed.
     """
     rows, keys = [], ["where", "machine", "id", "n_train", "extractor", "detector"]
     for key, group in record.groupby(keys, sort=False):
-        exact, reduced = (100 * group.auc[group.precision == name] for name in ("float64", "float32"))
-        failed, reduced = int(reduced.isna().sum()), reduced.dropna()
-        difference = reduced.mean() - exact.mean()
-        low = high = difference
-        if reduced.std() + exact.std() > 0:
-            low, high = ttest_ind(reduced, exact, equal_var=False).confidence_interval()
-        values = (exact.mean(), exact.std(), reduced.mean(), reduced.std(), difference, low, high, failed)
-        rows.append((*key, *values))
-    columns = ["float64", "sd64", "float32", "sd32", "difference", "low", "high", "failed"]
+        exact, reduced = (
+            100 * group[group.precision == name].set_index("start").auc for name in ("float64", "float32")
+        )
+        differences = (reduced - exact).dropna()
+        low = high = difference = differences.mean()
+        if differences.std() > 0:
+            low, high = ttest_1samp(differences, 0).confidence_interval()
+        values = (exact.mean(), exact.std(), reduced.mean(), reduced.std(), difference, low, high, reduced.isna().sum())
+        rows.append((*key, len(exact), *values))
+    columns = ["starts", "float64", "sd64", "float32", "sd32", "difference", "low", "high", "failed"]
     return pd.DataFrame(rows, columns=keys + columns)
 
 

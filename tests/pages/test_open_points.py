@@ -137,7 +137,7 @@ def test_networks_at_equal_dimension(tiny, quick):
 
 
 def test_the_record_of_the_arithmetics_is_compared_over_starts():
-    """Means over starts by hand; an interval excludes 0 where the starts agree, and failed fits are counted."""
+    """Means and the interval of the paired differences by hand; a failed fit is counted and left out."""
     place = {"where": "a place", "machine": "fan", "id": "id_00", "n_train": 216, "extractor": EXTRACTOR}
     areas = {
         ("gmm", "float64"): [0.50, 0.54, 0.52],
@@ -151,9 +151,11 @@ def test_the_record_of_the_arithmetics_is_compared_over_starts():
         for start, area in enumerate(values)
     )
     gmm, kde = open_points.by_arithmetic(record).itertuples()
-    assert (gmm.float64, gmm.float32, gmm.failed) == pytest.approx((52, 62.5, 1))
+    assert (gmm.starts, gmm.float64, gmm.float32, gmm.failed) == pytest.approx((3, 52, 62.5, 1))
     assert gmm.sd64 == pytest.approx(2)
-    assert 0 < gmm.low < gmm.difference < gmm.high
+    assert gmm.difference == pytest.approx((12 + 9) / 2)
+    half = 12.706 * np.std([12, 9], ddof=1) / np.sqrt(2)  # t of one degree of freedom
+    assert (gmm.low, gmm.high) == pytest.approx((10.5 - half, 10.5 + half), rel=1e-3)
     assert (kde.difference, kde.low, kde.high, kde.failed) == (0, 0, 0, 0)
 
 
