@@ -15,7 +15,7 @@ from mimii_lib.extractors import get
 from mimii_lib.pages import contrasts, run_box
 from mimii_lib.run import Run
 from mimii_lib.settings import SIMPLE_BASELINES, Split
-from mimii_lib.uncertainty import AucEstimates, symmetric
+from mimii_lib.uncertainty import AucEstimates, Z, symmetric
 
 pd.set_option("display.max_colwidth", None)  # pandas would truncate long cells
 
@@ -124,7 +124,9 @@ def cells(
             cell |= {"paper": theirs, "ours": 100 * ours.value, "low": 100 * ours.low, "high": 100 * ours.high}
             cell |= {measure: 100 * values[column][system] for measure, values in measures.items()}
             if n_train is not None:
-                error = float(np.hypot(100 * of_id.estimate(system)[1], errors.loc[name, column]))
+                # The bootstrap finds no error for an AUC of exactly 0 or 1; its interval reaches inwards alone.
+                own = of_id.estimate(system)[1] or (ours.high - ours.low) / Z
+                error = float(np.hypot(100 * own, errors.loc[name, column]))
                 difference = symmetric(100 * ours.value - theirs, error)
                 cell |= {"difference": difference.value, "from": difference.low, "to": difference.high}
                 cell |= {"clips trained": n_train[column]}
