@@ -1,5 +1,6 @@
 """A sample of MIMII for a profile: downloaded clip by clip before anything is computed on it."""
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 import requests
 
 from mimii_lib.data import download
+from mimii_lib.data.weights import OFFLINE
 from mimii_lib.errors import MimiiError
 
 TIMEOUT = 10.0  # seconds in which a server has to answer before a download is begun
@@ -52,12 +54,15 @@ def _report(message: str) -> None:
 
 
 def _check_network(dest: Path, url: str) -> None:
-    """Raise MimiiError if the server of an address does not answer at all."""
+    """Raise MimiiError if downloads are forbidden, or the server of an address does not answer at all."""
+    reason = f"{OFFLINE} forbids downloads" if os.environ.get(OFFLINE) else ""
     try:
-        requests.head(url, timeout=TIMEOUT)
+        if not reason:
+            requests.head(url, timeout=TIMEOUT)
     except requests.RequestException as error:
+        reason = f"{url.partition('?')[0]} is not reached ({type(error).__name__})"
+    if reason:
         raise MimiiError(
-            f"{dest}: the sample of MIMII is not there, and {url.partition('?')[0]} is not reached "
-            f"({type(error).__name__}); connect to a network and repeat the command, or make the book of the "
-            "miniature, which needs none: make book"
-        ) from None
+            f"{dest}: the sample of MIMII is not there, and {reason}; connect to a network and repeat the command, or "
+            "make the book of the miniature, which needs none: make book"
+        )

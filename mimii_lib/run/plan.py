@@ -35,8 +35,8 @@ def write_plan(
 
     `machines` and `parameters` are those of :func:`runs_of`, `pieces` is that of :func:`plan`. `alternatives` returns
     what the page on the open choices computes beyond these runs; None: without that page. A `dry_run` makes no
-    miniature: where there is none yet there is no plan either, and `output` is removed. `lock` is the descriptor of an
-    open file, whose lock is waited for.
+    miniature and downloads no sample: where there is none yet there is no plan either, and `output` is removed. `lock`
+    is the descriptor of an open file, whose lock is waited for.
     """
     if lock is not None:
         _take_lock(lock)
@@ -47,6 +47,12 @@ def write_plan(
             print(f"{folder}: there is no miniature yet; 'make book' makes it first, then everything else")
             return
         print(f"{folder}: making the miniature (less than a minute)", file=sys.stderr)
+    if dry_run and profile.sample is not None and (folder := profile.recordings):
+        if not folder.is_dir():
+            output.unlink(missing_ok=True)
+            print(f"{folder}: there is no sample of MIMII yet; 'make book' downloads it first, then everything else")
+            return
+        parameters = {**parameters, "data": folder}  # as it is: nothing more is downloaded
     runs = runs_of(machines, **parameters)
     evaluable = [run for run in runs if run.recordings.evaluable]
     lines = [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]

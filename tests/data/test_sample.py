@@ -7,6 +7,7 @@ from bad_server import BadServer
 from mimii_lib.errors import MimiiError
 from mimii_lib.pages import run_box, tables
 from mimii_lib.run import Run
+from mimii_lib.run.plan import write_plan
 
 CLIPS = {
     f"fan/{part}/{label}_id_0{i}_0000000{k}.wav": clip(100 * i + 10 * n + k, channels=1, samples=16_000, format="WAV")
@@ -43,10 +44,22 @@ def test_a_sample_is_fetched_once(sample, tmp_path, capsys):
     assert len(list((tmp_path / "sample" / "fan").rglob("*.wav"))) == 12
 
 
-def test_without_a_network_a_sentence_names_the_miniature(sample):
+def test_without_a_network_a_sentence_names_the_miniature(sample, monkeypatch):
     """No wait, no half-made folder of recordings: the error says what needs no network."""
     with pytest.raises(MimiiError, match="sample of MIMII is not there, .* is not reached .*miniature.*: make book"):
         Run("fan", profile=sample("http://nowhere.invalid"))
+    monkeypatch.setenv("MIMII_OFFLINE", "1")
+    with BadServer(FILES) as server, pytest.raises(MimiiError, match="MIMII_OFFLINE forbids downloads; .*make book"):
+        Run("fan", profile=sample(server.url))
+
+
+def test_a_dry_run_downloads_nothing(sample, tmp_path, capsys):
+    """It says that the sample comes first, and writes no plan."""
+    with BadServer(FILES) as server:
+        write_plan(tmp_path / "plan.json", ["fan"], {"profile": sample(server.url)}, dry_run=True)
+        assert server.requests == []
+    assert "there is no sample of MIMII yet; 'make book' downloads it first" in capsys.readouterr().out
+    assert not (tmp_path / "plan.json").exists()
 
 
 def test_another_snr_is_not_downloaded_by_the_way(sample):
