@@ -229,7 +229,7 @@ at_snr.rename(evidence.decibels).round(2)
 # MIMII's {glue:text}`proof_machine` id_00 at −6 dB, in the mono copy of DCASE 2020 {cite:p}`koizumi2020description`. These are too few for an AUC that means anything, but
 # enough to hold every stage against a second, plain implementation, which shares no code with the library:
 
-# %%
+# %% tags=["full-width"]
 kept = json.loads((ROOT / proof).read_text())
 claims = pd.DataFrame(kept["claims"])
 claims = claims[claims.recordings == "real recordings"]
@@ -260,8 +260,10 @@ glue("proof_processor", kept["processor"], display=False)
 # ## Repeat it
 #
 # ```bash
-# python benchmarks/real_mimii.py FOLDER --splits splits.csv   # the tables as iaia/ and egemaps/; minutes
-# python benchmarks/proof.py --data RECORDINGS --json benchmarks/proof_real.json   # some dozen clips below -6_dB_slider; minutes
+# # FOLDER holds the tables as iaia/ and egemaps/: minutes
+# python benchmarks/real_mimii.py FOLDER --splits splits.csv
+# # RECORDINGS holds some dozen clips below -6_dB_slider: minutes
+# python benchmarks/proof.py --data RECORDINGS --json benchmarks/proof_real.json
 # ```
 #
 # The first writes the record and the splits, with MIMII's names of the clips.
