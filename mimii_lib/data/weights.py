@@ -132,8 +132,9 @@ class Weights:
     path: Path | None = None
 
     def __str__(self) -> str:
-        """Name extractor, source and the start of the sha256."""
-        return f"{self.extractor} ({self.source}{f', sha256 {self.sha256[:12]}…' if self.sha256 else ''})"
+        """Name extractor, source and the start of the sha256, and say where it is not torchvision's own file."""
+        digest = f", sha256 {self.sha256[:12]}…" if self.sha256 else ""
+        return f"{self.extractor} ({self.source}{digest}{', not that of torchvision' if self.stands_in else ''})"
 
     @property
     def stands_in(self) -> bool:
