@@ -69,8 +69,8 @@ def omissions(runs: Sequence[Run]) -> list[str]:
     reasons += [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]
     reasons += [f"not run: {reason}" for reason in runs[0].stages.unavailable_extractors.values()]
     reasons += [
-        f"{weights.extractor}: a file of your own stands in for torchvision's; its rows are those of ImageNet's weights "
-        "only if it holds the same values"
+        f"{weights.extractor}: a file of your own stands in for torchvision's; its rows are those of ImageNet's "
+        "weights only if it holds the same values"
         for weights in runs[0].stages.weights_used.values()
         if weights.stands_in
     ]
