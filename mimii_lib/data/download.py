@@ -9,6 +9,7 @@ is complete. Single clips are fetched from where they lie in the archive (:mod:`
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,7 @@ def fetch(
     Parameters
     ----------
     dest
-        The folder to hold ``<snr>_dB_<machine>/<machine>/id_00/normal/00000000.wav`` or DCASE's
-        ``<machine>/train/normal_id_00_00000000.wav`` and the like; archives that are kept lie in its folder
-        ``archives``.
+        The folder to hold MIMII's ``<snr>_dB_<machine>`` or DCASE's ``<machine>``, and kept archives in ``archives``.
     snr
         Signal-to-noise ratio in dB.
     source
@@ -64,15 +63,12 @@ def fetch(
         what is wanted.
     ids
         Machine IDs; None: all.
-    clips, abnormal
-        Number of normal and of abnormal clips of each machine ID, or all where there are fewer; `clips` None: all,
-        `abnormal` None: as many as `clips`.
-    seed
-        Seed by which clips are drawn.
-    mirror
-        Where the archives are: an http(s) address, or a folder, which is only read; None: Zenodo.
-    registry
-        See :func:`read_registry`.
+    clips, abnormal, seed
+        Number of normal and of abnormal clips of each machine ID, drawn by the seed, or all where there are fewer;
+        `clips` None: all, `abnormal` None: as many as `clips`.
+    mirror, registry
+        Where the archives are: an http(s) address, or a folder, which is only read; None: Zenodo. The file that
+        registers them is that of :func:`read_registry`.
     channel
         The channel to keep, from 0; None: all of them.
     first_contact
@@ -83,42 +79,24 @@ def fetch(
     MimiiError
         If the registered recordings cannot be had. What has arrived stays, and the same call resumes.
     """
-    selection = _selection(ids, clips, abnormal, seed)
-    registered, where, dest = read_registry(registry), Mirror(mirror), Path(dest).expanduser()
-    targets, larger = [], {}
-    for machine in dict.fromkeys(machines):
-        archives = holding(
-            registered, snr=snr, machine=machine, source=source, channel=channel, registry=str(registry or "MIMII")
-        )
-        options = [ArchiveFiles(dest, archive, channel) for archive in archives]
-        targets.append(next((option for option in options if option.is_begun()), options[0]))
-        larger[targets[-1]] = options[-1].archive
+    selection = Selection.wanted(ids, clips, abnormal, seed)
+    where, dest = Mirror(mirror), Path(dest).expanduser()
+    held = partial(holding, read_registry(registry), registry=str(registry or "MIMII"), source=source, channel=channel)
+    targets = [_target(dest, held(snr=snr, machine=machine), channel) for machine in dict.fromkeys(machines)]
     if missing := _missing(targets, selection, report):
-        if smaller := [target for target in missing if target.archive != larger[target]]:
-            report(reason([target.archive for target in smaller], [larger[target] for target in smaller]))
+        if smaller := [target for target in missing if target.archive != target.larger]:
+            report(reason([target.archive for target in smaller], [target.larger for target in smaller]))
         with _locked(dest, report):
             missing = _missing(missing, selection, report)
             if missing and not where.folder:
                 first_contact(where.address(missing[0].archive))
-            for target in missing:
-                target.archive = where.with_size(target.archive, report)
-            if selection is None:
-                _fetch_missing(missing, where, keep_archives, report)
-                return
-            for target in missing:
-                target.remove_temporaries()
-                fetch_clips(dest, target.archive, where.file(target.archive), selection, channel, report)
+            _fetch_missing(missing, selection, where, keep_archives, report)
 
 
-def _selection(ids: Sequence[str] | None, clips: int | None, abnormal: int | None, seed: int) -> Selection | None:
-    """Return which single clips are wanted; None: whole archives."""
-    for name, number, least in (("clips", clips, 1), ("abnormal", abnormal, 0), ("seed", seed, 0)):
-        if number is not None and number < least:
-            raise MimiiError(f"{name}: found {number}, expected a whole number from {least}")
-    if ids is None and clips is None and abnormal is None:
-        return None
-    only = None if ids is None else [*dict.fromkeys(ids)]
-    return Selection(only, clips, clips if abnormal is None else abnormal, seed)
+def _target(dest: Path, archives: Sequence[Archive], channel: int | None) -> "ArchiveFiles":
+    """Return the files of the archive that is begun already, or else of the first one; the last one is the larger."""
+    options = [ArchiveFiles(dest, archive, channel, archives[-1]) for archive in archives]
+    return next((option for option in options if option.is_begun()), options[0])
 
 
 class Mirror:
@@ -173,7 +151,21 @@ def _missing(targets: Sequence["ArchiveFiles"], selection: Selection | None, rep
     return missing
 
 
-def _fetch_missing(targets: Sequence["ArchiveFiles"], where: Mirror, keep_archives: bool, report: Report) -> None:
+def _fetch_missing(
+    targets: Sequence["ArchiveFiles"], selection: Selection | None, where: Mirror, keep_archives: bool, report: Report
+) -> None:
+    """Fetch a selection of clips of each archive, or whole archives."""
+    for target in targets:
+        target.archive = where.with_size(target.archive, report)
+    if selection is None:
+        _fetch_archives(targets, where, keep_archives, report)
+        return
+    for target in targets:
+        target.remove_temporaries()
+        fetch_clips(target.dest, target.archive, where.file(target.archive), selection, target.channel, report)
+
+
+def _fetch_archives(targets: Sequence["ArchiveFiles"], where: Mirror, keep_archives: bool, report: Report) -> None:
     """Fetch and unpack one whole archive after another."""
     sizes = [0 if where.folder else max(target.archive.bytes - target.received(), 0) for target in targets]
     needed = sum(sizes) if keep_archives else max(sizes, default=0)
@@ -219,8 +211,8 @@ def _locked(dest: Path, report: Report) -> Iterator[None]:
 class ArchiveFiles:
     """The files of one archive below the destination."""
 
-    def __init__(self, dest: Path, archive: Archive, channel: int | None):
-        self.dest, self.archive, self.channel = dest, archive, channel
+    def __init__(self, dest: Path, archive: Archive, channel: int | None, larger: Archive):
+        self.dest, self.archive, self.channel, self.larger = dest, archive, channel, larger
         self.folder = dest / archive.folder  # of the clips
         channels = "all" if channel is None else channel
         self.unpacked = dest / f".{self.folder.name}.{channels}.{archive.md5[:8]}.part"  # clips so far

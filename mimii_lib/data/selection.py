@@ -37,6 +37,19 @@ class Selection(NamedTuple):
     abnormal: int | None
     seed: int
 
+    @classmethod
+    def wanted(
+        cls, ids: Sequence[str] | None, clips: int | None, abnormal: int | None, seed: int
+    ) -> "Selection | None":
+        """Return which single clips the parameters of a download name; None: whole archives."""
+        for name, number, least in (("clips", clips, 1), ("abnormal", abnormal, 0), ("seed", seed, 0)):
+            if number is not None and number < least:
+                raise MimiiError(f"{name}: found {number}, expected a whole number from {least}")
+        if ids is None and clips is None and abnormal is None:
+            return None
+        only = None if ids is None else [*dict.fromkeys(ids)]
+        return cls(only, clips, clips if abnormal is None else abnormal, seed)
+
     def draw(self, clips: Mapping[str, Clip], name: str) -> list[str]:
         """Return the paths of the clips: of each ID and label the first runs, in an order that the seed gives."""
         ids = sorted({clip.id for clip in clips.values()})

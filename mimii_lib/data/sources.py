@@ -41,8 +41,8 @@ class Archive(NamedTuple):
 
 
 def _archive(name: str, size: str, md5: str) -> Archive:
-    found, known = re.fullmatch(_NAME, name), (name, int(size or 0), md5.lower())
-    snr, machine, dcase = found.group("snr", "machine", "dcase") if found else ("", "", "")
+    match, known = re.fullmatch(_NAME, name), (name, int(size or 0), md5.lower())
+    snr, machine, dcase = match.group("snr", "machine", "dcase") if match else ("", "", "")
     if dcase:
         path = r"(?P<path>(?:train|test)/(?P<label>normal|anomaly)_(?P<id>id_\d\d)_\w+\.(?i:wav))"
         clip = re.compile(rf"(?:\./)?(?:dev_data_{dcase}/)?{dcase}/{path}")
