@@ -133,7 +133,7 @@ open_points.dimensions_table(open_points.at_equal_dimension(runs))
 if run_box.comparable(runs):
     by_snr = open_points.at_each_snr(runs).round(2)
 else:
-    by_snr = tables.verdict(runs)
+    by_snr = tables.bullets([tables.verdict(runs)])
 by_snr
 
 # %% [markdown]
@@ -163,7 +163,27 @@ record = pd.DataFrame(
 )
 arithmetic = open_points.by_arithmetic(record)
 by_start = arithmetic[arithmetic.detector.isin(["gmm", "b-gmm", "if"])]
-by_start.drop(columns="failed").round(1)
+spread = {
+    f"float{bits}": by_start.apply(
+        f"{{0.float{bits}:.1f}} ± {{0.sd{bits}:.1f}}".format, axis=1
+    )
+    for bits in (64, 32)
+}
+signed = by_start[["difference", "low", "high"]].map(tables.signed)
+text = pd.DataFrame(
+    {
+        "recordings": by_start["where"],
+        "ID": by_start.machine + " " + by_start.id,
+        "patches": by_start.n_train.map("{:,}".format),
+        "detector": by_start.detector.map(tables.NAMES),
+        "starts": by_start.starts,
+        **spread,
+        "difference": signed.difference,
+        "95 % interval": signed.low + " to " + signed.high,
+    }
+).reset_index(drop=True)
+networks = ", ".join(EXTRACTORS[name].title for name in record.extractor.unique())
+tables.html_table(text, f"AUC by arithmetic, {networks}", "table1")
 
 # %% tags=["remove-cell"]
 few = arithmetic[arithmetic["where"] == "real recordings"]
@@ -204,7 +224,7 @@ else:
         "intervals of the table"
     )
 glue("few_patches", f"{few.n_train:,}", display=False)
-glue("few_starts", few.starts, display=False)
+glue("few_starts", int(few.starts), display=False)
 glue("few_64", percent(few, "float64"), display=False)
 glue("few_32", percent(few, "float32"), display=False)
 glue("full_patches", f"{mixtures.n_train.max():,}", display=False)
