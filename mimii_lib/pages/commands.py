@@ -123,7 +123,7 @@ def features_command(**options: Any) -> None:
         # Features are the same for every seed, unless the range of the training clips scales the patches.
         seeds: Sequence[int | None] = run.profile.seeds if run.settings.imaging.scaling == "training" else [None]
         extractors = dict.fromkeys(name for name, _ in run.results.systems() if name)
-        for machine_id, extractor, seed in product(run.ids, extractors, seeds):
+        for extractor, machine_id, seed in product(extractors, run.ids, seeds):  # a network is compiled once
             n_clips, n_patches, dimension = run.features(machine_id, extractor, seed).shape
             of_seed = "" if seed is None else f" seed {seed}"
             size = f"{n_clips} clips, {n_patches} patches each, {dimension} features"

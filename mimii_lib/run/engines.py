@@ -127,7 +127,7 @@ def extract(
 
 @lru_cache(maxsize=2)
 def _compiled(engine: Engine, weights: Weights, imaging: Imaging, features: Features, shape: tuple[int, ...]) -> Runner:
-    """Return the network, loaded and compiled for an engine; cached, because compilation takes half a second."""
+    """Return the network, loaded and compiled for an engine; cached, because compilation takes seconds."""
     net = PatchNetwork(network(weights, features), extractors.get(weights.extractor), imaging, shape).eval()
     return _openvino(net, engine, shape) if engine.name.startswith("openvino") else _torch(net, engine)
 

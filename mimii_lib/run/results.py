@@ -78,12 +78,12 @@ class Results:
     def compute(self, trials: Sequence[Trial]) -> None:
         """Compute and keep the scores of trials, on as many threads as there are cores.
 
-        Features come first: an extractor takes all cores for itself, and so does an auto-encoder.
+        Features come first: an extractor takes all cores for itself, and so does an auto-encoder. They are computed
+        network by network, since compiling one takes as long as hundreds of patches.
         """
         trials = self.missing(trials)
-        for machine_id, network, seed in dict.fromkeys((name, network, seed) for name, network, _, seed in trials):
-            if network is not None:
-                self.stages.features(machine_id, network, seed)
+        for network, machine_id, seed in sorted({(one[1], one[0], one[3]) for one in trials if one[1] is not None}):
+            self.stages.features(machine_id, network, seed)
         # The detectors of a seed in a row: they share the preprocessed features.
         with_features = sorted((trial for trial in trials if trial[1]), key=lambda trial: (*trial[:2], trial[3]))
         with tqdm(total=len(trials), desc=self.recordings.machine, unit="AUC", disable=None) as progress:
