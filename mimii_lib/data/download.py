@@ -282,8 +282,8 @@ class ArchiveFiles:
             self.part.parent.rmdir()
 
 
-def _not_registered(path: Path | str, found: str, expected: str) -> MimiiError:
-    return MimiiError(f"{path}: has {found}, expected {expected}; replace it or name another mirror")
+def _not_registered(path: Path | str, value: str, expected: str) -> MimiiError:
+    return MimiiError(f"{path}: has {value}, expected {expected}; replace it or name another mirror")
 
 
 def _from_folder(path: Path, archive: Archive) -> Path:
