@@ -291,12 +291,7 @@ def kind(data: Path, table: pd.DataFrame, machine: str) -> str:
         return "miniature"
     published = paper.MIMII[machine]
     counts = table.groupby(["id", "label"]).size().unstack(fill_value=0).reindex(columns=LABELS, fill_value=0)
-    whole = [
-        machine_id in published
-        and row.abnormal == published[machine_id].abnormal
-        and (row.normal == published[machine_id].normal or (machine, machine_id) in paper.UNCERTAIN)
-        for machine_id, row in counts.iterrows()
-    ]
+    whole = [published.get(name) == paper.ClipCount(row.normal, row.abnormal) for name, row in counts.iterrows()]
     if whole and all(whole):
         return "MIMII"
     recorded = {path for entry in download_record(data) for path in entry["clips"]}

@@ -70,11 +70,6 @@ MIMII = MappingProxyType(
 )
 """Clips per machine type and ID of MIMII (Zenodo record 3384388)."""
 
-UNCERTAIN = frozenset(
-    {("pump", "id_02"), ("pump", "id_06"), ("valve", "id_02"), ("valve", "id_04"), ("valve", "id_06")}
-)
-"""Machine IDs whose number of normal clips is less certain than the total of their type."""
-
 DENSE_AUTOENCODER = MappingProxyType(
     {
         6: (76.6, 98.4, 93.2, 99.8, 79.7, 48.5, 97.7, 93.6, 99.5, 82.2, 92.4, 68.7, 77.8, 66.6, 64.2, 63.0),

@@ -189,11 +189,6 @@ def _differences(machine: str, machine_id: str, counts: dict[str, int], remedy: 
     """Yield how the numbers of clips of a machine ID of MIMII differ from the published ones, and what to do."""
     for label, count in counts.items():
         published = getattr(paper.MIMII[machine][machine_id], label)
-        advice = f"; {remedy}, or take the numbers as those of a part of MIMII"
-        if count > published:
-            advice = "; take out what is not MIMII's"
-        if label == "normal" and (machine, machine_id) in paper.UNCERTAIN:
-            total = sum(ids.normal for ids in paper.MIMII[machine].values())
-            advice = f" (a number that is not certain: if the four have {total} together, all is well)"
+        advice = "take out what is not MIMII's" if count > published else f"{remedy}, or treat it as a part of MIMII"
         if count != published:
-            yield f"{machine_id} has {count} {label} clips, MIMII {published}{advice}"
+            yield f"{machine_id} has {count} {label} clips, MIMII {published}; {advice}"

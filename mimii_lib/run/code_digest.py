@@ -99,14 +99,11 @@ def _source(module: str) -> Path:
 
 @cache
 def _tree(module: str) -> ast.Module:
-    """Return a module's syntax tree without docstrings."""
+    """Return a module's syntax tree without statements that are a constant, such as docstrings."""
     tree = ast.parse(_source(module).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
             if isinstance(statements := getattr(node, field, None), list):
-                setattr(node, field, [statement for statement in statements if not _is_docstring(statement)])
+                constants = [s for s in statements if isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant)]
+                setattr(node, field, [statement for statement in statements if statement not in constants])
     return tree
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
