@@ -17,8 +17,8 @@
 # (new-extractor)=
 # # Adding an extractor
 #
-# The paper ends by suggesting other networks. Here is all that it takes to try one: tell the library how the network is made, where it is cut,
-# and how long a feature vector is. Weights, pictures, detectors, tables and error messages follow by themselves.
+# The paper suggests other image networks for future work (§7). To try one, register it with three facts: how the network is made, where
+# it is cut, and how many features it gives for a patch. Images, detectors and tables need no change.
 
 # %% tags=["parameters", "remove-cell"]
 machine = None  # machine types, such as ["fan", "pump"]; None: all of the profile's
@@ -51,10 +51,11 @@ runs = runs_of(
 run_box.facts(runs)
 
 # %% [markdown]
-# ## One that runs everywhere
+# ## An extractor that needs no download
 #
-# Does the end of SqueezeNet, where it knows about dogs and cars, help to judge a machine? We cut the same network half way, behind its sixth
-# fire module, and average that map to 2 × 2 as before.
+# The last layers of an ImageNet network respond to whole objects, the middle layers to textures and parts {cite:p}`olah2020overview`. The
+# texture of a spectrogram may matter more than its likeness to an object. We therefore cut SqueezeNet 1.1 after its sixth fire module
+# instead of its last, and average that map to 2 × 2 as before.
 
 # %%
 from torch import nn
@@ -79,7 +80,7 @@ extractors.register(
 )
 
 # %% [markdown]
-# It can now be named like any other. On one machine ID and one seed:
+# A run can now name it like any other extractor. On one machine ID and one seed:
 
 # %%
 run = runs[0].with_overrides(
@@ -91,11 +92,11 @@ run = runs[0].with_overrides(
 tables.auc_table(run.auc()).round(1)
 
 # %% [markdown]
-# AUCs in percent, of a few clips: this shows how it is done, not which is better.
+# These are AUCs in percent on few clips of one machine ID. They show that the new extractor runs, not which of the two is better.
 #
 # ## torchvision and timm
 #
-# For another network of torchvision, name the model and the layer to take out. Its weights are torchvision's own download.
+# For another network of torchvision, name the model and the layer to remove. torchvision's weights are downloaded from its own address.
 #
 # ```python
 # from mimii_lib.extractors import Extractor, from_torchvision, register, without_layer
@@ -112,8 +113,8 @@ tables.auc_table(run.auc()).round(1)
 # )
 # ```
 #
-# For one of timm, the network comes without its last layer already, and its weights from a folder: save them once as `<name>.pt` and name
-# the folder as `weights`.
+# timm can make a network without its last layer. Its weights are read from a folder: save the state dict once as `<name>.pt`, and give
+# the folder as the parameter `weights`.
 #
 # ```python
 # import timm
@@ -129,12 +130,14 @@ tables.auc_table(run.auc()).round(1)
 # )
 # ```
 #
-# To keep an extractor, put these lines into `mimii_lib/extractors.py`, where the others are registered; then the command line, the
-# profiles and every page know it. A network that was trained on pictures with another mean and deviation says so with `mean` and `std`.
+# To keep an extractor, add these lines to `mimii_lib/extractors.py`, where the others are registered. Then the command line, the
+# profiles and every page know it. If a network was trained on images with another mean and standard deviation than ImageNet's, give them
+# as `mean` and `std`.
 #
-# ## What happens where weights are missing
+# ## Missing weights
 #
-# A network without weights does not run. It is listed, with what was tried and what to do, and everything else goes on.
+# A network without weights does not run: random weights never replace them. The reason is listed with what was tried and what to do, and
+# the rest of the run goes on.
 
 # %%
 missing = runs[0].with_overrides(extractors=["squeezenet1_1", "resnet34"])
