@@ -108,7 +108,7 @@ class Results:
         return evaluation.ClipScores(
             f"{self.recordings.machine} {machine_id}",
             (extractor, detector),
-            clips.path.str.split("/").str[-2:].str.join("/").to_numpy(str),
+            np.array(["/".join(path.split("/")[-2:]) for path in clips.path]),
             (clips.label == "abnormal").to_numpy(),
             evaluation.pool(self.stages.scores(machine_id, extractor, detector, seed), settings),
         )
