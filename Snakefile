@@ -125,12 +125,13 @@ rule notebook:
         identity=lambda w: IDENTITIES[w.machine],  # other clips can give the same scores, and the pages show the clips
         left_out=lambda w: [] if PLAN["autoencoders"][w.machine] else
             ["--leave-out", BASELINES, "--not-run", "No auto-encoder was asked for."],
+        repeated=lambda w: [] if w.machine == MACHINES[0] else ["--without", "once"],  # the first type's pages have it
     wildcard_constraints:
         machine="|".join(MACHINES),
     message: "Notebooks of the {wildcards.machine}"
     shell:
         "mimii run {input.notebooks} executed/{wildcards.machine} -p machine {wildcards.machine} "
-        "{OF_NOTEBOOK} {params.left_out:q}"
+        "{OF_NOTEBOOK} {params.left_out:q} {params.repeated:q}"
 
 
 rule not_run:
