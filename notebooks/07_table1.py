@@ -212,8 +212,33 @@ for name in ("max", "rank"):
 gains = contrasts.gains(results).round(1)
 gains.rename_axis("mean AUC in points, with its 95 % interval")
 
+# %% tags=["remove-cell"]
+from mimii_lib.extractors import UNTRAINED
+
+
+def comparison(name, gain):
+    """Return how a trained network compares with its untrained copy, as a sentence."""
+    network = name.partition(" over ")[0]
+    if gain.low <= 0 <= gain.high:
+        return f"Trained and random weights of {network} cannot be told apart."
+    order = "better" if gain.low > 0 else "worse"
+    by = f"by {abs(gain.difference):.1f} points, a significant difference."
+    return f"Trained weights of {network} are {order} than random ones {by}"
+
+
+over = gains[gains.index.str.endswith(UNTRAINED)]
+sentences = [comparison(name, gain) for name, gain in over.iterrows()]
+if not comparable and (over.low <= 0).any():
+    sentences.append(
+        "Two reasons suggest themselves, and neither was tested: the patterns of the "
+        "miniature are lines, bursts and noise, while the weights were trained on "
+        f"photographs; and at most {aucs.n_train.max()} clips train each detector. It "
+        "does not say what these weights are worth on real machines."
+    )
+glue("untrained", " ".join(sentences), display=False)
+
 # %% [markdown]
-# If an interval includes 0, the difference is not significant. {glue:text}`verdict`
+# If an interval includes 0, the difference is not significant. {glue:text}`untrained` {glue:text}`verdict`
 
 # %% [markdown]
 # ## Which SNR did the paper use?
