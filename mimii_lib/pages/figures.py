@@ -251,17 +251,29 @@ def auc_dots(run: Run, aucs: pd.DataFrame) -> Figure:
 
 
 def effects(effects: pd.DataFrame) -> Figure:
-    """Draw how each alternative changes the mean AUC, with its interval; diamonds mark intervals without zero."""
-    shown = effects[effects.not_run == ""]
+    """Draw how each alternative changes the mean AUC, with its interval; diamonds mark intervals without zero.
+
+    A change far beyond the others is an arrow at the edge with its number. Alternatives without a change are left out.
+    """
+    shown = effects[(effects.not_run == "") & ((effects.low != 0) | (effects.high != 0))]
+    limit = max(10.0, 1.5 * float(shown[["low", "high"]].abs().max(axis=1).quantile(0.85)))
     with drawing(figsize=(WIDTH, 0.7 + 0.36 * len(shown))) as (figure, ((axis,),)):
         for row, effect in enumerate(shown.itertuples()):
             marker, colour = ("D", ABNORMAL) if effect.low > 0 or effect.high < 0 else ("o", NORMAL)
-            axis.plot([effect.low, effect.high], [row, row], color=colour, lw=2)
-            axis.plot(effect.difference, row, marker, color=colour)
+            edge = np.sign(effect.difference) * limit
+            if abs(effect.difference) > limit:
+                axis.plot(edge, row, "<" if edge < 0 else ">", color=colour, clip_on=False)
+                text = f" {tables.signed(effect.difference)} "
+                axis.text(edge, row, text, ha="left" if edge < 0 else "right", va="center", fontsize=9)
+            else:
+                axis.plot(np.clip([effect.low, effect.high], -limit, limit), [row, row], color=colour, lw=2)
+                axis.plot(effect.difference, row, marker, color=colour)
             name = f"{effect.title}: {effect.alternative}"
             axis.text(0, row - 0.3, name, transform=axis.get_yaxis_transform(), fontsize=9)
         axis.axvline(0, color=QUIET, lw=1, zorder=0)
-        axis.set(ylim=(len(shown) - 0.5, -0.9), yticks=[], xlabel="AUC minus that of the default, percentage points")
+        axis.spines["left"].set_visible(False)
+        axis.set(xlim=(-limit, limit), ylim=(len(shown) - 0.5, -0.9), yticks=[])
+        axis.set_xlabel("AUC minus that of the default, percentage points")
     return figure
 
 

@@ -98,7 +98,7 @@ def plan(
     miniatures = {}
     if choices and profile.miniature is not None and "{snr}" in str(profile.data):
         size = [word for name, value in vars(profile.miniature).items() for word in (f"--{name}", str(value))]
-        for snr in sorted(set(paper.SNRS) - {profile.snr}):
+        for snr in sorted({min(paper.SNRS), max(paper.SNRS)} - {profile.snr}):  # the two readings of the paper's text
             miniatures[str(snr)] = [str(profile.data).replace("{snr}", str(snr)), "--snr", str(snr), *size]
     return {
         "parameters": parameters | paths,

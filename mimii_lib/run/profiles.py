@@ -60,11 +60,15 @@ class Sample(StrictModel):
 
 
 class Sensitivity(StrictModel):
-    """How many machine types, IDs of each, and seeds are run again for every alternative of an open point."""
+    """What is run again for every alternative of an open point: so many machine types, IDs of each, and seeds.
+
+    Of the detectors that an alternative can affect these `detectors` are run, or all if none is among them.
+    """
 
     machines: PositiveInt = 4
     ids: PositiveInt = 1
     seeds: PositiveInt = 2
+    detectors: Names = (*paper.DETECTORS, *paper.AUTOENCODERS)
 
 
 class Profile(StrictModel):
