@@ -104,6 +104,11 @@ for name, fact in facts.items():
 # with {glue:text}`easiest_auc:.1f`, and {glue:text}`hardest` the hardest with {glue:text}`hardest_auc:.1f`. A system below 50 ranks abnormal clips
 # as the more normal ones.
 #
+# ## Choosing a threshold
+#
+# An AUC needs no threshold, an alarm does: a clip whose score lies above it counts as anomalous.
+
+# %% [markdown]
 # ## Uncertainty
 #
 # Each seed draws another split. How much do the AUCs of a system vary between seeds?
