@@ -1,6 +1,6 @@
 """An interactive figure: from anomaly scores to alarms, with a threshold to move and the pooling to switch.
 
-It is drawn here; ``book/_static/threshold.js`` moves the threshold. Where that does not run, the figure stands still and
+It is drawn here, and ``book/_static/threshold.js`` moves the threshold; without it the figure stands still and
 its controls stay hidden. A clip raises an alarm if its score is above the threshold, which has `STEPS` + 1 positions.
 """
 
@@ -24,7 +24,7 @@ MOST_FALSE_ALARMS = 0.1
 """Share of the normal test clips that may raise an alarm at the start: a choice that needs no abnormal clip."""
 POOLINGS = ("mean", "max")
 WIDTH, ROW, SIDE = 332.0, 62.0, 150.0
-"""Width of the axis of the scores, height of a row of clips, and side of the square of the ROC curve, in SVG's units."""
+"""Width of the axis of the scores, height of a row of clips, and side of the ROC curve's square, in SVG units."""
 MARK = 4.0  # width of the columns that marks are stacked in
 
 
