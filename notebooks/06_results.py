@@ -123,6 +123,17 @@ figures.auc_dots(run, aucs)
 # this: for {glue:text}`n_normal` normal and {glue:text}`n_abnormal` abnormal clips, the formula of {cite:t}`hanley1982meaning` gives an AUC of
 # {glue:text}`typical:.0f` a standard error of {glue:text}`error:.1f` points. Smaller differences between systems or machine IDs are no evidence.
 #
+# ## Choosing a threshold
+#
+# The AUC is taken over all thresholds. A monitor needs one: above it a clip raises an alarm. Move the threshold, and watch the false
+# alarms, the misses, and the point on the ROC curve. Then let a clip's score be the maximum of its patch scores instead of their mean.
+
+# %%
+from mimii_lib.pages import threshold
+
+threshold.figure(run)
+
+# %% [markdown]
 # ## The clips that are easiest and hardest to detect
 #
 # Which abnormal clips rank highest and lowest in the best system?

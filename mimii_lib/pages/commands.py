@@ -19,7 +19,7 @@ from mimii_lib.data import checks, download
 from mimii_lib.data.files import atomic_write
 from mimii_lib.data.miniature import make_miniature
 from mimii_lib.errors import MimiiError, unknown_value
-from mimii_lib.pages import open_points
+from mimii_lib.pages import metadata, open_points
 from mimii_lib.pages.report import report
 from mimii_lib.run import Run, runs_of
 from mimii_lib.run.cache import exclusive_write
@@ -85,10 +85,10 @@ def auc_command(*, json_file: Path | None = None, save: Path | None = None, **op
             _save(pd.concat(known, ignore_index=True), runs, save)
     if table.empty:
         raise MimiiError("nothing could be run; the reasons stand above")
-    print(_auc_text(table))
+    print(auc_text(table))
 
 
-def _auc_text(table: pd.DataFrame) -> str:
+def auc_text(table: pd.DataFrame) -> str:
     """Return AUCs in percent, a line per machine ID and system, and the clips that they rest on."""
     keys = ["machine", "id", "extractor", "detector"]
     wide = table.fillna({"extractor": "–"}).pivot_table(index=keys, columns="seed", values="auc", sort=False) * 100
@@ -102,14 +102,17 @@ def _auc_text(table: pd.DataFrame) -> str:
 
 
 def _save(table: pd.DataFrame, runs: Sequence[Run], folder: Path) -> None:
-    """Write the AUCs with their provenance, the splits and the report, for other programs to read."""
+    """Write the AUCs with their provenance, the splits, the report, and what describes them to other programs."""
     with atomic_write(folder / "auc.parquet") as file:
         table.to_parquet(file, index=False)
     with atomic_write(folder / "auc.csv") as file:
         table.to_csv(file, index=False)
     with atomic_write(folder / "splits.csv") as file:
         pd.concat([run.recordings.splits for run in runs]).to_csv(file, index=False)
-    _write_json(folder / "report.json", report(runs))
+    summary = report(runs)
+    _write_json(folder / "report.json", summary)
+    _write_json(folder / metadata.CROISSANT, metadata.croissant(runs, folder))
+    _write_json(folder / metadata.CRATE, metadata.ro_crate(summary, folder))
 
 
 def _write_json(file: Path, content: Any) -> None:

@@ -18,6 +18,7 @@ from mimii_lib import dataset, paper
 from mimii_lib.data.weights import WeightsNotFound, find_weights
 from mimii_lib.evaluation import table_1_shape
 from mimii_lib.extractors import get
+from mimii_lib.pages.project import weights_facts
 from mimii_lib.pages.run_box import RECORDING_KINDS
 from mimii_lib.run import Run, forecast, provenance
 from mimii_lib.settings import as_json
@@ -32,7 +33,7 @@ def report(runs: Sequence[Run]) -> dict[str, Any]:
     aucs = pd.concat([run.auc() for run in runs], ignore_index=True)
     in_order = aucs.sort_values(["machine", "id", "extractor", "detector", "seed"]).round(6)
     means = table_1_shape(aucs).dropna(how="all").mean(axis=1).round(2)
-    weights = {name: {"source": used.source, "sha256": used.sha256} for name, used in run.stages.weights_used.items()}
+    weights = {name: weights_facts(used) for name, used in run.stages.weights_used.items()}
     ids = [_clip_counts(run, name) for run in runs for name in run.recordings.evaluable]
     machine = {"system": platform.platform(), "processor": provenance.processor(), "cores": os.cpu_count()}
     return {

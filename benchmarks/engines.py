@@ -1,0 +1,77 @@
+"""Compare the engines OpenVINO and torch on one machine, in float32: features and AUCs of the same recordings.
+
+    python benchmarks/engines.py [--ids id_00 id_02] [--json FILE]
+
+On the miniature, and on real recordings of a slider where there are any. All else is the same: weights, split and seed.
+The page of the book that reports on a run shows the record.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from proof import ENGINES, SHARED, relative_errors
+
+from mimii_lib import paper
+from mimii_lib.data.files import atomic_write
+from mimii_lib.run import Run, provenance
+
+RECORD = Path(__file__).with_suffix(".json")
+SEED = 0
+
+Row = dict[str, Any]
+
+
+def compare(run: Run, recordings: str) -> Iterator[Row]:
+    """Yield for every machine ID, network and detector the AUCs in percent by engine, and how far features differ.
+
+    `features` is the largest relative difference of a patch's features: ‖torch − openvino‖ / ‖openvino‖.
+    """
+    runs = {name: run.with_overrides(settings={"features.engine": name}) for name in ENGINES}
+    for machine_id in run.ids:
+        for extractor in run.stages.extractors:
+            features = {name: one.features(machine_id, extractor) for name, one in runs.items()}
+            difference = float(relative_errors(features["torch"], features["openvino"]).max())
+            systems = [(extractor, detector) for detector in paper.DETECTORS]
+            tables = {name: one.auc(systems, [SEED]).query("id == @machine_id") for name, one in runs.items()}
+            for detector in paper.DETECTORS:
+                aucs = {name: 100 * float(table.set_index("detector").auc[detector]) for name, table in tables.items()}
+                row = {"recordings": recordings, "machine": run.machine, "id": machine_id, "extractor": extractor}
+                yield row | {"detector": detector, "features": difference} | aucs
+
+
+def main() -> None:
+    """Compare, print every row, and write the record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ids", nargs="+", default=["id_00", "id_02"], help="machine IDs of the miniature")
+    parser.add_argument("--data", type=Path, default=SHARED / "real_mimii", help="folder of real recordings")
+    parser.add_argument("--json", type=Path, default=RECORD, help="the record (default: the committed one)")
+    options = parser.parse_args()
+    extractors = ["squeezenet1_1", "efficientnet_lite0"]
+    runs = {
+        machine: Run(machine, profile="miniature", ids=options.ids, extractors=extractors, seeds=SEED)
+        for machine in paper.MACHINES
+    }
+    places = [(run, "miniature") for run in runs.values()]
+    if (options.data / "-6_dB_slider").is_dir():
+        places.append((runs["slider"].with_overrides(data=options.data, ids="id_00"), "real recordings"))
+    rows = []
+    for run, recordings in places:
+        for row in compare(run, recordings):
+            print(" ".join(map(str, row.values())), flush=True)
+            rows.append(row)
+    machine = {"processor": provenance.processor(), "cores": os.cpu_count()}
+    record = {"date": f"{date.today()}", "machine": machine, **provenance.describe(), "rows": rows}
+    record["engines"] = [
+        str(places[0][0].with_overrides(settings={"features.engine": name}).stages.engine) for name in ENGINES
+    ]
+    with atomic_write(options.json) as file:
+        file.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
