@@ -125,12 +125,13 @@ rule notebook:
         identity=lambda w: IDENTITIES[w.machine],  # other clips can give the same scores, and the pages show the clips
         left_out=lambda w: [] if PLAN["autoencoders"][w.machine] else
             ["--leave-out", BASELINES, "--not-run", "No auto-encoder was asked for."],
+        repeated=lambda w: [] if w.machine == MACHINES[0] else ["--without", "once"],  # the first type's pages have it
     wildcard_constraints:
         machine="|".join(MACHINES),
     message: "Notebooks of the {wildcards.machine}"
     shell:
         "mimii run {input.notebooks} executed/{wildcards.machine} -p machine {wildcards.machine} "
-        "{OF_NOTEBOOK} {params.left_out:q}"
+        "{OF_NOTEBOOK} {params.left_out:q} {params.repeated:q}"
 
 
 rule not_run:
@@ -215,5 +216,6 @@ rule html:
         "_toc.yml",
         [str(file) for file in sorted(Path("book").rglob("*")) if file.is_file() and file.suffix != ".pyc"],
     output: "_build/html/.buildinfo"  # not the first page: Snakemake removes what it is about to make anew
+    params: first=MACHINES[0]  # the contents list its pages, and a switch leads to the other types'
     message: "Rendering the book"
-    shell: "python book/render.py"
+    shell: "python book/render.py {params.first}"

@@ -137,7 +137,7 @@ def table_1_shape(areas: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     areas
-        A table of :meth:`mimii_lib.run.Run.auc`, of one machine type or several.
+        A table of the method ``auc`` of :class:`mimii_lib.run.Run`, of one machine type or several.
 
     Returns
     -------

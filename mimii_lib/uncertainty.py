@@ -191,7 +191,7 @@ def weighted_aucs(
 ) -> NDArray[np.float64]:
     """Return the AUC of the same scores (clips,) for each weighting of the clips in `counts` (clips, draws): (draws,).
 
-    Each is :func:`sklearn.metrics.roc_auc_score` with a column as `sample_weight`; NaN where a class is missing.
+    Each is scikit-learn's ``roc_auc_score`` with a column as `sample_weight`; NaN where a class is missing.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # tied clips are one step of the curve

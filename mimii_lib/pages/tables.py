@@ -73,7 +73,7 @@ def auc_table(aucs: pd.DataFrame) -> pd.DataFrame:
 
 OURS = '<span class="ours">not in the paper</span>'
 """Marks features that the paper does not have."""
-NEAR = '<span class="near">≈</span>'
+NEAR = '<sup title="not significantly worse than the best of its column">≈</sup>'
 """Marks a cell that is not significantly worse than the best of its column."""
 
 
@@ -91,7 +91,7 @@ def table_1(table: pd.DataFrame, near: Mapping[tuple[str, str], Set[tuple[str, s
         if pd.notna(auc := run.loc[row, column]):
             tag = {1: "b", 2: "u"}.get(ranks.loc[row, column], "span")
             mark = NEAR if row in near.get(column, ()) else ""
-            shown.loc[row, column] = f"{mark}<{tag}>{auc:.1f}</{tag}>"
+            shown.loc[row, column] = f"<{tag}>{auc:.1f}</{tag}>{mark}"
     published = paper.table_1().index.levels[0]
     rows = [(name if name in published else name + OURS, detector) for name, detector in run.index]
     columns = [(machine.capitalize(), name.replace("id_0", "M")) for machine, name in table]
@@ -101,7 +101,7 @@ def table_1(table: pd.DataFrame, near: Mapping[tuple[str, str], Set[tuple[str, s
         table.index.difference(run.index, sort=False).to_frame(index=False).groupby("features", sort=False).detector
     )
     lines = (
-        f'<tr class="not-run"><th>{name}</th><td colspan="{1 + len(columns)}">not run: {", ".join(detectors)}</td></tr>'
+        f'<tr class="not-run"><th>{name}</th><th>not run</th><td colspan="{len(columns)}">{", ".join(detectors)}</td></tr>'
         for name, detectors in missing
     )
     return HTML(text.replace("</tbody>", f"{''.join(lines)}</tbody>"))

@@ -15,7 +15,7 @@ import json, sys
 from pathlib import Path
 print(json.dumps(words := sys.argv[1:]))
 files = [word for option, word in zip(words, words[1:]) if option in ("--json", "--paper-statements")]
-files += ["_build/html/.buildinfo"] if words == ["book/render.py"] else []
+files += ["_build/html/.buildinfo"] if words[0] == "book/render.py" else []
 files += ["results/auc.parquet", "results/auc.csv", "results/splits.csv"] if "--save" in words else []
 if words[0] == "run":
     sources = [word for word in words if word.startswith("notebooks/")]
@@ -82,7 +82,10 @@ def test_jobs_get_the_parameters_and_run_again_for_a_reason(project):
     named = [word for name, value in PARAMETERS.items() for word in ("-p", name, json.dumps(value))]
     assert words[PAGE][-len(named) - 3 :] == ["-p", "machine", "fan", *named]
     assert words["executed/report.ipynb"][3:] == ["-p", "machine", "fan valve", *named]
-    assert "--not-run" in json.loads((project / PAGE.replace("fan", "valve")).read_text())  # no auto-encoder there
+    words_of_valve = json.loads((project / PAGE.replace("fan", "valve")).read_text())
+    assert "--not-run" in words_of_valve  # no auto-encoder there
+    assert words_of_valve[-2:] == ["--without", "once"]  # what only the first machine type's pages have
+    assert json.loads((project / "_build/html/.buildinfo").read_text()) == ["book/render.py", "fan"]
     assert jobs(project, PLAN, "-n") == {}
     new_valve = PLAN | {"identities": {"fan": "1", "valve": "3"}}
     assert jobs(project, new_valve, "-n") == PAGES | {"scores": 1, "notebook": 1, "results": 1}
