@@ -142,13 +142,21 @@ def split_map(run: Run, machine_id: str) -> Figure:
     return figure
 
 
-def patch_steps(patch: NDArray[np.uint8], settings: Imaging) -> Figure:
-    """Draw a patch (n_mels, patch_frames) of colour map indices, its colours, and the extractor's input image."""
+def colour_channels(patch: NDArray[np.uint8], settings: Imaging) -> Figure:
+    """Draw a patch (n_mels, patch_frames) of colour map indices as red, green and blue, up-scaled and standardised."""
     scales = (imaging.upscaling(side, settings) for side in patch.shape)
-    enlarged = imaging.extractor_input(torch.tensor(patch[None]), imaging.colour_table(settings.colormap), *scales)
-    images = [patch[None] / 255, imaging.rgb_patches(patch[None], settings)[0].numpy(), enlarged[0].clamp(0, 1).numpy()]
-    sizes = (f"{patch.shape[0]} × {patch.shape[1]} values", f"in {settings.colormap}")
-    return _image_grid({"": images}, [*sizes, f"{settings.image_size} × {settings.image_size} pixels"])
+    colours = imaging.standardised_colours(extractors.IMAGENET_MEAN, extractors.IMAGENET_STD, settings)
+    channels = imaging.extractor_input(torch.tensor(patch[None]), colours, *scales)[0].numpy()
+    bands = (0, settings.n_mels) if settings.origin == "lower" else (settings.n_mels, 0)
+    extent = (0.0, imaging.seconds(settings.patch_frames, settings), *bands)
+    limits = {"vmin": channels.min(), "vmax": channels.max()}
+    with drawing(1, 3, figsize=(WIDTH, 2.0), sharey=True) as (figure, axes):
+        for axis, channel, name in zip(axes[0], channels, ("red", "green", "blue"), strict=True):
+            image = axis.imshow(channel, cmap="gray", extent=extent, aspect="auto", **limits)
+            axis.set(title=name, xlabel="time (s)")
+        axes[0, 0].set(ylabel="mel band")
+        figure.colorbar(image, ax=axes[0].tolist(), label="standardised value")
+    return figure
 
 
 def reconstructions(fits: dict[str, Any], patches: dict[str, NDArray[np.uint8]], settings: Imaging) -> Figure:
@@ -186,8 +194,8 @@ def _panels(number: int, height: float, **options: Any) -> Iterator[tuple[Figure
 
 
 def feature_map(run: Run, extractor: str, seed: int) -> Figure:
-    """Draw the clips of every machine ID on the two principal axes of the normal training features."""
-    with _panels(len(run.ids), height=2.0) as (figure, axes):
+    """Draw the clips of every machine ID on the two principal axes of the training features, with their variance."""
+    with _panels(len(run.ids), height=2.2) as (figure, axes):
         for axis, machine_id in zip(axes, run.ids, strict=True):
             train = run.recordings.split_clips(machine_id, seed, "train")
             projection = make_pipeline(Standardiser(), PCA(2, random_state=0))
@@ -199,7 +207,8 @@ def feature_map(run: Run, extractor: str, seed: int) -> Figure:
                 style = STYLES[label] | {"rasterized": len(centres) > MAX_VECTOR_MARKS}
                 style |= {"color": QUIET} if role == "train" else {}
                 axis.scatter(*centres.T, **style, s=16, alpha=0.8, label=f"{role}, {label}")
-            axis.set(title=machine_id, xticks=[], yticks=[])
+            first, second = projection[-1].explained_variance_ratio_
+            axis.set(title=machine_id, xlabel=f"axis 1: {first:.0%} of variance", ylabel=f"axis 2: {second:.0%}")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=1)
     return figure
 
