@@ -26,6 +26,7 @@ from mimii_lib import paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import ClipScores, auc, table_1_shape
 from mimii_lib.extractors import get
+from mimii_lib.pages.report import reason_not_run
 from mimii_lib.pages.tables import signed, word_table
 from mimii_lib.run import Run
 from mimii_lib.settings import Settings, Source, StrictModel, sources
@@ -119,8 +120,8 @@ def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
     change = {f"settings.{name}" if "." in name else name: value for name, value in alternative.change.items()}
     changed = default.with_overrides(**change)
     for side in (default, changed):
-        if side.stages.unavailable_extractors:
-            raise MimiiError("weights not reachable")
+        if missing := side.stages.unavailable_extractors:
+            raise MimiiError("; ".join(reason_not_run(side, name) for name in missing))
         if side.recordings.skipped:
             raise MimiiError("; ".join(f"{name}: {reason}" for name, reason in side.recordings.skipped.items()))
     return default, changed

@@ -101,10 +101,10 @@ def table_1(table: pd.DataFrame, near: Mapping[tuple[str, str], Set[tuple[str, s
         table.index.difference(run.index, sort=False).to_frame(index=False).groupby("features", sort=False).detector
     )
     lines = (
-        f'<tr class="not-run"><th>{name}</th><th>not run</th><td colspan="{len(columns)}">{", ".join(detectors)}</td></tr>'
+        f"<th>{name}</th><th>not run</th><td colspan={len(columns)}>{', '.join(detectors)}</td>"
         for name, detectors in missing
     )
-    return HTML(text.replace("</tbody>", f"{''.join(lines)}</tbody>"))
+    return HTML(text.replace("</tbody>", "".join(f'<tr class="not-run">{line}</tr>' for line in lines) + "</tbody>"))
 
 
 def cells(
