@@ -240,22 +240,32 @@ gains = contrasts.gains(results).round(1)
 gains.rename_axis("mean AUC in points, with its 95 % interval")
 
 # %% tags=["remove-cell"]
-trained_over_untrained = gains[gains.index.str.contains(" over .*random")]
-worse = trained_over_untrained[trained_over_untrained.high < 0]
-reading = "If an interval includes 0, the difference is not significant."
-if len(worse):
-    points = tables.number_range(worse.difference.abs())
-    reading += f" The untrained network is better than its trained copy, by {points} points."
-    if not comparable:
-        few = tables.number_range(aucs.n_train)
-        reading += (
-            " That says something of the miniature, not of ImageNet: synthetic patterns are not photographs, so "
-            f"features for photographs need not suit them, and {few} training clips for each machine ID are few for any feature."
-        )
-glue("reading", reading, display=False)
+from mimii_lib.extractors import UNTRAINED
+
+
+def comparison(name, gain):
+    """Return how a trained network compares with its untrained copy, as a sentence."""
+    network = name.partition(" over ")[0]
+    if gain.low <= 0 <= gain.high:
+        return f"Trained and random weights of {network} cannot be told apart."
+    order = "better" if gain.low > 0 else "worse"
+    by = f"by {abs(gain.difference):.1f} points, a significant difference."
+    return f"Trained weights of {network} are {order} than random ones {by}"
+
+
+over = gains[gains.index.str.endswith(UNTRAINED)]
+sentences = [comparison(name, gain) for name, gain in over.iterrows()]
+if not comparable and (over.low <= 0).any():
+    sentences.append(
+        "Two reasons suggest themselves, and neither was tested: the patterns of the "
+        "miniature are lines, bursts and noise, while the weights were trained on "
+        f"photographs; and at most {aucs.n_train.max()} clips train each detector. It "
+        "does not say what these weights are worth on real machines."
+    )
+glue("untrained", " ".join(sentences), display=False)
 
 # %% [markdown]
-# {glue:text}`reading`
+# If an interval includes 0, the difference is not significant. {glue:text}`untrained`
 
 # %% [markdown]
 # ## Which SNR did the paper use?
@@ -322,6 +332,7 @@ tables.word_table("Provenance of the results", ("column", "values"), rows)
 #
 # **1.** In most columns of the paper's table, the best row is not significantly better than the second. How many test clips of each
 # class would make it so? Use {cite:t}`hanley1982meaning`'s standard error, and assume that the errors of the rows are independent.
+
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 def clips_needed(column):

@@ -38,28 +38,32 @@ SOURCES = {f"{group}.{name}": source for group, values in Settings() for name, s
 DIMENSIONS = (0, *SOURCES["detectors.pca"].alternatives)
 """Feature dimensions at which the networks are compared (point 25); 0: all features."""
 
-MIDDLE = 75.0
-"""AUC in percent, halfway between chance and perfection."""
-
-SHOWN = 0.05
-"""Points: a change, and an end of its interval, that is smaller is shown as 0.0."""
-
-MEASURED = ("default", "auc", "difference", "low", "high")
-"""Columns of what is measured of an alternative; see :func:`effects`."""
+MIDDLE = 75.0  # AUC in percent, halfway between chance and perfection
+SHOWN = 0.05  # points: a change of which all ends are smaller is none
+MEASURED = ("default", "auc", "difference", "low", "high")  # what is measured of an alternative
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """A change of settings and parameters, the `base` of the run to compare with, and the detectors it can affect."""
+    """A change of settings and parameters, the `base` of the run to compare with, and the detectors it can affect.
+
+    `order` counts the alternatives of one setting.
+    """
 
     change: Mapping[str, Any]
     base: Mapping[str, Any] = field(default_factory=dict)
     detectors: tuple[str, ...] = tuple(paper.DETECTORS)
+    order: int = 0
 
     @property
     def name(self) -> str:
         """The change as the command line takes it: ``split.balanced=true``."""
         return " ".join(f"{name}={str(value).lower()}" for name, value in self.change.items())
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether features are computed for it that Table 1 does not need."""
+        return any(name == "snr" or name.startswith(("imaging.", "features.")) for name in self.change)
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,14 @@ def _points() -> Iterator[Point]:
     for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()):
         settings = {name: source for name, source in SOURCES.items() if source.point == entry["number"]}
         alone = settings.keys() - set(entry.pop("together", ()))
-        changes = [{name: value} for name in settings if name in alone for value in settings[name].alternatives]
         base, detectors = entry.pop("base", {}), tuple(entry.pop("detectors", paper.DETECTORS))
-        alternatives = [Alternative(change, base, detectors) for change in changes + entry.pop("alternatives", [])]
+        alternatives = [
+            Alternative({name: value}, base, detectors, order)
+            for name, source in settings.items()
+            if name in alone
+            for order, value in enumerate(source.alternatives)
+        ]
+        alternatives += [Alternative(change, base, detectors) for change in entry.pop("alternatives", [])]
         yield Point(**{"decision": ""} | entry, settings=settings, alternatives=alternatives)
 
 
@@ -116,6 +125,8 @@ def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
     file = part.recordings.data / part.clips.path[0]
     if "imaging.channel" in alternative.change and soundfile.info(file).channels == 1:
         raise MimiiError("the files have one channel")
+    if alternative.needs_features and alternative.order >= (part.profile.sensitivity.alternatives or np.inf):
+        raise MimiiError(f"not part of the profile “{part.profile.name}”")
     default = part.with_overrides(**alternative.base) if alternative.base else part
     change = {f"settings.{name}" if "." in name else name: value for name, value in alternative.change.items()}
     changed = default.with_overrides(**change)
