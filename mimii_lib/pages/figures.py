@@ -272,7 +272,7 @@ def effects(effects: pd.DataFrame) -> Figure:
             edge = np.sign(effect.difference) * limit
             if abs(effect.difference) > limit:
                 axis.plot(edge, row, "<" if edge < 0 else ">", color=colour, clip_on=False)
-                text = f" {tables.signed(effect.difference)} "
+                text = f"   {tables.signed(effect.difference)}   "
                 axis.text(edge, row, text, ha="left" if edge < 0 else "right", va="center", fontsize=9)
             else:
                 axis.plot(np.clip([effect.low, effect.high], -limit, limit), [row, row], color=colour, lw=2)

@@ -45,15 +45,12 @@ MEASURED = ("default", "auc", "difference", "low", "high")  # what is measured o
 
 @dataclass(frozen=True)
 class Alternative:
-    """A change of settings and parameters, the `base` of the run to compare with, and the detectors it can affect.
-
-    `order` counts the alternatives of one setting.
-    """
+    """A change of settings and parameters, the `base` of the run to compare with, and the detectors it can affect."""
 
     change: Mapping[str, Any]
     base: Mapping[str, Any] = field(default_factory=dict)
     detectors: tuple[str, ...] = tuple(paper.DETECTORS)
-    order: int = 0
+    order: int = 0  # among the alternatives of one setting
 
     @property
     def name(self) -> str:
