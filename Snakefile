@@ -52,7 +52,6 @@ shell.prefix("export MIMII_OFFLINE=1; ")  # `mimii plan` has downloaded the weig
 wildcard_constraints:
     machine="|".join([*MACHINES, *NOT_RUN]),
     page="|".join(PAGES),
-    snr=r"-?\d+",
     id="[^/]+",
     network="[^/]+",
     autoencoder="[^/]+-dcae",
@@ -60,7 +59,7 @@ wildcard_constraints:
 
 
 # On a cluster these run where Snakemake is called: they take seconds, or need what its nodes may lack.
-localrules: book, not_run, results, other_snr, conformance, html
+localrules: book, not_run, results, conformance, html
 
 
 rule book:
@@ -155,20 +154,10 @@ rule results:
     shell: "mimii auc {OPTIONS} --machine {MACHINES} --save results > results/auc.txt"
 
 
-rule other_snr:
-    output: "results/choices/miniature_{snr}_dB.txt"
-    params: arguments=lambda w: PLAN["miniatures"][w.snr]
-    priority: 2
-    message: "The miniature at {wildcards.snr} dB, for the choice of the SNR"
-    shell: "mimii miniature {params.arguments:q} > {output}"
-
-
 rule choices:
     input:
         LIBRARY,
         "results/auc/{machine}.json",
-        # Made once, before the jobs that compare with it would each begin to make it.
-        expand("results/choices/miniature_{snr}_dB.txt", snr=PLAN["miniatures"]),
     output: "results/choices/{machine}.txt"
     params: identity=lambda w: IDENTITIES[w.machine]
     threads: THREADS

@@ -272,7 +272,7 @@ def effects(effects: pd.DataFrame) -> Figure:
             edge = np.sign(effect.difference) * limit
             if abs(effect.difference) > limit:
                 axis.plot(edge, row, "<" if edge < 0 else ">", color=colour, clip_on=False)
-                text = f" {tables.signed(effect.difference)} "
+                text = f"   {tables.signed(effect.difference)}   "
                 axis.text(edge, row, text, ha="left" if edge < 0 else "right", va="center", fontsize=9)
             else:
                 axis.plot(np.clip([effect.low, effect.high], -limit, limit), [row, row], color=colour, lw=2)
@@ -295,7 +295,7 @@ def pipeline(run: Run) -> HTML:
     seed, system = run.profile.seeds[0], run.results.systems(extractor)[0]
     test, scores = run.recordings.split_clips(machine_id, seed, "test"), run.scores(machine_id, *system, seed)
     abnormal = (test.label == "abnormal").to_numpy()
-    clip, normal_path, path = test.index[abnormal][0], test.path[~abnormal].iloc[0], test.path[abnormal].iloc[0]
+    clip, path = test.index[abnormal][0], test.path[abnormal].iloc[0]
     waveform, decibels = run.waveform(path), run.spectrograms(machine_id)[clip]
     patches, features = run.patches(machine_id)[clip], run.features(machine_id, extractor)[clip, 0]
     ranks = rankdata(evaluation.pool(scores, run.settings.evaluation))
@@ -325,6 +325,4 @@ def pipeline(run: Run) -> HTML:
             axis.set_axis_off()
             content = f"{svg(figure, '')}<span><strong>{title}</strong> {text}</span>"  # the text is the description
         items += f'<li><a href="../executed/{run.machine}/{page}.html">{content}</a></li>'
-    name = f"{run.machine} {machine_id}"
-    sounds = clips(run, {f"{name}, normal": normal_path, f"{name}, abnormal: the clip above": path}).data
-    return HTML(f'<nav aria-label="From sound to AUC, by page"><ol class="pipeline">{items}</ol></nav>{sounds}')
+    return HTML(f'<nav aria-label="From sound to AUC, by page"><ol class="pipeline">{items}</ol></nav>')

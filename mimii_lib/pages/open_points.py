@@ -26,6 +26,7 @@ from mimii_lib import paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import ClipScores, auc, table_1_shape
 from mimii_lib.extractors import get
+from mimii_lib.pages.report import reason_not_run
 from mimii_lib.pages.tables import signed, word_table
 from mimii_lib.run import Run
 from mimii_lib.settings import Settings, Source, StrictModel, sources
@@ -37,14 +38,9 @@ SOURCES = {f"{group}.{name}": source for group, values in Settings() for name, s
 DIMENSIONS = (0, *SOURCES["detectors.pca"].alternatives)
 """Feature dimensions at which the networks are compared (point 25); 0: all features."""
 
-MIDDLE = 75.0
-"""AUC in percent, halfway between chance and perfection."""
-
-SHOWN = 0.05
-"""Points: a change, and an end of its interval, that is smaller is shown as 0.0."""
-
-MEASURED = ("default", "auc", "difference", "low", "high")
-"""Columns of what is measured of an alternative; see :func:`effects`."""
+MIDDLE = 75.0  # AUC in percent, halfway between chance and perfection
+SHOWN = 0.05  # points: a change of which all ends are smaller is none
+MEASURED = ("default", "auc", "difference", "low", "high")  # what is measured of an alternative
 
 
 @dataclass(frozen=True)
@@ -54,11 +50,17 @@ class Alternative:
     change: Mapping[str, Any]
     base: Mapping[str, Any] = field(default_factory=dict)
     detectors: tuple[str, ...] = tuple(paper.DETECTORS)
+    order: int = 0  # among the alternatives of one setting
 
     @property
     def name(self) -> str:
         """The change as the command line takes it: ``split.balanced=true``."""
         return " ".join(f"{name}={str(value).lower()}" for name, value in self.change.items())
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether features are computed for it that Table 1 does not need."""
+        return any(name == "snr" or name.startswith(("imaging.", "features.")) for name in self.change)
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,14 @@ def _points() -> Iterator[Point]:
     for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()):
         settings = {name: source for name, source in SOURCES.items() if source.point == entry["number"]}
         alone = settings.keys() - set(entry.pop("together", ()))
-        changes = [{name: value} for name in settings if name in alone for value in settings[name].alternatives]
         base, detectors = entry.pop("base", {}), tuple(entry.pop("detectors", paper.DETECTORS))
-        alternatives = [Alternative(change, base, detectors) for change in changes + entry.pop("alternatives", [])]
+        alternatives = [
+            Alternative({name: value}, base, detectors, order)
+            for name, source in settings.items()
+            if name in alone
+            for order, value in enumerate(source.alternatives)
+        ]
+        alternatives += [Alternative(change, base, detectors) for change in entry.pop("alternatives", [])]
         yield Point(**{"decision": ""} | entry, settings=settings, alternatives=alternatives)
 
 
@@ -115,12 +122,14 @@ def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
     file = part.recordings.data / part.clips.path[0]
     if "imaging.channel" in alternative.change and soundfile.info(file).channels == 1:
         raise MimiiError("the files have one channel")
+    if alternative.needs_features and alternative.order >= (part.profile.sensitivity.alternatives or np.inf):
+        raise MimiiError(f"not part of the profile “{part.profile.name}”")
     default = part.with_overrides(**alternative.base) if alternative.base else part
     change = {f"settings.{name}" if "." in name else name: value for name, value in alternative.change.items()}
     changed = default.with_overrides(**change)
     for side in (default, changed):
-        if side.stages.unavailable_extractors:
-            raise MimiiError("weights not reachable")
+        if missing := side.stages.unavailable_extractors:
+            raise MimiiError("; ".join(reason_not_run(side, name) for name in missing))
         if side.recordings.skipped:
             raise MimiiError("; ".join(f"{name}: {reason}" for name, reason in side.recordings.skipped.items()))
     return default, changed

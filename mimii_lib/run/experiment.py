@@ -90,10 +90,10 @@ class Run:
     def with_overrides(self, **parameters: Any) -> "Run":
         """Return the same run with some of the parameters of :class:`Run` in the place of its own.
 
-        Nothing is downloaded for it, such as a sample at another SNR.
+        Nothing is downloaded or made for it, such as a sample or a miniature at another SNR.
         """
         splits, cache = self.recordings.splits_file, self.cache.folder
-        profile = self.profile.model_copy(update={"sample": None})
+        profile = self.profile.model_copy(update={"sample": None, "miniature": None})
         return Run(self.machine, profile=profile, splits=splits, cache=cache, **parameters)
 
     @property

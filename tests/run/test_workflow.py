@@ -31,11 +31,10 @@ PLAN = {"parameters": PARAMETERS, "identities": {"fan": "1", "valve": "2"}, "cho
 PLAN |= {"not_run": {"pump": "not part of this run", "slider": "slider: no machine ID can be evaluated"}}
 PLAN |= {"detectors": {"fan": ["kde", "if"]}, "autoencoders": {"fan": ["lenet-dcae"], "valve": []}}
 PLAN |= {
-    "pieces": {"fan": {f"id_00/{name}": "1" for name in ("features/n", "detectors/n", "l-dcae/seed_0")}, "valve": {}},
-    "miniatures": {"0": ["data/miniature 0", "--snr", "0"]},
+    "pieces": {"fan": {f"id_00/{name}": "1" for name in ("features/n", "detectors/n", "l-dcae/seed_0")}, "valve": {}}
 }
 SCORES, PAGE = "results/auc/fan.json", "executed/fan/01_dataset.ipynb"
-PIECES, CHOICES = {"features": 1, "detectors": 1, "autoencoder": 1}, {"choices": 1, "other_snr": 1}
+PIECES, CHOICES = {"features": 1, "detectors": 1, "autoencoder": 1}, {"choices": 1}
 PAGES = {"page": len(list((ROOT / "notebooks").glob("*.ipynb"))) - 6, "html": 1, "book": 1}
 COMMON = PAGES | {"scores": 2, "notebook": 2, "not_run": 12, "results": 1, "conformance": 1}
 
@@ -69,7 +68,7 @@ def jobs(project: Path, plan: dict, *words: str) -> dict[str, int]:
 def test_a_dry_run_changes_nothing(project):
     """The Snakefile is read without making, removing or locking anything; the plan decides which rules run."""
     before = sorted(project.rglob("*"))
-    assert jobs(project, PLAN | {"choices": [], "miniatures": {}}, "--dry-run") == COMMON | PIECES
+    assert jobs(project, PLAN | {"choices": []}, "--dry-run") == COMMON | PIECES
     assert jobs(project, PLAN | {"pieces": {"fan": {}, "valve": {}}}, "--dry-run") == COMMON | CHOICES
     assert [path for path in sorted(project.rglob("*")) if ".snakemake" not in path.parts] == before
 
