@@ -29,7 +29,7 @@ def sounds(parts: Mapping[str, Sound | Sequence[Sound]], *, start: float = 0.0, 
 
 def _card(caption: str, group: NDArray[np.float64]) -> str:
     settings, sound = Imaging(), group.ravel().astype(np.float32)
-    with drawing(figsize=(2.2, 1.4)) as (figure, ((axis,),)):
+    with drawing(figsize=(2.0, 1.3)) as (figure, ((axis,),)):
         draw_spectrogram(axis, imaging.log_mel(sound, settings), settings)
         axis.set(xlabel="time (s)", ylabel="kHz")
         for border in range(1, len(group)):
