@@ -50,9 +50,15 @@ def main() -> None:
         steps = dealt(reach)
         for name in paper.IDS:
             severity = [severity_at(steps[name] + spread, machine, name) for spread in (-SPREAD, SPREAD)]
-            level = [round(fault_level(machine, name, value, draws=DRAWS), 2) for value in severity]
-            row = {"machine": machine, "id": name, "shares": FAULTS[machine, name].shares}
-            row |= {"reach": round(reach[name], 2), "step": steps[name], "severity": severity, "level": level}
+            row = {
+                "machine": machine,
+                "id": name,
+                "shares": FAULTS[machine, name].shares,
+                "reach": round(reach[name], 2),
+                "step": steps[name],
+                "severity": severity,
+                "level": [round(fault_level(machine, name, value, draws=DRAWS), 2) for value in severity],
+            }
             rows.append(row)
             print(json.dumps(row), flush=True)
     if options.json:

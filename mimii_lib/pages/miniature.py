@@ -29,9 +29,10 @@ def sounds(parts: Mapping[str, Sound | Sequence[Sound]], *, start: float = 0.0, 
 
 def _card(caption: str, group: NDArray[np.float64]) -> str:
     settings, sound = Imaging(), group.ravel().astype(np.float32)
-    with drawing(figsize=(2.2, 1.4)) as (figure, ((axis,),)):
-        draw_spectrogram(axis, imaging.log_mel(sound, settings), settings)
-        axis.set(xlabel="time (s)", ylabel="kHz")
+    with drawing(figsize=(3.2, 1.7)) as (figure, ((axis,),)):
+        drawn = draw_spectrogram(axis, imaging.log_mel(sound, settings), settings)
+        drawn.set_interpolation("none")  # a pixel for each value makes the page smaller
+        axis.set(xlabel="time (s)", ylabel="mel scale (kHz)")
         for border in range(1, len(group)):
             axis.axvline(border * group.shape[1] / SAMPLE_RATE, color="white", lw=2)
         image = svg(figure, f"Log-mel spectrogram of {caption}")
