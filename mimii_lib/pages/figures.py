@@ -265,7 +265,7 @@ def effects(effects: pd.DataFrame) -> Figure:
     A change far beyond the others is an arrow at the edge with its number. Alternatives without a change are left out.
     """
     shown = effects[(effects.not_run == "") & ((effects.low != 0) | (effects.high != 0))]
-    limit = max(10.0, 1.5 * float(shown[["low", "high"]].abs().max(axis=1).quantile(0.85)))
+    limit = max(10.0, 2.5 * float(shown[["low", "high"]].abs().max(axis=1).median()))
     with drawing(figsize=(WIDTH, 0.7 + 0.36 * len(shown))) as (figure, ((axis,),)):
         for row, effect in enumerate(shown.itertuples()):
             marker, colour = ("D", ABNORMAL) if effect.low > 0 or effect.high < 0 else ("o", NORMAL)
