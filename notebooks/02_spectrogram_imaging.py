@@ -64,8 +64,8 @@ figures.clips(run, {caption: path})
 waveform.shape
 
 # %% [markdown] tags=["once"]
-# These are the samples of {glue:text}`seconds` s. The cells below make a picture of them by hand. They spell out the paper's numbers and,
-# where the paper is silent, our default. After each step the same is asked of the library.
+# These are the samples of {glue:text}`seconds` s. The cells below make pictures of them by hand, with the paper's numbers and, where the paper
+# is silent, our defaults. After each step the result is compared with the library's.
 #
 # ## From sound to a log-mel spectrogram
 #

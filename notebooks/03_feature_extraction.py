@@ -59,21 +59,17 @@ run_box.facts([run])
 # stand in for others. `…_random` is a system of its own that shows what the network is worth without training.
 
 # %% tags=["once"]
-import pandas as pd
-
 from mimii_lib.extractors import EXTRACTORS
-from mimii_lib.pages import report
+from mimii_lib.pages import report, tables
 
-rows = {}
+rows = []
 for name, network in EXTRACTORS.items():
     used = run.stages.weights_used.get(name)
-    reason = report.reason_not_run(run, name)
-    rows[network.title] = {
-        "features": network.dimension,
-        "weights": used.source if used else f"not run: {reason}",
-        "sha256": used.sha256[:12] if used else "",
-    }
-pd.DataFrame.from_dict(rows, orient="index")
+    source = used.source if used else f"not run: {report.reason_not_run(run, name)}"
+    digest = used.sha256[:12] if used else ""
+    rows.append((network.title, str(network.dimension), source, digest))
+heads = ("network", "features", "weights", "sha256")
+tables.word_table("Networks and their weights", heads, rows)
 
 # %% [markdown] tags=["once"]
 # The package `ndf` carries SqueezeNet 1.1 as its authors published it, trained in Caffe. The library converts these weights to torchvision's
@@ -107,17 +103,17 @@ net.load_state_dict(run.stages.weights(extractor).state())
 type(net), f"{sum(weights.numel() for weights in net.parameters()):,} weights"
 
 # %% [markdown] tags=["once"]
-# Its parts:
+# Its parts, and the last layer that has weights:
 
 # %% tags=["once"]
 {name: type(part).__name__ for name, part in net.named_children()}
 
 # %% tags=["once"]
-*_, last = net.children()
-last
+layers = [part for part in net.modules() if [*part.parameters(recurse=False)]]
+layers[-1]
 
 # %% [markdown] tags=["once"]
-# The last part turns the description of the picture into scores of a thousand objects. All other parts make the description.
+# The last layer turns the description of the picture into scores of a thousand objects. All layers before it make the description.
 #
 # ## Pictures for the network
 #
@@ -142,28 +138,26 @@ pictures = (large - mean) / std
 tuple(pictures.shape)
 
 # %% [markdown] tags=["once"]
-# The whole network, not cut yet, was trained to name what it sees. Which object will it name on a spectrogram, and how sure will it be?
-# Guess, then unfold the answer.
+# The whole network, not cut yet, was trained to name the object of a picture. Which object will it name on a spectrogram, and how sure will
+# it be? Guess, then unfold the answer.
 
 # %% mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"} tags=["hide-cell", "once"]
 from torchvision.models import SqueezeNet1_1_Weights
 
-names = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta[
-    "categories"
-]  # of all ImageNet networks
+names = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta["categories"]
 with torch.inference_mode():
     shares = net(pictures[:1]).softmax(dim=1)[0]
-{names[at]: f"{shares[at]:.0%}" for at in shares.argsort(descending=True)[:3]}
+{names[at]: f"{shares[at]:.1%}" for at in shares.argsort(descending=True)[:3]}
 
 # %% [markdown] tags=["once"]
 # :::{dropdown} What it means
-# The network has only the names of its thousand objects to choose from, and spectrogram is none of them. The name is of no use here. The
-# question is whether pictures of the same machine have similar descriptions, and pictures of a fault others.
+# The network has only the names of its thousand objects to choose from, and a spectrogram is none of them. The name is of no use here. What
+# matters is whether normal pictures of a machine have similar descriptions, and pictures of a fault have others.
 # :::
 #
 # ## The network is cut
 #
-# Each of the paper's networks is cut at another place:
+# The paper cuts each of its networks at another place:
 
 # %% tags=["once"]
 from torch import nn
@@ -177,8 +171,8 @@ def cut(net):
         return nn.Sequential(*list(net.children())[:-1], nn.Flatten())
     if extractor.startswith("alexnet"):
         n_layers = 6 if run.settings.features.alexnet_relu else 5
-        layers = net.classifier[:n_layers]
-        return nn.Sequential(net.features, net.avgpool, nn.Flatten(), layers)
+        described = net.classifier[:n_layers]
+        return nn.Sequential(net.features, net.avgpool, nn.Flatten(), described)
     return definition.cut(net)  # networks that the paper does not have
 
 
@@ -288,7 +282,7 @@ assert np.allclose(standardised, Standardiser().fit(train).transform(train))
 from mimii_lib.detectors import Standardiser
 
 plain = Standardiser().fit(train)
-{name: f"{plain.transform(group).std():.2f}" for name, group in groups.items()}
+{name: f"{plain.transform(x).std():.2f}" for name, x in groups.items()}
 
 # %% [markdown]
 # New patches lie partly outside of the range that training has seen, even where nothing is wrong. If the spread of abnormal
@@ -319,29 +313,26 @@ from mimii_lib.evaluation import auc
 
 
 def with_floor(floor):
-    """Return the spread of each group, and the AUC of the distance to training, in percent."""
+    """Return the spread of each group, and the AUC of the mean distance."""
     scaler = Standardiser(variance_floor=floor).fit(train)
-    scaled = {name: scaler.transform(group) for name, group in groups.items()}
-    nearest = NearestNeighbors(n_neighbors=1).fit(scaled.pop("train"))
-    scores = {name: nearest.kneighbors(new)[0] for name, new in scaled.items()}
-    means = {
-        name: s.reshape(len(clips[name]), -1).mean(1) for name, s in scores.items()
-    }
-    is_abnormal = np.repeat([False, True], [len(mean) for mean in means.values()])
-    area = auc(is_abnormal, np.concatenate([*means.values()]))
-    return {name: new.std() for name, new in scaled.items()} | {"AUC": 100 * area}
+    nearest = NearestNeighbors(n_neighbors=1).fit(scaler.transform(train))
+    distances = nearest.kneighbors(scaler.transform(new))[0].reshape(len(test), -1)
+    area = auc(test.label == "abnormal", distances.mean(axis=1))
+    spreads = {name: scaler.transform(x).std() for name, x in groups.items()}
+    return spreads | {"AUC (%)": 100 * area}
 
 
+new = run.stages.detector_inputs(machine_id, extractor, test)
 floors = pd.DataFrame({"no floor": with_floor(0), "floor 0.01": with_floor(0.01)})
 floors.round(1)
 
 # %% tags=["remove-cell"]
 glue("hardly", int(hardly.sum()), display=False)
-glue("part", part, display=False)
+glue("part", float(part), display=False)
 for name, column in {"plain": "no floor", "floor": "floor 0.01"}.items():
-    for quantity in ("test, abnormal", "AUC"):
-        value = float(floors.loc[quantity, column])
-        glue(f"{name}_{quantity[-8:]}", value, display=False)
+    spread, area = floors.loc[["test, abnormal", "AUC (%)"], column]
+    glue(f"{name}_abnormal", float(spread), display=False)
+    glue(f"{name}_auc", float(area), display=False)
 
 # %% [markdown]
 # :::{admonition} We found
@@ -349,7 +340,7 @@ for name, column in {"plain": "no floor", "floor": "floor 0.01"}.items():
 # {glue:text}`hardly` of {glue:text}`dimension` features hardly vary in training, and they make up {glue:text}`part:.0%` of the squared
 # distance of abnormal patches. With a floor of a hundredth of the mean variance the spread of abnormal patches goes from
 # {glue:text}`plain_abnormal:.1f` to {glue:text}`floor_abnormal:.1f`, and the AUC of the distance to the nearest training patch from
-# {glue:text}`plain_AUC:.1f` to {glue:text}`floor_AUC:.1f` on this machine ID of the {machine}. [The choices](../choices.ipynb) measure
+# {glue:text}`plain_auc:.1f` to {glue:text}`floor_auc:.1f` on this machine ID of the {machine}. [The choices](../choices.ipynb) measure
 # what the floor changes for the paper's detectors.
 # :::
 
