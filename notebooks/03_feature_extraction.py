@@ -56,7 +56,7 @@ run_box.facts([run])
 #
 # A network is only worth its weights. They are looked for in a folder that you name, at torchvision's address, and in
 # packages of the package index, as far as the profile allows. A network whose weights cannot be had does not run; random weights never
-# stand in for others. `…_random` is a system of its own that shows what the network is worth without training.
+# stand in for others. A network called `…_random` is random on purpose: it shows what the training is worth.
 
 # %% tags=["once"]
 from mimii_lib.extractors import EXTRACTORS
@@ -285,8 +285,8 @@ plain = Standardiser().fit(train)
 {name: f"{plain.transform(x).std():.2f}" for name, x in groups.items()}
 
 # %% [markdown]
-# New patches lie partly outside of the range that training has seen, even where nothing is wrong. If the spread of abnormal
-# patches is many times that of normal ones, a few features may be to blame.
+# New patches lie partly outside of the range that training has seen, even where nothing is wrong. If their spread is many times that of
+# training, some features may be the cause.
 #
 # ## Features that hardly vary
 #
@@ -299,7 +299,7 @@ variance = train.var(axis=0)
 hardly = variance < 0.01 * variance.mean()
 squares = plain.transform(groups["test, abnormal"]) ** 2
 part = squares[:, hardly].sum() / squares.sum()
-f"{hardly.sum()} of {len(hardly)} features, {part:.0%} of the squared distance"
+f"{hardly.sum()} of {len(hardly)} features, {part:.1%} of the squared distance"
 
 # %% [markdown]
 # The setting `detectors.variance_floor` lets no variance count as less than a share of the mean variance. What does it change for
@@ -337,7 +337,7 @@ for name, column in {"plain": "no floor", "floor": "floor 0.01"}.items():
 # %% [markdown]
 # :::{admonition} We found
 # :class: finding
-# {glue:text}`hardly` of {glue:text}`dimension` features hardly vary in training, and they make up {glue:text}`part:.0%` of the squared
+# {glue:text}`hardly` of {glue:text}`dimension` features hardly vary in training, and they make up {glue:text}`part:.1%` of the squared
 # distance of abnormal patches. With a floor of a hundredth of the mean variance the spread of abnormal patches goes from
 # {glue:text}`plain_abnormal:.1f` to {glue:text}`floor_abnormal:.1f`, and the AUC of the distance to the nearest training patch from
 # {glue:text}`plain_auc:.1f` to {glue:text}`floor_auc:.1f` on this machine ID of the {machine}. [The choices](../choices.ipynb) measure
