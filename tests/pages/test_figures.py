@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.colors import to_hex
 from torch.nn.functional import interpolate
 
