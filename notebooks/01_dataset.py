@@ -124,7 +124,7 @@ figures.clips(run, pair.set_axis(["sound A", "sound B"]).to_dict())
 dict(zip(["sound A", "sound B"], pair.index, strict=True))
 
 # %% [markdown]
-# The paper's idea rests on an observation about the pictures: many faults can be *seen* in them.
+# The paper's idea rests on an observation about the images: many faults can be *seen* in them.
 
 # %% [markdown] tags=["once"]
 # ## Which clips train, which test
@@ -307,7 +307,7 @@ balanced = run.with_overrides(settings={"split.balanced": True})
 split_sizes(balanced)
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} What it means
+# :::{dropdown} Interpretation
 # The clips that are left out do not go back to training, so the detectors are the same, and only their test is smaller.
 # :::
 #
@@ -330,4 +330,4 @@ f"AUC of the loudest tenth of a second: {by_moment:.1%}"
 # ## In short
 #
 # We know which recordings of the {machine} there are, what a normal and an abnormal one sound like, and which of them
-# train and test in each seed. Next, [sound becomes a picture](02_spectrogram_imaging.ipynb).
+# train and test in each seed. Next, [sound becomes an image](02_spectrogram_imaging.ipynb).

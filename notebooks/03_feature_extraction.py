@@ -18,7 +18,7 @@
 # # Feature extraction: {machine}
 #
 # A network that can tell a thousand kinds of objects apart has learnt to describe images. We cut off its last layer, the one that
-# names the object, and keep the description: a **feature vector** for each picture of the {machine}. This page follows
+# names the object, and keep the description: a **feature vector** for each image of the {machine}. This page follows
 # §5.1 of the paper.
 
 # %% [markdown] tags=["once"]
@@ -54,7 +54,7 @@ run_box.facts([run])
 # %% [markdown] tags=["once"]
 # ## The networks and their weights
 #
-# A network is only worth its weights. They are looked for in a folder that you name, at torchvision's address, and in
+# A network is of use with trained weights only. They are looked for in a folder that you name, at torchvision's address, and in
 # packages of the package index, as far as the profile allows. A network whose weights cannot be had does not run; random weights never
 # stand in for others. A network called `…_random` is random on purpose: it shows what the training is worth.
 
@@ -113,11 +113,11 @@ layers = [part for part in net.modules() if [*part.parameters(recurse=False)]]
 layers[-1]
 
 # %% [markdown] tags=["once"]
-# The last layer turns the description of the picture into scores of a thousand objects. All layers before it make the description.
+# The last layer turns the description of the image into scores of a thousand objects. All layers before it make the description.
 #
-# ## Pictures for the network
+# ## Images for the network
 #
-# We take the patches of the first clip and make pictures of them, as on the [page before](02_spectrogram_imaging.ipynb): colours, up-scaling,
+# We take the patches of the first clip and make images of them, as on the [page before](02_spectrogram_imaging.ipynb): colours, up-scaling,
 # standardisation.
 
 # %% tags=["once"]
@@ -134,11 +134,11 @@ large = interpolate(small, size=size, mode="bilinear", align_corners=False)
 mean, std = (
     torch.tensor(c).view(3, 1, 1) for c in (definition.mean, definition.std)
 )
-pictures = (large - mean) / std
-tuple(pictures.shape)
+images = (large - mean) / std
+tuple(images.shape)
 
 # %% [markdown] tags=["once"]
-# The whole network, not cut yet, was trained to name the object of a picture. Which object will it name on a spectrogram, and how sure will
+# The whole network, not cut yet, was trained to name the object of an image. Which object will it name on a spectrogram, and how sure will
 # it be? Guess, then unfold the answer.
 
 # %% mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"} tags=["hide-cell", "once"]
@@ -146,13 +146,13 @@ from torchvision.models import SqueezeNet1_1_Weights
 
 names = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta["categories"]
 with torch.inference_mode():
-    shares = net(pictures[:1]).softmax(dim=1)[0]
+    shares = net(images[:1]).softmax(dim=1)[0]
 {names[at]: f"{shares[at]:.1%}" for at in shares.argsort(descending=True)[:3]}
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} What it means
+# :::{dropdown} Interpretation
 # The network has only the names of its thousand objects to choose from, and a spectrogram is none of them. The name is of no use here. What
-# matters is whether normal pictures of a machine have similar descriptions, and pictures of a fault have others.
+# matters is whether normal images of a machine have similar descriptions, and images of a fault have others.
 # :::
 #
 # ## The network is cut
@@ -177,16 +177,16 @@ def cut(net):
 
 
 # %% [markdown] tags=["once"]
-# SqueezeNet's `features` end in a map of 512 patterns at 13 × 13 places of the picture. Each of the four quarters of the map is averaged
+# SqueezeNet's `features` end in a map of 512 patterns at 13 × 13 places of the image. Each of the four quarters of the map is averaged
 # (`AdaptiveAvgPool2d(2)`). How long is the feature vector?
 
 # %% tags=["once"]
 with torch.inference_mode():
-    by_hand = cut(net)(pictures).numpy()
+    by_hand = cut(net)(images).numpy()
 by_hand.shape
 
 # %% [markdown]
-# ## From pictures to features
+# ## From images to features
 #
 # Every patch of every clip goes through the network once. The features are kept, so that each detector and
 # each seed can read them.
@@ -221,7 +221,7 @@ glue("dimension", features.shape[2], display=False)
 
 # %% [markdown]
 # These are {glue:text}`n_clips` clips of {glue:text}`n_patches` patches each, and {glue:text}`dimension` numbers a patch from
-# {glue:text}`extractor`. Each number tells how strongly some learnt pattern shows in some part of the picture. How many patterns never
+# {glue:text}`extractor`. Each number tells how strongly some learnt pattern shows in some part of the image. How many patterns never
 # show?
 
 # %%
@@ -233,7 +233,7 @@ f"{is_zero.mean():.0%} of all values are zero, {never} features always"
 # ## Standardisation
 #
 # Features live on different scales. Each feature $x_j$ is shifted and scaled by the mean $\mu_j$ and the standard deviation $\sigma_j$
-# that it has over the training patches, so that none of them rules by its size alone:
+# that it has over the training patches, so that none of them dominates by its size alone:
 #
 # $$z_j = (x_j - \mu_j) / \sigma_j$$
 #
@@ -354,8 +354,8 @@ for name, column in {"plain": "no floor", "floor": "floor 0.01"}.items():
 # %% [markdown]
 # ## A look at the feature space
 #
-# {glue:text}`dimension` dimensions do not fit on a page. The next figure lays the clips on the two directions in which
-# the training features vary most. The axes tell which share of the variance of the training features they show.
+# {glue:text}`dimension` dimensions cannot be drawn. The next figure shows the clips in the two directions in which the training features vary
+# most (*principal components*), with the share of the variance of the training features that lies along each.
 
 # %% mystnb={"figure": {"caption": "The clips in the plane in which the training features vary most; a mark is the mean of a clip's patches. Do the crosses leave the cloud?"}, "image": {"alt": "A scatter plot for each machine ID: training clips as grey dots, normal test clips as blue dots, abnormal ones as orange crosses"}}
 from mimii_lib.pages import figures
@@ -363,8 +363,8 @@ from mimii_lib.pages import figures
 figures.feature_map(run, extractor, seed)
 
 # %% [markdown]
-# Where the crosses leave the cloud of dots, even this flat map separates the abnormal clips. Where they sit inside it,
-# that is no verdict yet: a detector has all {glue:text}`dimension` dimensions and the map has two.
+# Where the crosses leave the cloud of dots, even this flat map separates the abnormal clips. Where they lie inside it,
+# they may still be separable: a detector has all {glue:text}`dimension` dimensions and the map has two.
 
 # %% [markdown] tags=["once"]
 # ## Exercises
@@ -387,7 +387,7 @@ strangers = np.linalg.norm(np.diff(by_clip, axis=0), axis=2).mean()
 f"{neighbours:.1f} between neighbours, {strangers:.1f} between clips"
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} What it means
+# :::{dropdown} Interpretation
 # The nearer neighbours are, compared with patches of other clips, the less each of them adds. Patches are no independent examples, which is
 # why [intervals](../table1.ipynb) are made by drawing whole clips.
 # :::
@@ -395,4 +395,4 @@ f"{neighbours:.1f} between neighbours, {strangers:.1f} between clips"
 # %% [markdown]
 # ## In short
 #
-# The pictures of the {machine} have become vectors. Next, [detectors learn what is normal](04_detectors.ipynb).
+# The images of the {machine} have become vectors. Next, [detectors learn what is normal](04_detectors.ipynb).
