@@ -70,7 +70,7 @@ run_box.facts([run])
 # %% [markdown]
 # ## What is special about the {machine}
 
-# %%
+# %% tags=["remove-input"]
 from mimii_lib.pages import machines
 
 machines.character(machine)
@@ -88,7 +88,7 @@ import pandas as pd
 from mimii_lib.paper import MIMII
 
 n_clips = pd.crosstab(run.clips.id, run.clips.label)[["normal", "abnormal"]]
-published = pd.DataFrame({name: vars(n) for name, n in MIMII[machine].items()}).T
+published = pd.DataFrame(MIMII[machine].values(), index=MIMII[machine].keys())
 published = published.reindex(n_clips.index)
 counts = pd.concat({"here": n_clips, "MIMII": published}, axis=1)
 counts.rename_axis(index="machine ID", columns=[None, None])
@@ -124,7 +124,7 @@ figures.clips(run, pair.set_axis(["sound A", "sound B"]).to_dict())
 dict(zip(["sound A", "sound B"], pair.index, strict=True))
 
 # %% [markdown]
-# The paper's idea rests on an observation about the pictures: many faults can be *seen* in them.
+# The paper's idea rests on an observation about the images: many faults can be *seen* in them.
 
 # %% [markdown] tags=["once"]
 # ## Which clips train, which test
@@ -171,7 +171,8 @@ random = np.random.default_rng(seed)
 
 def shuffled(label):
     """Return the clips of a label in a random order."""
-    return random.permutation(np.sort(clips.path[clips.label == label].to_numpy()))
+    paths = clips.path[clips.label == label]
+    return random.permutation(np.sort(paths.to_numpy()))
 
 
 normal, abnormal = shuffled("normal"), shuffled("abnormal")
@@ -201,12 +202,12 @@ assert set(test) == set(roles.get_group("test"))
 # %% [markdown]
 # ## The split of the {machine}
 #
-# The numbers of clips, for each seed:
+# Every seed has these numbers of clips:
 
 
 # %%
 def split_sizes(run):
-    """Return the number of clips by machine ID, side of the split and label, in the first seed."""
+    """Return the clips of the first seed by machine ID, role and label."""
     splits = run.recordings.splits.query(f"seed == {run.profile.seeds[0]}")
     clips = splits.merge(run.clips, on="path")
     sizes = pd.crosstab(clips.id, [clips.role, clips.label])
@@ -224,7 +225,8 @@ again = dataset.split(clips, [seed, seed + 1], rules).query("role == 'test'")
 first, second = (
     set(drawn) & set(normal) for _, drawn in again.groupby("seed").path
 )
-f"{len(first & second) / len(first):.0%} again; expected {len(first) / len(normal):.0%}"
+shared, expected = len(first & second) / len(first), len(first) / len(normal)
+f"{shared:.0%} again; expected {expected:.0%}"
 
 # %% [markdown] tags=["once"]
 # Seeds are not independent experiments: the spread between them understates how much the AUC would vary on new clips.
@@ -233,7 +235,7 @@ f"{len(first & second) / len(first):.0%} again; expected {len(first) / len(norma
 figures.split_map(run, machine_id)
 
 # %% [markdown]
-# No clip is on both sides of a split. That is easy to check, and worth checking:
+# No clip both trains and tests in the same seed:
 
 # %%
 both = run.recordings.splits.groupby(["seed", "path"]).role.nunique().max()
@@ -292,7 +294,7 @@ kept = run.clip_scores(machine_id, None, "level", seed)
 assert np.isclose(two_sided, auc(kept.anomalous, kept.scores), atol=0.005)
 
 # %% [markdown]
-# Whatever a network finds in the {machine} has to be held against this number.
+# The AUC of a network on this machine ID has to be compared with these two numbers.
 
 # %% [markdown] tags=["once"]
 # ## Exercises
@@ -305,7 +307,7 @@ balanced = run.with_overrides(settings={"split.balanced": True})
 split_sizes(balanced)
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} What it means
+# :::{dropdown} Interpretation
 # The clips that are left out do not go back to training, so the detectors are the same, and only their test is smaller.
 # :::
 #
@@ -328,4 +330,4 @@ f"AUC of the loudest tenth of a second: {by_moment:.1%}"
 # ## In short
 #
 # We know which recordings of the {machine} there are, what a normal and an abnormal one sound like, and which of them
-# train and test in each seed. Next, [sound becomes a picture](02_spectrogram_imaging.ipynb).
+# train and test in each seed. Next, [sound becomes an image](02_spectrogram_imaging.ipynb).

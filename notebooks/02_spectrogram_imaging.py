@@ -17,8 +17,8 @@
 # (imaging-{machine})=
 # # Spectrogram imaging: {machine}
 #
-# An image network wants an image. This page follows one clip of the {machine} from the waveform to the
-# pictures that the network takes, as §5 of the paper describes, one step at a time.
+# An image network takes images. This page follows one clip of the {machine} from the waveform to the
+# images for the network, as §5 of the paper describes, one step at a time.
 
 # %% [markdown] tags=["once"]
 # :::{admonition} The paper says
@@ -64,8 +64,8 @@ figures.clips(run, {caption: path})
 waveform.shape
 
 # %% [markdown] tags=["once"]
-# These are the samples of {glue:text}`seconds` s. The cells below make a picture of them by hand. They spell out the paper's numbers and,
-# where the paper is silent, our default. After each step the same is asked of the library.
+# These are the samples of {glue:text}`seconds` s. The cells below make images of them by hand, with the paper's numbers and, where the paper
+# is silent, our defaults. After each step the result is compared with the library's.
 #
 # ## From sound to a log-mel spectrogram
 #
@@ -178,8 +178,8 @@ quiet = imaging.log_mel(waveform / 10, settings)
 f"{abs(quiet - decibels).max():.3f} dB at most"
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} What it means
-# Decibels are counted from the loudest point of the clip itself, so the picture hardly knows how loud the clip was. A fault that is only
+# :::{dropdown} Interpretation
+# Decibels are counted from the loudest point of the clip itself, so the image hardly depends on how loud the clip was. A fault that is only
 # loud is lost, unless it drowns something else. A fixed reference (`imaging.db_reference=fixed`) together with a scaling that all clips share
 # (`imaging.scaling=training`) keeps it.
 # :::
@@ -212,11 +212,11 @@ f"{64 * 256 / 16_000:.2f} s and {32 * 256 / 16_000:.2f} s"
 # :::
 
 # %% [markdown] tags=["once"]
-# ## From a patch to a picture
+# ## From a patch to an image
 #
 # :::{admonition} Left open
 # :class: open
-# How decibels become colours (scaled by what, per clip or for all clips alike), which way up the picture stands, and how it is
+# How decibels become colours (scaled by what, per clip or for all clips alike), which way up the image stands, and how it is
 # enlarged.
 # :::
 #
@@ -245,7 +245,7 @@ coloured = matplotlib.colormaps["viridis"](values)[..., :3]
 coloured.shape
 
 # %% [markdown] tags=["once"]
-# viridis has 256 colours, so a pixel is fully told by the number of its colour. The library keeps these numbers, one byte for each pixel, in
+# viridis has 256 colours, so the number of its colour describes a pixel fully. The library keeps these numbers, one byte for each pixel, in
 # the place of three colour values:
 
 # %% tags=["once"]
@@ -257,7 +257,7 @@ f"{(differences > 0).mean():.3%} of the pixels differ, by one colour"
 # %% [markdown] tags=["once"]
 # A value on the border of two colours can fall on either side by rounding, hence the tolerance.
 #
-# **Size.** ImageNet networks are used to 224 × 224 pixels. PyTorch wants the colours first, and enlarges by a weighted mean of the four
+# **Size.** ImageNet networks are used to 224 × 224 pixels. PyTorch expects the colours first, and enlarges by a weighted mean of the four
 # nearest pixels. Time and frequency are stretched by the same factor, so shapes keep their proportions, as the paper points out.
 
 # %% tags=["once"]
@@ -277,19 +277,19 @@ tuple(small.shape), tuple(large.shape)
 # %% tags=["once"]
 mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-pictures_by_hand = (large - mean) / std
+images_by_hand = (large - mean) / std
 
 # %% [markdown] tags=["once"]
 # The library standardises the 256 colours once instead of every pixel, which gives the same, since enlarging takes weighted means and
-# each pixel's weights add up to 1. Up to the few pixels that rounding has moved by one colour, the pictures are equal:
+# each pixel's weights add up to 1. Up to the few pixels that rounding has moved by one colour, the images are equal:
 
 # %% tags=["once"]
 from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD
 
 colours = imaging.standardised_colours(IMAGENET_MEAN, IMAGENET_STD, default)
 larger = imaging.upscaling(64, default)
-pictures = imaging.extractor_input(torch.tensor(indices), colours, larger, larger)
-distance = abs(pictures - pictures_by_hand)
+images = imaging.extractor_input(torch.tensor(indices), colours, larger, larger)
+distance = abs(images - images_by_hand)
 assert distance.max() < 0.05 and distance.mean() < 1e-4
 
 # %% [markdown]
@@ -306,7 +306,7 @@ figures.spectrogram(decibels, settings, patches=framed)
 # %% [markdown]
 # The network takes each patch as three arrays, one for each colour. This is the first patch:
 
-# %% mystnb={"figure": {"caption": "The first patch as the network takes it: its red, green and blue, standardised. In viridis a quiet point is dark blue, a middle one green and a loud one yellow, so each colour tells something else about the level."}, "image": {"alt": "The same patch as three grey images: green is the brighter the louder, red is bright at loud places only, blue is dark at loud places"}}
+# %% mystnb={"figure": {"caption": "The first patch as the network takes it: its red, green and blue, standardised. In viridis a quiet point is dark blue, a middle one green and a loud one yellow, so each colour depends on the level in its own way."}, "image": {"alt": "The same patch as three grey images: green is brighter where the clip is louder, red is bright in the loudest places only, blue is dark there"}}
 figures.colour_channels(patches[0], settings)
 
 # %% [markdown]
@@ -321,9 +321,9 @@ figures.colour_channels(patches[0], settings)
 figures.clip_pairs(run)
 
 # %% [markdown]
-# Compare the rows column by column. Where a fault draws or wipes out a line, a texture or a rhythm, a network that knows edges and
-# textures has something to hold on to. Where both rows look alike to you, the next pages will show whether they
-# look alike to the network too.
+# Compare the rows column by column. Where a fault draws or wipes out a line, a texture or a rhythm, a network that was trained
+# to respond to edges and textures can respond to the fault, too. Where both rows look alike to you, the next pages show whether a network
+# separates them.
 
 # %% [markdown] tags=["once"]
 # ## Exercises
@@ -345,5 +345,5 @@ unused, f"{unused * 256 / 16_000:.2f} s"
 # %% [markdown]
 # ## In short
 #
-# Each clip of the {machine} is now a handful of pictures, by steps that are the paper's wherever it states them. Next,
+# Each clip of the {machine} is now a handful of images, by steps that are the paper's wherever it states them. Next,
 # [a network describes them](03_feature_extraction.ipynb).

@@ -18,7 +18,7 @@
 # # Feature extraction: {machine}
 #
 # A network that can tell a thousand kinds of objects apart has learnt to describe images. We cut off its last layer, the one that
-# names the object, and keep the description: a **feature vector** for each picture of the {machine}. This page follows
+# names the object, and keep the description: a **feature vector** for each image of the {machine}. This page follows
 # §5.1 of the paper.
 
 # %% [markdown] tags=["once"]
@@ -54,26 +54,22 @@ run_box.facts([run])
 # %% [markdown] tags=["once"]
 # ## The networks and their weights
 #
-# A network is only worth its weights. They are looked for in a folder that you name, at torchvision's address, and in
+# A network is of use with trained weights only. They are looked for in a folder that you name, at torchvision's address, and in
 # packages of the package index, as far as the profile allows. A network whose weights cannot be had does not run; random weights never
-# stand in for others. `…_random` is a system of its own that shows what the network is worth without training.
+# stand in for others. A network called `…_random` is random on purpose: it shows what the training is worth.
 
 # %% tags=["once"]
-import pandas as pd
-
 from mimii_lib.extractors import EXTRACTORS
-from mimii_lib.pages import report
+from mimii_lib.pages import report, tables
 
-rows = {}
+rows = []
 for name, network in EXTRACTORS.items():
     used = run.stages.weights_used.get(name)
-    reason = report.reason_not_run(run, name)
-    rows[network.title] = {
-        "features": network.dimension,
-        "weights": used.source if used else f"not run: {reason}",
-        "sha256": used.sha256[:12] if used else "",
-    }
-pd.DataFrame.from_dict(rows, orient="index")
+    source = used.source if used else f"not run: {report.reason_not_run(run, name)}"
+    digest = used.sha256[:12] if used else ""
+    rows.append((network.title, str(network.dimension), source, digest))
+heads = ("network", "features", "weights", "sha256")
+tables.word_table("Networks and their weights", heads, rows)
 
 # %% [markdown] tags=["once"]
 # The package `ndf` carries SqueezeNet 1.1 as its authors published it, trained in Caffe. The library converts these weights to torchvision's
@@ -107,21 +103,21 @@ net.load_state_dict(run.stages.weights(extractor).state())
 type(net), f"{sum(weights.numel() for weights in net.parameters()):,} weights"
 
 # %% [markdown] tags=["once"]
-# Its parts:
+# Its parts, and the last layer that has weights:
 
 # %% tags=["once"]
 {name: type(part).__name__ for name, part in net.named_children()}
 
 # %% tags=["once"]
-*_, last = net.children()
-last
+layers = [part for part in net.modules() if [*part.parameters(recurse=False)]]
+layers[-1]
 
 # %% [markdown] tags=["once"]
-# The last part turns the description of the picture into scores of a thousand objects. All other parts make the description.
+# The last layer turns the description of the image into scores of a thousand objects. All layers before it make the description.
 #
-# ## Pictures for the network
+# ## Images for the network
 #
-# We take the patches of the first clip and make pictures of them, as on the [page before](02_spectrogram_imaging.ipynb): colours, up-scaling,
+# We take the patches of the first clip and make images of them, as on the [page before](02_spectrogram_imaging.ipynb): colours, up-scaling,
 # standardisation.
 
 # %% tags=["once"]
@@ -138,32 +134,30 @@ large = interpolate(small, size=size, mode="bilinear", align_corners=False)
 mean, std = (
     torch.tensor(c).view(3, 1, 1) for c in (definition.mean, definition.std)
 )
-pictures = (large - mean) / std
-tuple(pictures.shape)
+images = (large - mean) / std
+tuple(images.shape)
 
 # %% [markdown] tags=["once"]
-# The whole network, not cut yet, was trained to name what it sees. Which object will it name on a spectrogram, and how sure will it be?
-# Guess, then unfold the answer.
+# The whole network, not cut yet, was trained to name the object of an image. Which object will it name on a spectrogram, and how sure will
+# it be? Guess, then unfold the answer.
 
 # %% mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"} tags=["hide-cell", "once"]
 from torchvision.models import SqueezeNet1_1_Weights
 
-names = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta[
-    "categories"
-]  # of all ImageNet networks
+names = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta["categories"]
 with torch.inference_mode():
-    shares = net(pictures[:1]).softmax(dim=1)[0]
-{names[at]: f"{shares[at]:.0%}" for at in shares.argsort(descending=True)[:3]}
+    shares = net(images[:1]).softmax(dim=1)[0]
+{names[at]: f"{shares[at]:.1%}" for at in shares.argsort(descending=True)[:3]}
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} What it means
-# The network has only the names of its thousand objects to choose from, and spectrogram is none of them. The name is of no use here. The
-# question is whether pictures of the same machine have similar descriptions, and pictures of a fault others.
+# :::{dropdown} Interpretation
+# The network has only the names of its thousand objects to choose from, and a spectrogram is none of them. The name is of no use here. What
+# matters is whether normal images of a machine have similar descriptions, and images of a fault have others.
 # :::
 #
 # ## The network is cut
 #
-# Each of the paper's networks is cut at another place:
+# The paper cuts each of its networks at another place:
 
 # %% tags=["once"]
 from torch import nn
@@ -177,22 +171,22 @@ def cut(net):
         return nn.Sequential(*list(net.children())[:-1], nn.Flatten())
     if extractor.startswith("alexnet"):
         n_layers = 6 if run.settings.features.alexnet_relu else 5
-        layers = net.classifier[:n_layers]
-        return nn.Sequential(net.features, net.avgpool, nn.Flatten(), layers)
+        described = net.classifier[:n_layers]
+        return nn.Sequential(net.features, net.avgpool, nn.Flatten(), described)
     return definition.cut(net)  # networks that the paper does not have
 
 
 # %% [markdown] tags=["once"]
-# SqueezeNet's `features` end in a map of 512 patterns at 13 × 13 places of the picture. Each of the four quarters of the map is averaged
+# SqueezeNet's `features` end in a map of 512 patterns at 13 × 13 places of the image. Each of the four quarters of the map is averaged
 # (`AdaptiveAvgPool2d(2)`). How long is the feature vector?
 
 # %% tags=["once"]
 with torch.inference_mode():
-    by_hand = cut(net)(pictures).numpy()
+    by_hand = cut(net)(images).numpy()
 by_hand.shape
 
 # %% [markdown]
-# ## From pictures to features
+# ## From images to features
 #
 # Every patch of every clip goes through the network once. The features are kept, so that each detector and
 # each seed can read them.
@@ -227,7 +221,7 @@ glue("dimension", features.shape[2], display=False)
 
 # %% [markdown]
 # These are {glue:text}`n_clips` clips of {glue:text}`n_patches` patches each, and {glue:text}`dimension` numbers a patch from
-# {glue:text}`extractor`. Each number tells how strongly some learnt pattern shows in some part of the picture. How many patterns never
+# {glue:text}`extractor`. Each number tells how strongly some learnt pattern shows in some part of the image. How many patterns never
 # show?
 
 # %%
@@ -239,7 +233,7 @@ f"{is_zero.mean():.0%} of all values are zero, {never} features always"
 # ## Standardisation
 #
 # Features live on different scales. Each feature $x_j$ is shifted and scaled by the mean $\mu_j$ and the standard deviation $\sigma_j$
-# that it has over the training patches, so that none of them rules by its size alone:
+# that it has over the training patches, so that none of them dominates by its size alone:
 #
 # $$z_j = (x_j - \mu_j) / \sigma_j$$
 #
@@ -288,11 +282,11 @@ assert np.allclose(standardised, Standardiser().fit(train).transform(train))
 from mimii_lib.detectors import Standardiser
 
 plain = Standardiser().fit(train)
-{name: f"{plain.transform(group).std():.2f}" for name, group in groups.items()}
+{name: f"{plain.transform(x).std():.2f}" for name, x in groups.items()}
 
 # %% [markdown]
-# New patches lie partly outside of the range that training has seen, even where nothing is wrong. If the spread of abnormal
-# patches is many times that of normal ones, a few features may be to blame.
+# New patches lie partly outside of the range that training has seen, even where nothing is wrong. If their spread is many times that of
+# training, some features may be the cause.
 #
 # ## Features that hardly vary
 #
@@ -305,7 +299,7 @@ variance = train.var(axis=0)
 hardly = variance < 0.01 * variance.mean()
 squares = plain.transform(groups["test, abnormal"]) ** 2
 part = squares[:, hardly].sum() / squares.sum()
-f"{hardly.sum()} of {len(hardly)} features, {part:.0%} of the squared distance"
+f"{hardly.sum()} of {len(hardly)} features, {part:.1%} of the squared distance"
 
 # %% [markdown]
 # The setting `detectors.variance_floor` lets no variance count as less than a share of the mean variance. What does it change for
@@ -319,37 +313,34 @@ from mimii_lib.evaluation import auc
 
 
 def with_floor(floor):
-    """Return the spread of each group, and the AUC of the distance to training, in percent."""
+    """Return the spread of each group, and the AUC of the mean distance."""
     scaler = Standardiser(variance_floor=floor).fit(train)
-    scaled = {name: scaler.transform(group) for name, group in groups.items()}
-    nearest = NearestNeighbors(n_neighbors=1).fit(scaled.pop("train"))
-    scores = {name: nearest.kneighbors(new)[0] for name, new in scaled.items()}
-    means = {
-        name: s.reshape(len(clips[name]), -1).mean(1) for name, s in scores.items()
-    }
-    is_abnormal = np.repeat([False, True], [len(mean) for mean in means.values()])
-    area = auc(is_abnormal, np.concatenate([*means.values()]))
-    return {name: new.std() for name, new in scaled.items()} | {"AUC": 100 * area}
+    nearest = NearestNeighbors(n_neighbors=1).fit(scaler.transform(train))
+    distances = nearest.kneighbors(scaler.transform(new))[0].reshape(len(test), -1)
+    area = auc(test.label == "abnormal", distances.mean(axis=1))
+    spreads = {name: scaler.transform(x).std() for name, x in groups.items()}
+    return spreads | {"AUC (%)": 100 * area}
 
 
+new = run.stages.detector_inputs(machine_id, extractor, test)
 floors = pd.DataFrame({"no floor": with_floor(0), "floor 0.01": with_floor(0.01)})
 floors.round(1)
 
 # %% tags=["remove-cell"]
 glue("hardly", int(hardly.sum()), display=False)
-glue("part", part, display=False)
+glue("part", float(part), display=False)
 for name, column in {"plain": "no floor", "floor": "floor 0.01"}.items():
-    for quantity in ("test, abnormal", "AUC"):
-        value = float(floors.loc[quantity, column])
-        glue(f"{name}_{quantity[-8:]}", value, display=False)
+    spread, area = floors.loc[["test, abnormal", "AUC (%)"], column]
+    glue(f"{name}_abnormal", float(spread), display=False)
+    glue(f"{name}_auc", float(area), display=False)
 
 # %% [markdown]
 # :::{admonition} We found
 # :class: finding
-# {glue:text}`hardly` of {glue:text}`dimension` features hardly vary in training, and they make up {glue:text}`part:.0%` of the squared
+# {glue:text}`hardly` of {glue:text}`dimension` features hardly vary in training, and they make up {glue:text}`part:.1%` of the squared
 # distance of abnormal patches. With a floor of a hundredth of the mean variance the spread of abnormal patches goes from
 # {glue:text}`plain_abnormal:.1f` to {glue:text}`floor_abnormal:.1f`, and the AUC of the distance to the nearest training patch from
-# {glue:text}`plain_AUC:.1f` to {glue:text}`floor_AUC:.1f` on this machine ID of the {machine}. [The choices](../choices.ipynb) measure
+# {glue:text}`plain_auc:.1f` to {glue:text}`floor_auc:.1f` on this machine ID of the {machine}. [The choices](../choices.ipynb) measure
 # what the floor changes for the paper's detectors.
 # :::
 
@@ -363,8 +354,8 @@ for name, column in {"plain": "no floor", "floor": "floor 0.01"}.items():
 # %% [markdown]
 # ## A look at the feature space
 #
-# {glue:text}`dimension` dimensions do not fit on a page. The next figure lays the clips on the two directions in which
-# the training features vary most. The axes tell which share of the variance of the training features they show.
+# {glue:text}`dimension` dimensions cannot be drawn. The next figure shows the clips in the two directions in which the training features vary
+# most (*principal components*), with the share of the variance of the training features that lies along each.
 
 # %% mystnb={"figure": {"caption": "The clips in the plane in which the training features vary most; a mark is the mean of a clip's patches. Do the crosses leave the cloud?"}, "image": {"alt": "A scatter plot for each machine ID: training clips as grey dots, normal test clips as blue dots, abnormal ones as orange crosses"}}
 from mimii_lib.pages import figures
@@ -372,8 +363,8 @@ from mimii_lib.pages import figures
 figures.feature_map(run, extractor, seed)
 
 # %% [markdown]
-# Where the crosses leave the cloud of dots, even this flat map separates the abnormal clips. Where they sit inside it,
-# that is no verdict yet: a detector has all {glue:text}`dimension` dimensions and the map has two.
+# Where the crosses leave the cloud of dots, even this flat map separates the abnormal clips. Where they lie inside it,
+# they may still be separable: a detector has all {glue:text}`dimension` dimensions and the map has two.
 
 # %% [markdown] tags=["once"]
 # ## Exercises
@@ -396,7 +387,7 @@ strangers = np.linalg.norm(np.diff(by_clip, axis=0), axis=2).mean()
 f"{neighbours:.1f} between neighbours, {strangers:.1f} between clips"
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} What it means
+# :::{dropdown} Interpretation
 # The nearer neighbours are, compared with patches of other clips, the less each of them adds. Patches are no independent examples, which is
 # why [intervals](../table1.ipynb) are made by drawing whole clips.
 # :::
@@ -404,4 +395,4 @@ f"{neighbours:.1f} between neighbours, {strangers:.1f} between clips"
 # %% [markdown]
 # ## In short
 #
-# The pictures of the {machine} have become vectors. Next, [detectors learn what is normal](04_detectors.ipynb).
+# The images of the {machine} have become vectors. Next, [detectors learn what is normal](04_detectors.ipynb).

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from matplotlib.colors import to_hex
 from torch.nn.functional import interpolate
 
@@ -84,7 +83,7 @@ def test_auto_encoders_and_patches_are_drawn_as_images():
     rgb = imaging.rgb_patches(patch[None], settings)[0].permute(1, 2, 0)
     channels = np.stack([axis.images[0].get_array() for axis in figures.colour_channels(patch, settings).axes[:3]])
     mean, std = (np.array(value)[:, None, None] for value in (IMAGENET_MEAN, IMAGENET_STD))
-    enlarged = interpolate(torch.tensor(rgb).permute(2, 0, 1)[None], size=224, mode="bilinear")[0].numpy()
+    enlarged = interpolate(rgb.permute(2, 0, 1)[None], size=224, mode="bilinear")[0].numpy()
     np.testing.assert_allclose(channels, (enlarged - mean) / std, atol=1e-4)
     grid = figures.reconstructions({"lenet-dcae": fitted}, {"a": patch, "b": patch}, settings).axes
     np.testing.assert_allclose(grid[0].images[0].get_array(), rgb)

@@ -7,6 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from mimii_lib import paper
+from mimii_lib.pages import machines
+
 PAGES = sorted((Path(__file__).parents[2] / "notebooks").glob("0[1-6]_*.ipynb"))
 HIDDEN = {"remove-cell", "remove-input", "hide-input"}
 FOLDED = {"hide-cell"}  # answers and solutions: neither shown nor hidden
@@ -45,6 +48,11 @@ def test_the_other_machine_types_need_no_cell_of_the_first(page):
     numbers = glued(first) - glued(every)
     prose = "\n".join(source for tags, source in cells(page, "markdown") if ONCE not in tags)
     assert not numbers & set(re.findall(r"\{glue:\w+\}`(\w+)", prose))
+
+
+def test_every_machine_type_is_described():
+    """The page on the recordings says something else of each machine type."""
+    assert len({machines.character(machine).data for machine in paper.MACHINES}) == len(paper.MACHINES)
 
 
 def defined(trees: list[ast.Module]) -> set[str]:

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from mimii_lib.pages.report import omissions, report
+from mimii_lib.pages.report import omissions, reason_not_run, report
 from mimii_lib.run import Run
 
 
@@ -48,3 +48,18 @@ def test_omissions_are_listed(run_on):
         assert f"{name}: not part of" in reasons
     for name in ("fan", "KDE", "SqueezeNet"):
         assert f"{name}: " not in reasons
+
+
+def test_a_network_is_not_run_for_one_reason(run_on, profile):
+    """Whether it was asked for or not, a network has the same reason; if it ran, it has none."""
+    offline = "weight_sources: [folder, package]\nextractors: [%s]"
+    asked, not_asked = (
+        run_on(profile=profile(offline % names, f"{number}.yaml"))
+        for number, names in enumerate(("squeezenet1_1, resnet34", "squeezenet1_1"))
+    )
+    reason = reason_not_run(asked, "resnet34")
+    assert reason.startswith("weights not reachable (")
+    assert reason_not_run(not_asked, "resnet34") == reason
+    assert f"ResNet34: {reason}" in omissions([asked]) and f"ResNet34: {reason}" in omissions([not_asked])
+    assert reason_not_run(asked, "squeezenet1_1") == ""
+    assert reason_not_run(asked, "squeezenet1_1_random").startswith("not part of the profile")
