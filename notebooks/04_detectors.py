@@ -33,24 +33,13 @@ seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detecto
 weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
-# %% tags=["hide-input"]
-from myst_nb import glue
-
+# %%
 from mimii_lib.pages import figures, run_box, score_figures, tables
 from mimii_lib.run import Run
 
-run = Run(
-    machine,
-    profile=profile,
-    data=data,
-    snr=snr,
-    ids=ids,
-    extractors=extractors,
-    detectors=detectors,
-    seeds=seeds,
-    weights=weights,
-    settings=settings,
-)
+recordings = {"data": data, "snr": snr, "ids": ids, "seeds": seeds}
+systems = {"extractors": extractors, "detectors": detectors, "weights": weights}
+run = Run(machine, profile=profile, settings=settings, **recordings, **systems)
 run_box.facts([run])
 
 # %% [markdown]
@@ -69,6 +58,8 @@ test = run.stages.detector_inputs(machine_id, extractor, test_clips)
 train.shape, test.shape
 
 # %% tags=["remove-cell"]
+from myst_nb import glue
+
 glue("id_seed", f"{machine_id}, seed {seed}", display=False)
 glue("n_train", len(train), display=False)
 glue("n_train_clips", len(train_clips), display=False)
@@ -272,16 +263,16 @@ pd.Series(cuts).groupby(labels.to_numpy()).mean().round(1).to_frame("cuts")
 #
 # ### One-class SVM
 #
-# A kernel $k(z, z')$ is the inner product of $\varphi(z)$ and $\varphi(z')$, the images of two vectors in another space. In that space the OC-SVM looks for the hyperplane
-# with the largest margin between the **origin** and the training patches $z_1, \dots, z_N$:
+# A kernel is an inner product, $k(z, z') = \langle \varphi(z), \varphi(z') \rangle$, where $\varphi$ maps vectors to another space. In that space the OC-SVM looks for the hyperplane
+# that separates the training patches $z_1, \dots, z_N$ from the **origin** with the largest margin:
 #
 # $$
 # \min_{w,\,\rho,\,\xi \ge 0}\; \tfrac12 \lVert w \rVert^2 - \rho + \frac{1}{\nu N} \sum_{i=1}^{N} \xi_i
 # \quad\text{such that}\quad \langle w, \varphi(z_i) \rangle \ge \rho - \xi_i .
 # $$
 #
-# It separates data from the origin and does not enclose them. It can still describe a bounded region, because of the Gaussian kernel
-# $k(z, z') = \exp(-\gamma \lVert z - z' \rVert^2)$: all images have length 1, and the image of a distant vector is orthogonal to those of all training patches. The solution is a weighted sum of kernels,
+# The hyperplane does not run around the data. It nevertheless describes a bounded region of features, because of the Gaussian kernel
+# $k(z, z') = \exp(-\gamma \lVert z - z' \rVert^2)$: a vector far from all training patches is mapped to one that is orthogonal to all of theirs. The score is a weighted sum of kernels,
 #
 # $$
 # \mathcal F = -\sum_{i=1}^{N} \alpha_i\, k(z_i, z), \qquad 0 \le \alpha_i \le 1, \qquad \sum_{i=1}^{N} \alpha_i = \nu N .
@@ -326,8 +317,8 @@ saturated = pd.Series(at_limit).groupby(labels.to_numpy()).mean()
 (100 * saturated).round(1).to_frame("saturated (%)")
 
 # %% tags=["remove-cell", "once"]
-glue("saturated_normal", saturated["normal"], display=False)
-glue("saturated_abnormal", saturated["abnormal"], display=False)
+glue("saturated_normal", float(saturated["normal"]), display=False)
+glue("saturated_abnormal", float(saturated["abnormal"]), display=False)
 
 # %% [markdown] tags=["once"]
 # :::{admonition} We found
@@ -337,7 +328,7 @@ glue("saturated_abnormal", saturated["abnormal"], display=False)
 # time is flat, and so is a map of the regions that a score depends on ([Explaining a decision](../decisions.ipynb)).
 # :::
 #
-# ### Kernel density
+# ### Kernel density estimation
 #
 # A Gaussian of width $h$ stands on each training patch; the density is their mean:
 #
@@ -408,8 +399,8 @@ f"log N is {np.log(N):.1f}; the scores range over {np.ptp(log_p):,.0f}"
 # we take the first one of this run.
 
 # %%
-systems = run.results.systems(extractor)
-scores = run.scores(machine_id, *systems[0], seed)
+table_rows = run.results.systems(extractor)
+scores = run.scores(machine_id, *table_rows[0], seed)
 scores.shape
 
 # %% [markdown]
@@ -417,13 +408,10 @@ scores.shape
 
 # %%
 table = test_clips.reset_index(drop=True).assign(score=scores.mean(axis=1))
+by_label = table.groupby("label").score
 shown = {
-    "abnormal clip with the highest score": table.score[
-        table.label == "abnormal"
-    ].idxmax(),
-    "normal clip with the lowest score": table.score[
-        table.label == "normal"
-    ].idxmin(),
+    "abnormal clip with the highest score": by_label.idxmax()["abnormal"],
+    "normal clip with the lowest score": by_label.idxmin()["normal"],
 }
 figures.clips(
     run,
@@ -432,7 +420,7 @@ figures.clips(
 )
 
 # %% tags=["remove-cell"]
-glue("system", tables.name_of(systems[0]), display=False)
+glue("system", tables.name_of(table_rows[0]), display=False)
 
 # %% [markdown]
 # The black line is the score of each patch by {glue:text}`system`, drawn at the middle of the patch; the orange line is their mean, the score of
@@ -443,14 +431,14 @@ glue("system", tables.name_of(systems[0]), display=False)
 # The detectors' scores have different units. To compare them, the test clips are placed by rank.
 
 # %% mystnb={"figure": {"caption": "The test clips in the order of their scores, a line for each detector. In a perfect line every cross lies to the right of every dot."}, "image": {"alt": "A line for each detector: normal test clips as blue dots and abnormal ones as orange crosses, placed by the rank of their scores"}}
-score_figures.strips(run, machine_id, systems, seed)
+score_figures.strips(run, machine_id, table_rows, seed)
 
 # %% [markdown]
 # A perfect detector would have all crosses to the right of all dots. The **area under the ROC curve** (AUC) measures how close a detector comes to it: it is the share
 # of pairs, one normal and one abnormal clip, in which the abnormal clip has the higher score. Guessing gives 50 %.
 
 # %%
-tables.auc_table(run.auc(systems, [seed])).round(1)
+tables.auc_table(run.auc(table_rows, [seed])).round(1)
 
 # %% [markdown]
 # AUC in percent, for one seed. [Results](06_results.ipynb) computes one by hand.
@@ -459,13 +447,13 @@ tables.auc_table(run.auc(systems, [seed])).round(1)
 # ## Score and distance
 #
 # What does each detector do with a patch that is unlike all training patches? The next figure draws its score against its distance to the nearest training
-# patch, both on logarithmic scales where the scores are large.
+# patch. Large scores have a logarithmic axis.
 
 # %% tags=["once"] mystnb={"figure": {"caption": "Anomaly score of each test patch against its distance to the nearest training patch, a panel for each detector. The distance is between standardised features, in standard deviations of a training feature; scores have the detector's own unit. Dots: patches of normal clips; crosses: of abnormal ones."}, "image": {"alt": "A scatter plot for each detector: the anomaly scores of test patches over their distance to the nearest training patch"}}
-score_figures.by_distance(run, machine_id, systems, seed)
+score_figures.by_distance(run, machine_id, table_rows, seed)
 
 # %% [markdown] tags=["once"]
-# The score of the KDE is a line, the squared distance. Where the marks of a detector form a level line, it does not tell an unusual patch from a more unusual one. That does no harm to the AUC as
+# KDE gives a line, the squared distance. The marks of the OC-SVM end in a level line: it does not distinguish unusual patches from more unusual ones. That does no harm to the AUC as
 # long as normal patches stay below the line.
 
 # %% [markdown] tags=["once"]
@@ -495,7 +483,7 @@ pd.Series(shares).round(3).to_frame("largest term")
 from mimii_lib.evaluation import auc
 
 aucs_by_pooling = {}
-for system in systems:
+for system in table_rows:
     of_system = run.scores(machine_id, *system, seed)
     pooled = {"mean": of_system.mean(axis=1), "max": of_system.max(axis=1)}
     aucs_by_pooling[tables.name_of(system)] = {

@@ -33,24 +33,13 @@ seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detecto
 weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
-# %% tags=["hide-input"]
-from myst_nb import glue
-
+# %%
 from mimii_lib.pages import figures, run_box, tables
 from mimii_lib.run import Run
 
-run = Run(
-    machine,
-    profile=profile,
-    data=data,
-    snr=snr,
-    ids=ids,
-    extractors=extractors,
-    detectors=detectors,
-    seeds=seeds,
-    weights=weights,
-    settings=settings,
-)
+recordings = {"data": data, "snr": snr, "ids": ids, "seeds": seeds}
+systems = {"extractors": extractors, "detectors": detectors, "weights": weights}
+run = Run(machine, profile=profile, settings=settings, **recordings, **systems)
 run_box.facts([run])
 
 # %% [markdown] tags=["once"]
@@ -93,14 +82,16 @@ run_box.facts([run])
 # mel bands, frames).
 
 # %%
+import numpy as np
+
 from mimii_lib.imaging import rgb_patches
 
 machine_id, seed = run.ids[0], run.results.seeds("lenet-dcae")[0]
 train_clips = run.recordings.split_clips(machine_id, seed, "train")
-patches = run.patches(machine_id, seed)[train_clips.index].reshape(
-    -1, *run.patches(machine_id).shape[2:]
+patches = run.patches(machine_id, seed)  # (clips, patches, bands, frames)
+images = rgb_patches(
+    np.concatenate(patches[train_clips.index]), run.settings.imaging
 )
-images = rgb_patches(patches, run.settings.imaging)
 images.shape
 
 # %% [markdown] tags=["once"]
@@ -177,13 +168,15 @@ def new_network(seed):
 
 
 network = new_network(seed)
-{"parameters": sum(weight.numel() for weight in network.parameters())}
+f"{sum(weight.numel() for weight in network.parameters()):,} parameters"
 
 # %% [markdown] tags=["once"]
 # Is that the network of the book's results? The library's computes the same in fewer steps: it pools before the ELU, and it adds up the weights of a deconvolution that fall on the
 # same small pixel. So we compare numbers of parameters, and outputs for the same weights.
 
 # %% tags=["once"]
+from torch.nn.functional import interpolate
+
 from mimii_lib import autoencoders
 
 torch.manual_seed(seed)
@@ -193,7 +186,7 @@ assert [weight.shape for weight in network.parameters()] == [
 ]
 assert all(map(torch.equal, network.parameters(), theirs.parameters()))
 
-sample = torch.nn.functional.interpolate(images[:16], (64, 64))
+sample = interpolate(images[:16], (64, 64))
 with torch.no_grad():
     drawn, by_library = network(sample), theirs(sample)
 assert torch.allclose(drawn, by_library, atol=1e-5)
@@ -206,10 +199,9 @@ assert torch.allclose(drawn, by_library, atol=1e-5)
 # **Predict, then check.** Before any training the network's sigmoid returns values near a half. What is the loss, about?
 
 # %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"}
-{
-    "always a half": ((images - 0.5) ** 2).mean().item(),
-    "untrained network": ((drawn - sample) ** 2).mean().item(),
-}
+always_half = ((images - 0.5) ** 2).mean()
+untrained = ((drawn - sample) ** 2).mean()
+f"always a half: {always_half:.3f}, the untrained network: {untrained:.3f}"
 
 # %% [markdown] tags=["once"]
 # Training draws the pictures in a random order, batch by batch, and takes a step of Adam for each. One pass over all pictures is an epoch.
@@ -218,10 +210,11 @@ assert torch.allclose(drawn, by_library, atol=1e-5)
 ours = run.settings.autoencoders
 order = torch.Generator().manual_seed(seed)
 optimiser = torch.optim.Adam(network.parameters(), lr=ours.learning_rate)
+shuffled = torch.randperm(len(images), generator=order)
 losses, sizes = [], []
-for batch in torch.randperm(len(images), generator=order).split(ours.batch_size):
+for batch in shuffled.split(ours.batch_size):
     if len(batch) > 1:  # batch normalisation needs two pictures
-        pictures = torch.nn.functional.interpolate(images[batch], (64, 64))
+        pictures = interpolate(images[batch], (64, 64))
         loss = ((network(pictures) - pictures) ** 2).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -233,6 +226,8 @@ for batch in torch.randperm(len(images), generator=order).split(ours.batch_size)
 figures.loss_curves({"LeNet-DCAE": losses}, step="batch")
 
 # %% tags=["remove-cell", "once"]
+from myst_nb import glue
+
 glue("first_loss", losses[0], display=False)
 glue("last_loss", losses[-1], display=False)
 
@@ -241,8 +236,6 @@ glue("last_loss", losses[-1], display=False)
 # Rounding differences grow with every step, so we compare the mean loss to one per cent.
 
 # %% tags=["once"]
-import numpy as np
-
 same_settings = (
     "lenet-dcae" in run.results.autoencoders
     and images.shape[1:] == (3, 64, 64)
@@ -263,16 +256,13 @@ def tensors(network):
     return [*network.parameters(), *network.buffers()]
 
 
+test_clips = run.recordings.split_clips(machine_id, seed, "test")
 if same_settings:
+    pairs = zip(tensors(network), tensors(fitted.net_), strict=True)
+    clip = rgb_patches(patches[test_clips.index[0]], run.settings.imaging)
     with torch.no_grad():
-        for own, trained in zip(
-            tensors(network), tensors(fitted.net_), strict=True
-        ):
+        for own, trained in pairs:
             own.copy_(trained)
-        test_clips = run.recordings.split_clips(machine_id, seed, "test")
-        clip = rgb_patches(
-            run.patches(machine_id)[test_clips.index[0]], run.settings.imaging
-        )
         errors = ((network.eval()(clip) - clip) ** 2).mean((1, 2, 3))
     kept = run.scores(machine_id, None, "lenet-dcae", seed)
     assert np.allclose(errors, kept[0], rtol=1e-3)
@@ -295,7 +285,7 @@ theirs = autoencoders.SmallDCAE()
 small.load_state_dict(theirs.state_dict())
 with torch.no_grad():
     assert torch.allclose(small(sample), theirs(sample))
-{"parameters": sum(weight.numel() for weight in small.parameters())}
+f"{sum(weight.numel() for weight in small.parameters()):,} parameters"
 
 # %% [markdown] tags=["once"]
 # It has no bottleneck: 48 maps of 8 × 8 are a quarter as many numbers as the picture has. From here on we use the library's networks.
@@ -306,9 +296,11 @@ with torch.no_grad():
 # %%
 names = run.results.autoencoders or ["small-dcae"]
 fits = {name: run.fit(machine_id, None, name, seed) for name in names}
-{name: [round(loss, 4) for loss in fitted.losses_] for name, fitted in fits.items()}
+losses = {tables.NAMES[name]: fits[name].losses_ for name in names}
 
 # %% tags=["remove-cell"]
+from myst_nb import glue
+
 from mimii_lib.settings import Autoencoders
 
 paper = Autoencoders()
@@ -319,42 +311,44 @@ glue("paper_batch_size", paper.batch_size, display=False)
 glue("n_patches", len(images), display=False)
 
 # %% [markdown]
-# These are the losses of each epoch. The networks of this run were trained for **{glue:text}`training`**, in batches of {glue:text}`batch_size` of
+# The networks of this run were trained for **{glue:text}`training`**, in batches of {glue:text}`batch_size` of
 # {glue:text}`n_patches` pictures; the paper trains for {glue:text}`paper_training` in batches of {glue:text}`paper_batch_size`.
 
 # %% mystnb={"figure": {"caption": "The training loss, epoch by epoch. A curve that still falls at its end was stopped early."}, "image": {"alt": "The mean squared error of each auto-encoder against the epoch"}}
-figures.loss_curves({tables.NAMES[name]: fit.losses_ for name, fit in fits.items()})
+figures.loss_curves(losses)
 
 # %% [markdown]
 # **Predict, then check.** A network that draws the same picture whatever it is given does best with the mean of the training pictures. Have the networks done better than
 # that by the end of their training?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"}
-of_mean_picture = ((images - images.mean(dim=0)) ** 2).mean().item()
-{"mean picture": of_mean_picture} | {
-    name: fitted.losses_[-1] for name, fitted in fits.items()
-}
+of_mean = ((images - images.mean(dim=0)) ** 2).mean().item()
+last = {name: round(values[-1], 4) for name, values in losses.items()}
+{"mean picture": round(of_mean, 4)} | last
 
 # %% [markdown]
+# :::{dropdown} Reading
+# A network with a larger loss than that of the mean picture has not learned how normal pictures differ from each other, and its reconstructions say little. The paper's 80 epochs are
+# there for that.
+# :::
+#
 # ## What they draw
 #
-# We take a normal and an abnormal test clip,
+# We take the first normal and the first abnormal test clip,
 
 # %%
 table = run.recordings.split_clips(machine_id, seed, "test")
 firsts = table.drop_duplicates("label")
-figures.clips(
-    run, {f"{clip.label}, {machine_id}": clip.path for clip in firsts.itertuples()}
-)
+figures.clips(run, dict(zip(firsts.label, firsts.path, strict=True)))
 
 # %% [markdown]
-# and two patches of each. Below each patch stands what the networks make of it.
+# and a patch from the middle of each.
 
-# %% mystnb={"figure": {"caption": "Above, what the networks were shown; below, what they draw, and the squared error of each pixel. Time runs to the right and frequency upwards."}, "image": {"alt": "Two normal and two abnormal patches in the first row; for each auto-encoder a row of its drawings of them and a row of errors below"}}
+# %% mystnb={"figure": {"caption": "A patch, what each network draws of it, and the squared error of each pixel: black is none, white is the largest in the figure. Time runs to the right and frequency upwards."}, "image": {"alt": "A row for a normal and one for an abnormal patch: the patch, and for each auto-encoder its drawing and its squared error"}}
+middle = patches.shape[1] // 2
 shown = {
-    f"{clip.label}, patch {patch}": run.patches(machine_id)[clip.Index, patch]
+    f"{clip.label}, patch {middle}": patches[clip.Index, middle]
     for clip in firsts.itertuples()
-    for patch in (0, run.patches(machine_id).shape[1] // 2)
 }
 figures.reconstructions(fits, shown, run.settings.imaging)
 
@@ -383,14 +377,12 @@ tables.auc_table(run.auc([(None, name) for name in names], [seed])).round(1)
 from mimii_lib.evaluation import auc, pool
 
 train, new = (
-    run.stages.detector_inputs(
-        machine_id, None, run.recordings.split_clips(machine_id, seed, role)
-    )
-    / 255
-    for role in ("train", "test")
+    run.stages.detector_inputs(machine_id, None, clips) / 255
+    for clips in (train_clips, table)
 )
-distance = ((new - train.mean(axis=0)) ** 2).mean(axis=1).reshape(len(table), -1)
-f"AUC of the distance to the mean picture: {auc(table.label == 'abnormal', pool(distance)):.1%}"
+distance = ((new - train.mean(axis=0)) ** 2).mean(axis=1)
+area = auc(table.label == "abnormal", pool(distance.reshape(len(table), -1)))
+f"AUC of the distance to the mean picture: {area:.1%}"
 
 # %% [markdown] tags=["once"]
 # **2.** What does the error of an auto-encoder measure? Correlate it with the spread of the pixels in a patch.
@@ -398,7 +390,7 @@ f"AUC of the distance to the mean picture: {auc(table.label == 'abnormal', pool(
 # %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 spread = new.std(axis=1)
 errors = run.scores(machine_id, None, names[0], seed).ravel()
-f"correlation with the spread of the pixels: {np.corrcoef(spread, errors)[0, 1]:.2f}"
+f"correlation: {np.corrcoef(spread, errors)[0, 1]:.2f}"
 
 # %% [markdown] tags=["once"]
 # :::{dropdown} Reading

@@ -32,24 +32,13 @@ seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detecto
 weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
-# %% tags=["hide-input"]
-from myst_nb import glue
-
+# %%
 from mimii_lib.pages import figures, run_box, score_figures, tables
 from mimii_lib.run import Run
 
-run = Run(
-    machine,
-    profile=profile,
-    data=data,
-    snr=snr,
-    ids=ids,
-    extractors=extractors,
-    detectors=detectors,
-    seeds=seeds,
-    weights=weights,
-    settings=settings,
-)
+recordings = {"data": data, "snr": snr, "ids": ids, "seeds": seeds}
+systems = {"extractors": extractors, "detectors": detectors, "weights": weights}
+run = Run(machine, profile=profile, settings=settings, **recordings, **systems)
 run_box.facts([run])
 
 # %% [markdown] tags=["once"]
@@ -87,14 +76,19 @@ clip_scores.shape
 # clips with an alarm, and the **false-alarm rate**, the share of normal clips with an alarm. We take each score as the threshold, from the highest to the lowest, and count.
 
 # %% tags=["once"]
+import pandas as pd
+
 thresholds = np.sort(np.unique(clip_scores))[::-1]
 alarms = clip_scores[:, None] >= thresholds  # (clips, thresholds)
 hit_rate = np.r_[0, alarms[abnormal].mean(axis=0)]
 false_alarm_rate = np.r_[0, alarms[~abnormal].mean(axis=0)]
-hit_rate[:5], false_alarm_rate[:5]
+pd.DataFrame(
+    {"hit rate": hit_rate[1:], "false-alarm rate": false_alarm_rate[1:]},
+    index=pd.Index(thresholds, name="threshold"),
+).head()
 
 # %% [markdown] tags=["once"]
-# Both start at 0, with a threshold above all scores, and end at 1. Drawn against each other they are the ROC curve (*receiver operating characteristic*).
+# These are the five highest thresholds. Above all scores both rates are 0, below all scores both are 1. Drawn against each other they are the ROC curve (*receiver operating characteristic*).
 
 # %% tags=["once"] mystnb={"figure": {"caption": "The ROC curve, a point for each threshold. The dotted diagonal is guessing; the area under the curve is shaded."}, "image": {"alt": "The hit rate against the false-alarm rate, as a curve of steps from the lower left to the upper right corner"}}
 score_figures.roc(false_alarm_rate, hit_rate)
@@ -108,7 +102,7 @@ score_figures.roc(false_alarm_rate, hit_rate)
 widths = np.diff(false_alarm_rate)
 heights = (hit_rate[1:] + hit_rate[:-1]) / 2
 area = (widths * heights).sum()
-area
+f"AUC: {area:.2%}"
 
 # %% [markdown] tags=["once"]
 # **Predict, then check.** Pair each abnormal clip with each normal one. In what share of the pairs has the abnormal clip the higher score?
@@ -117,7 +111,7 @@ area
 difference = clip_scores[abnormal][:, None] - clip_scores[~abnormal]
 right_order = (difference > 0).mean() + (difference == 0).mean() / 2
 assert np.isclose(right_order, area)
-right_order
+f"in {right_order:.2%} of the pairs"
 
 # %% [markdown] tags=["once"]
 # :::{dropdown} Reading
@@ -147,23 +141,28 @@ assert np.isclose(area, auc(abnormal, clip_scores))
 # All systems, all machine IDs; the mean over the seeds, in percent:
 
 # %%
+import numpy as np
+
 aucs = run.auc()
 table = tables.auc_table(aucs)
 table.round(1)
 
-# %% tags=["remove-cell"]
-from mimii_lib.pages import explanations
-
-best = explanations.best_system(aucs)
+# %%
 by_system, by_id = table.mean(axis=1), table.mean()
-glue("best", f"{by_system.idxmax()} with {by_system.max():.1f}", display=False)
-glue("easiest", f"{by_id.idxmax()} with {by_id.max():.1f}", display=False)
-glue("hardest", f"{by_id.idxmin()} with {by_id.min():.1f}", display=False)
+by_id.round(1).to_frame("mean over the systems")
+
+# %% tags=["remove-cell"]
+from myst_nb import glue
+
+glue("best", by_system.idxmax(), display=False)
+glue("best_auc", float(by_system.max()), display=False)
+glue("easiest", by_id.idxmax(), display=False)
+glue("hardest", by_id.idxmin(), display=False)
 glue("training", run.results.training, display=False)
 
 # %% [markdown]
-# The auto-encoders were trained for {glue:text}`training`. The highest mean over the machine IDs has {glue:text}`best`. Averaged over all systems, the easiest machine ID is {glue:text}`easiest`,
-# the hardest {glue:text}`hardest`. A system below 50 ranks abnormal clips as the more normal ones.
+# The auto-encoders were trained for {glue:text}`training`. The highest mean over the machine IDs is that of {glue:text}`best`, {glue:text}`best_auc:.1f`. By the mean over the systems,
+# {glue:text}`easiest` is the easiest machine ID and {glue:text}`hardest` the hardest. A system below 50 ranks abnormal clips as the more normal ones.
 #
 # ## Uncertainty
 #
@@ -171,42 +170,37 @@ glue("training", run.results.training, display=False)
 # seeds and systems, since they share clips.
 
 # %%
-estimates = {
-    machine_id: run.results.estimates(machine_id) for machine_id in run.ids
-}
+estimates = {name: run.results.estimates(name) for name in run.ids}
 
 # %% mystnb={"figure": {"caption": "AUC of every system. Dots: seeds; bar: their mean; line: its 95 % interval; dotted line: guessing. Where two intervals overlap widely, the order of the systems is uncertain."}, "image": {"alt": "A panel per machine ID, a line per system: the AUCs of the seeds as dots, their mean as a bar and its interval as a line"}}
 score_figures.auc_dots(run, aucs, estimates)
 
 # %%
-import pandas as pd
-
-of_seeds = aucs.groupby(["id", "extractor", "detector"], dropna=False).auc
 intervals = [
     of_id.interval(system)
     for of_id in estimates.values()
     for system in of_id.values.index
 ]
-widths = pd.Series([interval.high - interval.low for interval in intervals])
+widths = np.array([interval.high - interval.low for interval in intervals])
+of_seeds = aucs.groupby(["id", "extractor", "detector"], dropna=False).auc
 spreads = of_seeds.max() - of_seeds.min()
-{
-    "seeds differ by": f"{100 * spreads.median():.1f} points",
-    "half an interval": f"{50 * widths.median():.1f} points",
-}
+f"{50 * np.median(widths):.1f} and {100 * spreads.median():.1f} points"
 
 # %% [markdown]
-# These are medians over all systems and machine IDs. The difference between the lowest and the highest seed understates the uncertainty, since the test sets of the seeds share many clips. Smaller differences than
-# half an interval, between systems or between machine IDs, are no evidence.
+# The first number is half the width of an interval, the second the difference between the highest and the lowest seed; both are medians over all systems and machine IDs. The seeds understate the uncertainty, since their
+# test sets share many clips. A difference between two systems, or two machine IDs, that is smaller than half an interval is no evidence.
 
 # %% [markdown] tags=["once"]
 # The size of the test set explains the width. For an AUC $A$ over $n_a$ abnormal and $n_n$ normal clips, {cite:t}`hanley1982meaning` give the standard error
 #
 # $$
-# \mathrm{SE}^2 = \frac{A(1 - A) + (n_a - 1)(Q_1 - A^2) + (n_n - 1)(Q_2 - A^2)}{n_a\, n_n},
-# \qquad Q_1 = \frac{A}{2 - A}, \quad Q_2 = \frac{2A^2}{1 + A} .
+# \begin{gathered}
+# \mathrm{SE}^2 = \frac{A(1 - A) + (n_a - 1)(Q_1 - A^2) + (n_n - 1)(Q_2 - A^2)}{n_a\, n_n}, \\
+# Q_1 = \frac{A}{2 - A}, \qquad Q_2 = \frac{2A^2}{1 + A} .
+# \end{gathered}
 # $$
 #
-# $Q_1$ is the probability that two abnormal clips both score higher than a normal one, $Q_2$ that an abnormal clip scores higher than two normal ones. For the median AUC above:
+# $Q_1$ estimates the probability that two abnormal clips both score higher than a normal one, $Q_2$ that an abnormal clip scores higher than two normal ones. For the median AUC of the table:
 
 # %% tags=["once"]
 from mimii_lib.evaluation import standard_error
@@ -217,34 +211,32 @@ Q1, Q2 = A / (2 - A), 2 * A**2 / (1 + A)
 squared = A * (1 - A) + (n_a - 1) * (Q1 - A**2) + (n_n - 1) * (Q2 - A**2)
 error = np.sqrt(squared / (n_a * n_n))
 assert np.isclose(error, standard_error(A, n_n, n_a))
-f"AUC {A:.1%}, {n_a} abnormal and {n_n} normal clips: standard error {100 * error:.1f} points"
+f"AUC {A:.1%} with {n_a} and {n_n} clips: SE {100 * error:.1f} points"
 
 # %% [markdown] tags=["once"]
 # And this is a bootstrap of our one system and seed, within each label:
 
 # %% tags=["once"]
 random = np.random.default_rng(0)
-rows = np.arange(len(abnormal))
+of_abnormal, of_normal = clip_scores[abnormal], clip_scores[~abnormal]
+is_abnormal = np.repeat([True, False], [n_a, n_n])
 draws = []
 for _ in range(500):
-    drawn = np.r_[
-        random.choice(rows[abnormal], n_a), random.choice(rows[~abnormal], n_n)
-    ]
-    draws.append(auc(abnormal[drawn], clip_scores[drawn]))
-f"AUC {area:.1%}, middle 95 % of the draws from {np.quantile(draws, 0.025):.1%} to {np.quantile(draws, 0.975):.1%}"
+    drawn = random.choice(of_abnormal, n_a), random.choice(of_normal, n_n)
+    draws.append(auc(is_abnormal, np.concatenate(drawn)))
+low, high = np.quantile(draws, [0.025, 0.975])
+f"AUC {area:.1%}; 95 % of the draws lie between {low:.1%} and {high:.1%}"
 
 # %% [markdown]
 # ## The clips that are easiest and hardest to detect
+#
+# Which abnormal clips rank highest and lowest? We ask the system with the highest mean among those that score patches.
 
-# %% tags=["remove-cell"]
-glue(
-    "best_of_patches",
-    f"{tables.name_of(best)} ({table.loc[tables.name_of(best)].mean():.1f})",
-    display=False,
-)
+# %%
+from mimii_lib.pages import explanations
 
-# %% [markdown]
-# Among the systems that score patches, {glue:text}`best_of_patches` has the highest mean. Which abnormal clips rank highest and lowest in it?
+best = explanations.best_system(aucs)
+tables.name_of(best)
 
 # %%
 ranked = explanations.ranked_clips(run, best)
@@ -270,17 +262,17 @@ figures.clips(run, paths, scores)
 # %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 from scipy.stats import rankdata
 
-ranks = np.stack(
-    [
-        rankdata(run.clip_scores(machine_id, *system, seed).scores)
-        for system in run.results.systems()
-        if seed in run.results.seeds(system[1])
-    ]
-)
+ranks = [
+    rankdata(run.clip_scores(machine_id, *system, seed).scores)
+    for system in run.results.systems()
+    if seed in run.results.seeds(system[1])
+]
 labels = random.permuted(np.tile(abnormal, (500, 1)), axis=1)
-by_chance = (ranks @ labels.T - n_a * (n_a + 1) / 2) / (n_a * n_n)
+rank_sums = np.stack(ranks) @ labels.T  # (systems, permutations)
+by_chance = (rank_sums - n_a * (n_a + 1) / 2) / (n_a * n_n)
 best_by_chance = by_chance.max(axis=0)
-f"best of {len(ranks)} systems by chance: {best_by_chance.mean():.0%} on average, 95th percentile {np.quantile(best_by_chance, 0.95):.0%}"
+low, high = best_by_chance.mean(), np.quantile(best_by_chance, 0.95)
+f"best of {len(ranks)} systems: mean {low:.0%}, 95th percentile {high:.0%}"
 
 # %% [markdown] tags=["once"]
 # **2.** §7 of the paper suggests ensembles. Average the ranks that two systems give the clips. Is the pair better than either system?

@@ -109,7 +109,8 @@ def clip(
             times = [imaging.seconds(int(middle), settings) for middle in middles]
             axes[0, 0].plot(times, scores, "o-", color="black", ms=3, lw=1)
             axes[0, 0].axhline(scores.mean(), color=ABNORMAL, lw=1)
-            axes[0, 0].set(ylabel="score", yticks=[])
+            axes[0, 0].set(ylabel="score")
+            axes[0, 0].locator_params(axis="y", nbins=2)
             description += f"; highest score in patch {scores.argmax()} of {len(scores)}"
         image = svg(figure, description)
     text = html.escape(caption) + (f"<span>{html.escape(details)}</span>" if details else "")
@@ -152,12 +153,18 @@ def patch_steps(patch: NDArray[np.uint8], settings: Imaging) -> Figure:
 
 
 def reconstructions(fits: dict[str, Any], patches: dict[str, NDArray[np.uint8]], settings: Imaging) -> Figure:
-    """Draw patches of colour map indices, by caption, over their reconstructions by each auto-encoder."""
+    """Draw patches of colour map indices, a row each by caption: the input, each auto-encoder's drawing and its error.
+
+    The squared error of a pixel, the mean over the colours, is drawn from black (0) to white (the figure's largest).
+    """
     stacked = np.stack(list(patches.values()))
-    rows = {"input": imaging.rgb_patches(stacked, settings).numpy()}
-    for name, fitted in fits.items():
-        rows[tables.NAMES[name]] = fitted.reconstruct(stacked.reshape(len(stacked), -1))
-    return _image_grid(rows, [caption.replace(", ", "\n") for caption in patches])
+    inputs = imaging.rgb_patches(stacked, settings).numpy()
+    drawings = {name: fitted.reconstruct(stacked.reshape(len(stacked), -1)) for name, fitted in fits.items()}
+    errors = {name: ((drawing - inputs) ** 2).mean(axis=1, keepdims=True) for name, drawing in drawings.items()}
+    largest = max(error.max() for error in errors.values())
+    columns = [inputs, *chain(*((drawings[name], errors[name] / largest) for name in fits))]
+    rows = {caption.replace(", ", "\n"): [column[row] for column in columns] for row, caption in enumerate(patches)}
+    return _image_grid(rows, ["input", *chain(*((tables.NAMES[name], "its error") for name in fits))])
 
 
 def _image_grid(rows: Mapping[str, Iterable[NDArray[Any]]], titles: Sequence[str]) -> Figure:

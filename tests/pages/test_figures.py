@@ -64,13 +64,13 @@ def test_results_are_drawn_per_machine_id_system_and_seed(run):
     np.testing.assert_allclose(mean.get_xdata(), first.mean())
     np.testing.assert_allclose(line.get_xdata(), [100 * interval.low, 100 * interval.high])
     panels = figures.feature_map(run, run.stages.extractors[0], 0).axes
-    assert offsets(panels[0], ABNORMAL) == [tested(run)["abnormal"]]
+    assert offsets(panels[0], ABNORMAL) == [label_counts(run)["abnormal"]]
     assert not panels[3].get_visible()  # three machine IDs in a grid of four
 
 
 def test_scores_are_drawn_per_detector(run):
     """Clips by rank: a mark per clip and detector. Patches by distance: a panel per detector, a mark per patch."""
-    systems, counts = run.results.systems(), tested(run)
+    systems, counts = run.results.systems(), label_counts(run)
     strips = score_figures.strips(run, "id_00", systems, 0).axes[0]
     assert offsets(strips, NORMAL) == [counts["normal"]] * len(systems)
     assert offsets(strips, ABNORMAL) == [counts["abnormal"]] * len(systems)
@@ -81,7 +81,7 @@ def test_scores_are_drawn_per_detector(run):
     assert [offsets(axis, ABNORMAL) for axis in panels] == [[n_patches * counts["abnormal"]]] * 2
 
 
-def tested(run: Run) -> dict[str, int]:
+def label_counts(run: Run) -> dict[str, int]:
     """Return the numbers of test clips of the first machine ID and seed by label."""
     return run.recordings.split_clips("id_00", 0, "test").label.value_counts().to_dict()
 
@@ -97,7 +97,12 @@ def test_auto_encoders_and_patches_are_drawn_as_images():
     _, coloured, enlarged = (axis.images[0].get_array() for axis in figures.patch_steps(patch, settings).axes)
     np.testing.assert_allclose(coloured, rgb)
     assert enlarged.shape == (224, 224, 3)
-    grid = figures.reconstructions({"lenet-dcae": fitted}, {"a": patch, "b": patch}, settings).axes
-    np.testing.assert_allclose(grid[0].images[0].get_array(), rgb)
-    assert [axis.get_ylabel() for axis in grid] == ["input", "", "LeNet-DCAE", ""]
-    assert (grid[3].images[0].get_array() == 0.25).all()
+    drawings = figures.reconstructions({"lenet-dcae": fitted}, {"a": patch, "b": patch}, settings)
+    grid = np.reshape(drawings.axes, (2, 3))
+    assert [axis.get_title(loc="left") for axis in grid[0]] == ["input", "LeNet-DCAE", "its error"]
+    assert [axis.get_ylabel() for axis in grid[:, 0]] == ["a", "b"]
+    shown, drawn, errors = (axis.images[0].get_array() for axis in grid[1])
+    np.testing.assert_allclose(shown, rgb)
+    assert (drawn == 0.25).all()
+    expected = ((np.asarray(rgb) - 0.25) ** 2).mean(axis=2)
+    np.testing.assert_allclose(errors[:, :, 0], expected / expected.max(), rtol=1e-5)
