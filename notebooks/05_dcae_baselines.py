@@ -344,7 +344,7 @@ figures.clips(run, dict(zip(firsts.label, firsts.path, strict=True)))
 # %% [markdown]
 # and a patch from the middle of each.
 
-# %% mystnb={"figure": {"caption": "A patch, what each network draws of it, and the squared error of each pixel: black is none, white is the largest in the figure. Time runs to the right and frequency upwards."}, "image": {"alt": "A row for a normal and one for an abnormal patch: the patch, and for each auto-encoder its drawing and its squared error"}}
+# %% mystnb={"figure": {"caption": "A patch, what each network draws of it, and the error of each pixel: black is none, white is the largest in the figure. Time runs to the right and frequency upwards."}, "image": {"alt": "A row for a normal and one for an abnormal patch: the patch, and for each auto-encoder its drawing and its error"}}
 middle = patches.shape[1] // 2
 shown = {
     f"{clip.label}, patch {middle}": patches[clip.Index, middle]

@@ -133,12 +133,13 @@ assert np.isclose(area, auc(abnormal, clip_scores))
 # %% [markdown]
 # ## Choosing a threshold
 #
-# An AUC needs no threshold, an alarm does: a clip whose score lies above it counts as anomalous.
+# The AUC is taken over all thresholds. A monitor needs one: a clip raises an alarm if its score lies above it.
 
 # %% [markdown]
 # ## The AUC of every system
 #
-# All systems, all machine IDs; the mean over the seeds, in percent:
+# The table has the AUC of every system on every machine ID: the share of pairs of an abnormal and a normal clip in which the abnormal one scores higher, in percent, as the mean over the
+# seeds.
 
 # %%
 import numpy as np
@@ -251,7 +252,7 @@ figures.clips(run, paths, scores)
 
 # %% [markdown]
 # Above each spectrogram are the scores of its patches over time, and their mean. Listen to both clips, then look at the spectrograms:
-# what distinguishes the first from a normal clip, and what could the system have missed in the second?
+# what distinguishes the first from a normal clip, and what could the system have missed in the second? (A level line is that of a detector that has reached its largest score, as [the OC-SVM](04_detectors.ipynb) does.)
 
 # %% [markdown] tags=["once"]
 # ## Exercises

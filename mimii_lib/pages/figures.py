@@ -155,12 +155,12 @@ def patch_steps(patch: NDArray[np.uint8], settings: Imaging) -> Figure:
 def reconstructions(fits: dict[str, Any], patches: dict[str, NDArray[np.uint8]], settings: Imaging) -> Figure:
     """Draw patches of colour map indices, a row each by caption: the input, each auto-encoder's drawing and its error.
 
-    The squared error of a pixel, the mean over the colours, is drawn from black (0) to white (the figure's largest).
+    The error of a pixel, its root mean square over the colours, is black where 0 and white where largest in the figure.
     """
     stacked = np.stack(list(patches.values()))
     inputs = imaging.rgb_patches(stacked, settings).numpy()
     drawings = {name: fitted.reconstruct(stacked.reshape(len(stacked), -1)) for name, fitted in fits.items()}
-    errors = {name: ((drawing - inputs) ** 2).mean(axis=1, keepdims=True) for name, drawing in drawings.items()}
+    errors = {name: ((drawn - inputs) ** 2).mean(axis=1, keepdims=True) ** 0.5 for name, drawn in drawings.items()}
     largest = max(error.max() for error in errors.values())
     columns = [inputs, *chain(*((drawings[name], errors[name] / largest) for name in fits))]
     rows = {caption.replace(", ", "\n"): [column[row] for column in columns] for row, caption in enumerate(patches)}
@@ -169,7 +169,8 @@ def reconstructions(fits: dict[str, Any], patches: dict[str, NDArray[np.uint8]],
 
 def _image_grid(rows: Mapping[str, Iterable[NDArray[Any]]], titles: Sequence[str]) -> Figure:
     """Draw images (channels, height, width) with values in [0, 1], a labelled row per entry."""
-    with drawing(len(rows), len(titles), figsize=(WIDTH, 0.6 + 1.2 * len(rows))) as (figure, axes):
+    side = min(1.2, (WIDTH - 0.5) / len(titles))
+    with drawing(len(rows), len(titles), figsize=(WIDTH, 0.6 + side * len(rows))) as (figure, axes):
         for axis, image in zip(axes.flat, chain(*rows.values()), strict=True):
             axis.imshow(image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)  # cmap: for images of one channel
             axis.set(xticks=[], yticks=[])

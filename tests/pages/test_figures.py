@@ -104,5 +104,5 @@ def test_auto_encoders_and_patches_are_drawn_as_images():
     shown, drawn, errors = (axis.images[0].get_array() for axis in grid[1])
     np.testing.assert_allclose(shown, rgb)
     assert (drawn == 0.25).all()
-    expected = ((np.asarray(rgb) - 0.25) ** 2).mean(axis=2)
-    np.testing.assert_allclose(errors[:, :, 0], expected / expected.max(), rtol=1e-5)
+    expected = ((np.asarray(rgb) - 0.25) ** 2).mean(axis=2) ** 0.5
+    np.testing.assert_allclose(np.squeeze(errors), expected / expected.max(), rtol=1e-5)
