@@ -109,7 +109,8 @@ def clip(
             times = [imaging.seconds(int(middle), settings) for middle in middles]
             axes[0, 0].plot(times, scores, "o-", color="black", ms=3, lw=1)
             axes[0, 0].axhline(scores.mean(), color=ABNORMAL, lw=1)
-            axes[0, 0].set(ylabel="score", yticks=[])
+            axes[0, 0].set(ylabel="score")
+            axes[0, 0].locator_params(axis="y", nbins=2)
             description += f"; highest score in patch {scores.argmax()} of {len(scores)}"
         image = svg(figure, description)
     text = html.escape(caption) + (f"<span>{html.escape(details)}</span>" if details else "")
@@ -160,17 +161,24 @@ def colour_channels(patch: NDArray[np.uint8], settings: Imaging) -> Figure:
 
 
 def reconstructions(fits: dict[str, Any], patches: dict[str, NDArray[np.uint8]], settings: Imaging) -> Figure:
-    """Draw patches of colour map indices, by caption, over their reconstructions by each auto-encoder."""
+    """Draw patches of colour map indices, a row each by caption: the input, each auto-encoder's drawing and its error.
+
+    The error of a pixel, its root mean square over the colours, is black where 0 and white where largest in the figure.
+    """
     stacked = np.stack(list(patches.values()))
-    rows = {"input": imaging.rgb_patches(stacked, settings).numpy()}
-    for name, fitted in fits.items():
-        rows[tables.NAMES[name]] = fitted.reconstruct(stacked.reshape(len(stacked), -1))
-    return _image_grid(rows, [caption.replace(", ", "\n") for caption in patches])
+    inputs = imaging.rgb_patches(stacked, settings).numpy()
+    drawings = {name: fitted.reconstruct(stacked.reshape(len(stacked), -1)) for name, fitted in fits.items()}
+    errors = {name: ((drawn - inputs) ** 2).mean(axis=1, keepdims=True) ** 0.5 for name, drawn in drawings.items()}
+    largest = max(error.max() for error in errors.values())
+    columns = [inputs, *chain(*((drawings[name], errors[name] / largest) for name in fits))]
+    rows = {caption.replace(", ", "\n"): [column[row] for column in columns] for row, caption in enumerate(patches)}
+    return _image_grid(rows, ["input", *chain(*((tables.NAMES[name], "its error") for name in fits))])
 
 
 def _image_grid(rows: Mapping[str, Iterable[NDArray[Any]]], titles: Sequence[str]) -> Figure:
     """Draw images (channels, height, width) with values in [0, 1], a labelled row per entry."""
-    with drawing(len(rows), len(titles), figsize=(WIDTH, 0.6 + 1.2 * len(rows))) as (figure, axes):
+    side = min(1.2, (WIDTH - 0.5) / len(titles))
+    with drawing(len(rows), len(titles), figsize=(WIDTH, 0.6 + side * len(rows))) as (figure, axes):
         for axis, image in zip(axes.flat, chain(*rows.values()), strict=True):
             axis.imshow(image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)  # cmap: for images of one channel
             axis.set(xticks=[], yticks=[])
@@ -183,8 +191,8 @@ def _image_grid(rows: Mapping[str, Iterable[NDArray[Any]]], titles: Sequence[str
 
 
 @contextmanager
-def _panels(number: int, height: float, **options: Any) -> Iterator[tuple[Figure, NDArray[Any]]]:
-    """Open a figure with panels of a height in inches, two in a row."""
+def panels(number: int, height: float, **options: Any) -> Iterator[tuple[Figure, NDArray[Any]]]:
+    """Open a figure with a `number` of panels of a height in inches, two in a row."""
     columns = min(number, 2)
     rows = -(-number // columns)
     with drawing(rows, columns, figsize=(WIDTH, 0.5 + height * rows), **options) as (figure, axes):
@@ -195,7 +203,7 @@ def _panels(number: int, height: float, **options: Any) -> Iterator[tuple[Figure
 
 def feature_map(run: Run, extractor: str, seed: int) -> Figure:
     """Draw the clips of every machine ID on the two principal axes of the training features, with their variance."""
-    with _panels(len(run.ids), height=2.2) as (figure, axes):
+    with panels(len(run.ids), height=2.2) as (figure, axes):
         for axis, machine_id in zip(axes, run.ids, strict=True):
             train = run.recordings.split_clips(machine_id, seed, "train")
             projection = make_pipeline(Standardiser(), PCA(2, random_state=0))
@@ -213,49 +221,14 @@ def feature_map(run: Run, extractor: str, seed: int) -> Figure:
     return figure
 
 
-def score_strips(run: Run, machine_id: str, systems: Sequence[tuple[str | None, str]], seed: int) -> Figure:
-    """Draw the test clips by the rank of their anomaly score, a row per system; ranks make the scales comparable."""
-    labels = run.recordings.split_clips(machine_id, seed, "test").label.to_numpy()
-    with drawing(figsize=(WIDTH, 0.8 + 0.36 * len(systems))) as (figure, ((axis,),)):
-        for row, system in enumerate(systems):
-            ranks = rankdata(run.clip_scores(machine_id, *system, seed).scores, "ordinal")
-            for label, style in STYLES.items():
-                of_label, rasterized = ranks[labels == label], len(labels) > MAX_VECTOR_MARKS
-                axis.scatter(of_label, [row] * len(of_label), **style, s=26, label=label, rasterized=rasterized)
-        axis.set_yticks(range(len(systems)), [tables.name_of(system) for system in systems])
-        axis.set(xlabel="test clips by rank: more anomalous →", xticks=[], ylim=(len(systems) - 0.5, -0.5))
-        handles, names = axis.get_legend_handles_labels()
-        figure.legend(handles[:2], names[:2], loc="outside upper right", ncols=2)
-    return figure
-
-
-def loss_curves(fits: dict[str, Any]) -> Figure:
-    """Draw the training loss per epoch of fitted auto-encoders, by name."""
-    with drawing(1, len(fits), figsize=(WIDTH, 2.2), sharey=True) as (figure, axes):
-        for axis, (name, fitted) in zip(axes[0], fits.items(), strict=True):
-            epochs = np.arange(1, len(fitted.losses_) + 1)
-            axis.plot(epochs, fitted.losses_, "o-", color=NORMAL, ms=3)
-            axis.set(title=tables.NAMES[name], xlabel="epoch")
+def loss_curves(losses: Mapping[str, Sequence[float]], step: str = "epoch") -> Figure:
+    """Draw the training loss of each auto-encoder, by its name, over the steps: epochs or batches."""
+    with drawing(1, len(losses), figsize=(WIDTH, 2.2), sharey=True) as (figure, axes):
+        for axis, (name, values) in zip(axes[0], losses.items(), strict=True):
+            axis.plot(np.arange(1, len(values) + 1), values, "o-", color=NORMAL, ms=3)
+            axis.set(title=name, xlabel=step)
             axis.xaxis.get_major_locator().set_params(integer=True)
         axes[0, 0].set(ylabel="mean squared error", ylim=(0, None))
-    return figure
-
-
-def auc_dots(run: Run, aucs: pd.DataFrame) -> Figure:
-    """Draw the AUC of every system and seed as dots and the mean over the seeds as a bar, a panel per machine ID."""
-    systems = run.results.systems()
-    by_system = aucs.assign(auc=100 * aucs.auc).groupby(["id", "extractor", "detector"], dropna=False).auc
-    with _panels(len(run.ids), height=0.4 + 0.21 * len(systems), sharex=True, sharey=True) as (figure, axes):
-        for axis, machine_id in zip(axes, run.ids, strict=True):
-            for row, (extractor, detector) in enumerate(systems):
-                values = by_system.get_group((machine_id, extractor, detector))
-                axis.plot(values, [row] * len(values), "o", color=NORMAL, ms=4, alpha=0.5, mew=0)
-                axis.plot(values.mean(), row, "|", color="black", ms=12, mew=2)
-            axis.axvline(50, color=QUIET, lw=0.8, ls=":")
-            axis.set(title=machine_id)
-        axes[0].set_yticks(range(len(systems)), [tables.name_of(system) for system in systems])
-        axes[0].invert_yaxis()
-        figure.supxlabel("AUC (%)")
     return figure
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from mimii_lib import imaging
 from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD
-from mimii_lib.pages import figures
+from mimii_lib.pages import figures, score_figures
 from mimii_lib.pages.drawing import ABNORMAL, NORMAL, QUIET
 from mimii_lib.run import Run
 from mimii_lib.settings import Imaging
@@ -56,39 +56,63 @@ def test_the_split_is_drawn_clip_by_clip(run):
 
 
 def test_results_are_drawn_per_machine_id_system_and_seed(run):
-    """AUCs: a panel per ID, two dots and their mean per system. Scores and features: a mark per clip, by label."""
+    """A panel per machine ID; in it two seeds, their mean and its interval per system; a panel of features as well."""
     systems, aucs = run.results.systems(), run.auc()
-    panels = [axis for axis in figures.auc_dots(run, aucs).axes if axis.get_visible()]
+    estimates = {machine_id: run.results.estimates(machine_id) for machine_id in run.ids}
+    panels = [axis for axis in score_figures.auc_dots(run, aucs, estimates).axes if axis.get_visible()]
     assert [axis.get_title(loc="left") for axis in panels] == run.ids
-    dots, mean = panels[0].lines[:2]
+    dots, mean, line = panels[0].lines[:3]
     first = aucs.query(f"id == 'id_00' and detector == '{systems[0][1]}'").auc * 100
+    interval = estimates["id_00"].interval(systems[0])
     np.testing.assert_allclose(dots.get_xdata(), first)
     np.testing.assert_allclose(mean.get_xdata(), first.mean())
-    tested = run.recordings.split_clips("id_00", 0, "test").label.value_counts()
-    strips = figures.score_strips(run, "id_00", systems, 0).axes[0]
+    np.testing.assert_allclose(line.get_xdata(), [100 * interval.low, 100 * interval.high])
     panels = figures.feature_map(run, run.stages.extractors[0], 0).axes
-    assert offsets(strips, NORMAL) == [tested["normal"]] * len(systems)
-    assert offsets(strips, ABNORMAL) == [tested["abnormal"]] * len(systems)
-    assert offsets(panels[0], ABNORMAL) == [tested["abnormal"]]
+    assert offsets(panels[0], ABNORMAL) == [label_counts(run)["abnormal"]]
     shares = [float(re.search(r"(\d+)%", label).group(1)) for label in (panels[0].get_xlabel(), panels[0].get_ylabel())]
     assert sum(shares) <= 100 and shares[0] >= shares[1] > 0
     assert not panels[3].get_visible()  # three machine IDs in a grid of four
 
 
+def test_scores_are_drawn_per_detector(run):
+    """Clips by rank: a mark per clip and detector. Patches by distance: a panel per detector, a mark per patch."""
+    systems, counts = run.results.systems(), label_counts(run)
+    strips = score_figures.strips(run, "id_00", systems, 0).axes[0]
+    assert offsets(strips, NORMAL) == [counts["normal"]] * len(systems)
+    assert offsets(strips, ABNORMAL) == [counts["abnormal"]] * len(systems)
+    panels = score_figures.by_distance(run, "id_00", systems, 0).axes
+    n_patches = run.settings.imaging.patches
+    assert [axis.get_title(loc="left") for axis in panels] == ["KDE", "IF"]
+    assert [offsets(axis, NORMAL) for axis in panels] == [[n_patches * counts["normal"]]] * 2
+    assert [offsets(axis, ABNORMAL) for axis in panels] == [[n_patches * counts["abnormal"]]] * 2
+
+
+def label_counts(run: Run) -> dict[str, int]:
+    """Return the numbers of test clips of the first machine ID and seed by label."""
+    return run.recordings.split_clips("id_00", 0, "test").label.value_counts().to_dict()
+
+
 def test_auto_encoders_and_patches_are_drawn_as_images():
     """Loss curves hold the losses; images are a patch, its standardised channels and its reconstructions."""
     patch, settings = np.arange(4096, dtype="uint8").reshape(64, 64), Imaging()
-    fitted = SimpleNamespace(losses_=[3.0, 2.0, 1.5], reconstruct=lambda flat: np.full((len(flat), 3, 64, 64), 0.25))
-    np.testing.assert_allclose(figures.loss_curves({"lenet-dcae": fitted}).axes[0].lines[0].get_ydata(), [3, 2, 1.5])
+    fitted = SimpleNamespace(reconstruct=lambda flat: np.full((len(flat), 3, 64, 64), 0.25))
+    np.testing.assert_allclose(
+        figures.loss_curves({"LeNet-DCAE": [3, 2, 1.5]}).axes[0].lines[0].get_ydata(), [3, 2, 1.5]
+    )
     rgb = imaging.rgb_patches(patch[None], settings)[0].permute(1, 2, 0)
     channels = np.stack([axis.images[0].get_array() for axis in figures.colour_channels(patch, settings).axes[:3]])
     mean, std = (np.array(value)[:, None, None] for value in (IMAGENET_MEAN, IMAGENET_STD))
     enlarged = interpolate(rgb.permute(2, 0, 1)[None], size=224, mode="bilinear")[0].numpy()
     np.testing.assert_allclose(channels, (enlarged - mean) / std, atol=1e-4)
-    grid = figures.reconstructions({"lenet-dcae": fitted}, {"a": patch, "b": patch}, settings).axes
-    np.testing.assert_allclose(grid[0].images[0].get_array(), rgb)
-    assert [axis.get_ylabel() for axis in grid] == ["input", "", "LeNet-DCAE", ""]
-    assert (grid[3].images[0].get_array() == 0.25).all()
+    drawings = figures.reconstructions({"lenet-dcae": fitted}, {"a": patch, "b": patch}, settings)
+    grid = np.reshape(drawings.axes, (2, 3))
+    assert [axis.get_title(loc="left") for axis in grid[0]] == ["input", "LeNet-DCAE", "its error"]
+    assert [axis.get_ylabel() for axis in grid[:, 0]] == ["a", "b"]
+    shown, drawn, errors = (axis.images[0].get_array() for axis in grid[1])
+    np.testing.assert_allclose(shown, rgb)
+    assert (drawn == 0.25).all()
+    expected = ((np.asarray(rgb) - 0.25) ** 2).mean(axis=2) ** 0.5
+    np.testing.assert_allclose(np.squeeze(errors), expected / expected.max(), rtol=1e-5)
 
 
 def test_one_large_change_does_not_squeeze_the_others():
