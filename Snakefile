@@ -187,7 +187,7 @@ def options_of_page(wildcards):
     page = wildcards.page
     if page in RECORDED_BY and not ON_PROJECT[page]:
         return f"--not-run 'There is no record yet: {RECORDED_BY[page]}.'"
-    if page in ON_PROJECT:
+    if page in ON_PROJECT and page != "conformance":  # which shows what the run used beside what the tests hold
         return ""
     left_out = " --not-run 'Left out of this run: CHOICES=no.'" if page == "choices" and not PLAN["choices"] else ""
     return f"-p machine '{' '.join(MACHINES)}' {OF_NOTEBOOK}{left_out}"

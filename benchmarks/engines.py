@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,16 @@ def compare(run: Run, recordings: str) -> Iterator[Row]:
     `features` is the largest relative difference of a patch's features: ‖torch − openvino‖ / ‖openvino‖.
     """
     runs = {name: run.with_overrides(settings={"features.engine": name}) for name in ENGINES}
-    for machine_id in run.ids:
-        for extractor in run.stages.extractors:
-            features = {name: one.features(machine_id, extractor) for name, one in runs.items()}
-            difference = float(relative_errors(features["torch"], features["openvino"]).max())
-            systems = [(extractor, detector) for detector in paper.DETECTORS]
-            tables = {name: one.auc(systems, [SEED]).query("id == @machine_id") for name, one in runs.items()}
-            for detector in paper.DETECTORS:
-                aucs = {name: 100 * float(table.set_index("detector").auc[detector]) for name, table in tables.items()}
-                row = {"recordings": recordings, "machine": run.machine, "id": machine_id, "extractor": extractor}
-                yield row | {"detector": detector, "features": difference} | aucs
+    systems = list(product(run.stages.extractors, paper.DETECTORS))
+    keys = ["id", "extractor", "detector"]
+    aucs = {name: 100 * one.auc(systems, [SEED]).set_index(keys).auc for name, one in runs.items()}
+    for machine_id, extractor in product(run.ids, run.stages.extractors):
+        features = {name: one.features(machine_id, extractor) for name, one in runs.items()}
+        difference = float(relative_errors(features["torch"], features["openvino"]).max())
+        for detector in paper.DETECTORS:
+            row = {"recordings": recordings, "machine": run.machine, "id": machine_id, "extractor": extractor}
+            row |= {"detector": detector, "features": difference}
+            yield row | {name: float(of_engine[machine_id, extractor, detector]) for name, of_engine in aucs.items()}
 
 
 def main() -> None:
