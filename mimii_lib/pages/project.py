@@ -50,7 +50,6 @@ def codemeta() -> dict[str, Any]:
         "author": [{"@type": "Organization", "name": author["name"]} for author in cited["authors"]],
         "programmingLanguage": "Python",
         "runtimePlatform": f"Python {facts['requires-python']}",
-        "softwareRequirements": facts["dependencies"],
         "referencePublication": f"https://doi.org/{cited['references'][0]['doi']}",
         "identifier": f"https://doi.org/{cited['doi']}" if "doi" in cited else "",
         "codeRepository": address,
