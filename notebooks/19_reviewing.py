@@ -96,19 +96,19 @@ tables.bullets(
 # %% tags=["hide-input"]
 from mimii_lib.data import sources
 
-used = run_box.by_machine({run.machine: run.recordings.licence for run in runs})
+kind = runs[0].recordings.kind
+own = {"miniature": "that of the miniature"}.get(kind, "not known here")
+used = {run.machine: run.recordings.licence or own for run in runs}
 licences = {
     "code and text of this project": "MIT (LICENSE)",
     "the miniature": "MIT: this project synthesises it",
-    **{
-        f"recordings, source {name}": f"{one.licence}. {one.citation}"
-        for name in sources.SOURCES
-        for one in [sources.published(name)]
-    },
-    "recordings of this run": used
-    or run_box.RECORDING_KINDS[runs[0].recordings.kind],
-    "weights": "see the table of the weights below",
+    "recordings of this run": run_box.by_machine(used),
 }
+for name in sources.SOURCES:
+    archive = sources.published(name)
+    licences[f"recordings, source {name}"] = (
+        f"{archive.licence}. {archive.citation}"
+    )
 tables.word_table("Licences", ("what", "licence"), list(licences.items()))
 
 # %% [markdown]
@@ -123,29 +123,37 @@ tables.word_table("Licences", ("what", "licence"), list(licences.items()))
 # %% tags=["hide-input"]
 from html import escape
 
+from mimii_lib.data.weights import TORCHVISION, Weights
 from mimii_lib.extractors import get
+from mimii_lib.paper import EXTRACTORS
 
-rows = []
-for name, one in runs[0].stages.weights_used.items():
-    known = project.weights_facts(one)
-    sha256 = f"<code>{known['sha256']}</code>" if known["sha256"] else "–"
-    origin = f"{escape(known['source'])}: {escape(known['origin'])}"
-    rows.append(
-        (
-            get(name).title,
-            origin,
-            escape(known["licence"]),
-            sha256,
-            escape(known["limits"]),
-        )
+known = {
+    name: project.weights_facts(
+        Weights(name, "torchvision", f"{TORCHVISION[name]}…")
     )
+    | {"source": "not in this run; torchvision's would be"}
+    for name in EXTRACTORS
+}
+known |= {
+    name: project.weights_facts(one)
+    for name, one in runs[0].stages.weights_used.items()
+}
+rows = [
+    (
+        get(name).title,
+        escape(f"{one['source']}: {one['origin']}"),
+        escape(one["licence"]),
+        f"<code>{one['sha256'] or '–'}</code>",
+        escape(one["limits"]),
+    )
+    for name, one in known.items()
+]
 heads = ("network", "source", "licence", "sha256", "known limits")
-tables.word_table("Weights of this run", heads, rows)
+tables.word_table("Weights", heads, rows)
 
 # %% [markdown]
-# All trained weights were trained on ImageNet's photographs. ImageNet's terms allow research without commercial use; whether they bind
-# weights that were trained on it is not settled. Networks that were not run are listed with the reason under
-# [omissions](report.ipynb).
+# All weights but the random ones were trained on ImageNet's photographs. ImageNet's terms allow research without commercial use; whether they
+# bind weights that were trained on it is not settled. The reasons why a network was not run stand under [omissions](report.ipynb).
 #
 # ## Installing
 #
@@ -154,33 +162,18 @@ tables.word_table("Weights of this run", heads, rows)
 # the package index is trusted. The environment that made this page, against the lock:
 
 # %%
-import re
-from importlib.metadata import distributions
-
-from mimii_lib.run.profiles import ROOT
-
-lock = (ROOT / "constraints.txt").read_text()
-lines = re.findall(r"^([\w.-]+)==(\S+)", lock, flags=re.MULTILINE)
-pinned = {re.sub(r"[-_.]+", "-", name).lower(): pin for name, pin in lines}
-installed = {
-    re.sub(r"[-_.]+", "-", one.name).lower(): one.version for one in distributions()
+lock = project.lock()
+other = lock[lock.installed.notna() & (lock.installed != lock.pinned)]
+{
+    "pinned": len(lock),
+    "installed": int(lock.installed.count()),
+    "differ": len(other),
 }
-other = sorted(
-    name for name in pinned.keys() & installed if pinned[name] != installed[name]
-)
-print(
-    len(pinned),
-    "packages pinned,",
-    len(pinned.keys() & installed),
-    "installed,",
-    len(other),
-    "in another version",
-)
 
 # %% tags=["remove-cell"]
 from myst_nb import glue
 
-glue("differing", ", ".join(other) or "none", display=False)
+glue("differing", ", ".join(other.package) or "none", display=False)
 
 # %% [markdown]
 # Packages installed in another version than the pinned one: {glue:text}`differing`.
@@ -232,7 +225,7 @@ print(auc_text(smoke.auc()))
 # ## Claims
 #
 # The statements of the paper's §6, each as a contrast in points of AUC: positive where the statement is right. The interval is the tolerance:
-# it allows for the sampling error of the table that the contrast is taken from. [The page on the paper's statements](claims.ipynb) explains the tests.
+# it allows for the sampling error of the table that the contrast is taken from (4a and 4b are spreads, tested without an interval). [The page on the paper's statements](claims.ipynb) explains the tests.
 
 # %% tags=["hide-input"]
 import pandas as pd
@@ -240,30 +233,27 @@ import pandas as pd
 from mimii_lib.pages import claims, contrasts
 
 
-def summary(outcomes):
-    """Return each contrast with its interval, and the verdict."""
-    signed = outcomes[["value", "low", "high"]].map(
-        lambda one: "–" if pd.isna(one) else tables.signed(one)
+def in_words(outcome):
+    """Return a contrast with its interval, where it has one."""
+    value, low, high = (
+        tables.signed(one) if pd.notna(one) else ""
+        for one in (outcome.value, outcome.low, outcome.high)
     )
-    return (
-        signed.value + " (" + signed.low + " to " + signed.high + ")",
-        outcomes.verdict,
-    )
+    return f"{value} ({low} to {high})" if low else value or "not tested"
 
 
-columns = {}
-columns["paper"], columns["verdict on the paper’s table"] = summary(
-    claims.verdicts(contrasts.published())
-)
+outcomes = {"the paper’s table": claims.verdicts(contrasts.published())}
 if run_box.comparable(runs):
     estimates = {
         (run.machine, name): run.results.estimates(name)
         for run in runs
         for name in run.ids
     }
-    columns["ours"], columns["verdict on ours"] = summary(
-        claims.verdicts(contrasts.reproduced(estimates))
-    )
+    outcomes["ours"] = claims.verdicts(contrasts.reproduced(estimates))
+columns = {}
+for where, verdicts in outcomes.items():
+    columns[f"contrast in {where}"] = verdicts.apply(in_words, axis=1)
+    columns[f"verdict on {where}"] = verdicts.verdict
 table = pd.DataFrame(columns)
 rows = [
     (f"{number} {claims.CLAIMS.says[number]}", *row)
@@ -296,6 +286,8 @@ glue("training", run_box.training_of(runs), display=False)
 
 # %%
 from rocrate.rocrate import ROCrate
+
+from mimii_lib.run.profiles import ROOT
 
 if (ROOT / "results" / "ro-crate-metadata.json").is_file():
     crate = ROCrate(ROOT / "results")

@@ -1,6 +1,5 @@
 """The project's dependencies are stated once, and `make` knows its targets and parameters."""
 
-import re
 import shlex
 import subprocess
 import tomllib
@@ -10,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+
+from mimii_lib.pages.project import lock, plain_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,27 +24,21 @@ def test_environment_yml_installs_what_make_installs():
     assert installs[-len(words) :] == words
 
 
-def plain(name: str) -> str:
-    """Return the name of a package as the package index compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def test_every_package_that_is_installed_is_pinned():
     """constraints.txt pins what pyproject.toml names and all that it draws in, in the version that is installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), flags=re.M)
-    pinned = {plain(name): pin for name, pin in lines}
+    pinned = {plain_name(package): pin for package, pin, _ in lock().itertuples(index=False)}
     wanted = [*map(Requirement, sum(project["optional-dependencies"].values(), project["dependencies"]))]
     reached: dict[tuple[str, frozenset[str]], str] = {}
     while wanted:
         one = wanted.pop()
-        key = plain(one.name), frozenset(one.extras)
+        key = plain_name(one.name), frozenset(one.extras)
         if key in reached or not (one.marker is None or one.marker.evaluate()):
             continue
         try:
             reached[key] = version(one.name)
         except PackageNotFoundError:  # not needed here, or taken out by somebody; its pin is not compared
-            assert plain(one.name) in pinned
+            assert plain_name(one.name) in pinned
             continue
         for drawn in map(Requirement, requires(one.name) or []):
             if drawn.marker is None or any(drawn.marker.evaluate({"extra": extra}) for extra in ("", *one.extras)):
