@@ -1,6 +1,6 @@
 """Compare the engines OpenVINO and torch on one machine, in float32: features and AUCs of the same recordings.
 
-    python benchmarks/engines.py [--ids id_00 id_02] [--json FILE]
+    python benchmarks/engines.py [--ids id_02] [--json FILE]
 
 On the miniature, and on real recordings of a slider where there are any. All else is the same: weights, split and seed.
 The page of the book that reports on a run shows the record.
@@ -48,7 +48,7 @@ def compare(run: Run, recordings: str) -> Iterator[Row]:
 def main() -> None:
     """Compare, print every row, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ids", nargs="+", default=["id_00", "id_02"], help="machine IDs of the miniature")
+    parser.add_argument("--ids", nargs="+", default=["id_02"], help="machine IDs of the miniature")
     parser.add_argument("--data", type=Path, default=SHARED / "real_mimii", help="folder of real recordings")
     parser.add_argument("--json", type=Path, default=RECORD, help="the record (default: the committed one)")
     options = parser.parse_args()

@@ -185,6 +185,8 @@ glue("differing", ", ".join(other.package) or "none", display=False)
 # %% tags=["hide-input"]
 import shlex
 
+from IPython.display import Pretty
+
 first = runs[0]
 chosen = parameters | {"ids": first.ids[0], "seeds": first.profile.seeds[0]}
 placeholders = {"data": "DATA", "weights": "WEIGHTS"}
@@ -207,7 +209,7 @@ for name, value in chosen.items():
             f"--{name}",
             *map(str, items if isinstance(items, (list, tuple)) else [items]),
         ]
-print(shlex.join(words))
+Pretty(shlex.join(words))
 
 # %% [markdown]
 # It must print:
@@ -216,7 +218,7 @@ print(shlex.join(words))
 from mimii_lib.pages.commands import auc_text
 
 smoke = first.with_overrides(ids=chosen["ids"], seeds=chosen["seeds"])
-print(auc_text(smoke.auc()))
+Pretty(auc_text(smoke.auc()))
 
 # %% [markdown]
 # On the machine of this run, with the pinned versions, the numbers are the same to the last digit. Another engine changes them by what the
@@ -289,17 +291,19 @@ from rocrate.rocrate import ROCrate
 
 from mimii_lib.run.profiles import ROOT
 
-if (ROOT / "results" / "ro-crate-metadata.json").is_file():
-    crate = ROCrate(ROOT / "results")
-    run = crate.get("#run")
-    sums = {file.id: file["sha256"][:12] for file in run["result"]}
-    print(
-        run["name"],
-        run["endTime"],
-        f"{len(run['object'])} inputs and settings",
-        sums,
-        sep="\n",
-    )
+saved = ROOT / "results"
+described = {"saved": "no run yet"}
+if (saved / "ro-crate-metadata.json").is_file():
+    run = ROCrate(saved).get("#run")
+    described = {
+        "run": run["name"],
+        "date": run["endTime"],
+        "inputs and settings": len(run["object"]),
+    }
+    described |= {
+        f"sha256 of {file.id}": file["sha256"][:12] for file in run["result"]
+    }
+pd.Series(described, name="the last saved run").to_frame()
 
 # %% [markdown]
 # ## What was tested
