@@ -28,6 +28,9 @@ ON_PROJECT = {"open_points": [], "conformance": ["results/conformance.json"]}
 ON_PROJECT["faults"] = sorted(map(str, Path("benchmarks").glob("faults.json")))
 ON_PROJECT["scale"] = sorted(str(file) for file in Path().glob("*/rehearsal_*.json"))  # in benchmarks and results
 ON_PROJECT["miniature"] = sorted(map(str, Path("benchmarks").glob("miniature_*.json")))
+ON_PROJECT["report"] = sorted(map(str, Path("benchmarks").glob("engines.json")))
+ON_PROJECT["reviewing"] = [str(file) for file in map(Path, ("CITATION.cff", "constraints.txt")) if file.is_file()]
+OF_RUN = ("conformance", "report", "reviewing")  # these show what the run used, too
 ON_PROJECT["real_mimii"] = sorted(str(file) for file in Path("benchmarks").glob("*real*.json"))
 RECORDED_BY = {"faults": "make faults", "scale": "make rehearsal"}
 
@@ -178,7 +181,7 @@ def options_of_page(wildcards):
     page = wildcards.page
     if page in RECORDED_BY and not ON_PROJECT[page]:
         return f"--not-run 'There is no record yet: {RECORDED_BY[page]}.'"
-    if page in ON_PROJECT:
+    if page in ON_PROJECT and page not in OF_RUN:
         return ""
     left_out = " --not-run 'Left out of this run: CHOICES=no.'" if page == "choices" and not PLAN["choices"] else ""
     return f"-p machine '{' '.join(MACHINES)}' {OF_NOTEBOOK}{left_out}"

@@ -1,6 +1,6 @@
 """Compare the engines OpenVINO and torch on one machine, in float32: features and AUCs of the same recordings.
 
-    python benchmarks/engines.py [--ids id_00 id_02] [--json FILE]
+    python benchmarks/engines.py [--ids id_02] [--json FILE]
 
 On the miniature, and on real recordings of a slider where there are any. All else is the same: weights, split and seed.
 The page of the book that reports on a run shows the record.
@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +33,22 @@ def compare(run: Run, recordings: str) -> Iterator[Row]:
     `features` is the largest relative difference of a patch's features: ‖torch − openvino‖ / ‖openvino‖.
     """
     runs = {name: run.with_overrides(settings={"features.engine": name}) for name in ENGINES}
-    for machine_id in run.ids:
-        for extractor in run.stages.extractors:
-            features = {name: one.features(machine_id, extractor) for name, one in runs.items()}
-            difference = float(relative_errors(features["torch"], features["openvino"]).max())
-            systems = [(extractor, detector) for detector in paper.DETECTORS]
-            tables = {name: one.auc(systems, [SEED]).query("id == @machine_id") for name, one in runs.items()}
-            for detector in paper.DETECTORS:
-                aucs = {name: 100 * float(table.set_index("detector").auc[detector]) for name, table in tables.items()}
-                row = {"recordings": recordings, "machine": run.machine, "id": machine_id, "extractor": extractor}
-                yield row | {"detector": detector, "features": difference} | aucs
+    systems = list(product(run.stages.extractors, paper.DETECTORS))
+    keys = ["id", "extractor", "detector"]
+    aucs = {name: 100 * one.auc(systems, [SEED]).set_index(keys).auc for name, one in runs.items()}
+    for machine_id, extractor in product(run.ids, run.stages.extractors):
+        features = {name: one.features(machine_id, extractor) for name, one in runs.items()}
+        difference = float(relative_errors(features["torch"], features["openvino"]).max())
+        for detector in paper.DETECTORS:
+            row = {"recordings": recordings, "machine": run.machine, "id": machine_id, "extractor": extractor}
+            row |= {"detector": detector, "features": difference}
+            yield row | {name: float(of_engine[machine_id, extractor, detector]) for name, of_engine in aucs.items()}
 
 
 def main() -> None:
     """Compare, print every row, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ids", nargs="+", default=["id_00", "id_02"], help="machine IDs of the miniature")
+    parser.add_argument("--ids", nargs="+", default=["id_02"], help="machine IDs of the miniature")
     parser.add_argument("--data", type=Path, default=SHARED / "real_mimii", help="folder of real recordings")
     parser.add_argument("--json", type=Path, default=RECORD, help="the record (default: the committed one)")
     options = parser.parse_args()

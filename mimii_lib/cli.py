@@ -117,7 +117,7 @@ def _add_run_commands(command: Callable[..., Any]) -> None:
     add = command("auc", "run the pipeline for what is named and print the AUCs", run)
     add("--splits", type=Path, metavar="FILE", help="CSV of seed, path, role: use these splits")
     add("--json", dest="json_file", type=Path, metavar="FILE", help="write the rows as JSON")
-    add("--save", type=Path, metavar="DIR", help="write auc.parquet, auc.csv, splits.csv and report.json")
+    add("--save", type=Path, metavar="DIR", help="write AUCs, splits, report and their metadata as files")
     command("features", "compute and keep the features that the detectors of a run will need", run)
     add = command("forecast", "say what a run will compute, how long that takes here and what it needs", run, choices)
     add("--count", action="store_true", help="count what is missing, and measure no time")

@@ -18,11 +18,11 @@
 # # What was broken on purpose
 #
 # MIMII is a hundred gigabytes, and the paper's experiment on it takes days. In that time connections break, disks fill, machines lose
-# their power, and somebody stops the run to start another. What comes of it should be one of two things: a correct
-# result, or a sentence that says what is wrong and what to do. And nothing that was there should be lost.
+# their power, and somebody stops the run to start another. A run should end in one of two ways: with a correct result, or with a message that
+# says what is wrong and what to do. Earlier results must not be lost.
 #
-# A promise of that kind is worth what was done to break it. `tests/faults.py` starts whole runs, breaks one thing after another, and compares
-# what comes of it with an undisturbed run. ✓ marks a fault that ended as it should, ✗ one that did not, – one that was not tried.
+# This page lists the faults that were tried. `tests/faults.py` starts whole runs, causes one fault in each, and compares the outcome with that
+# of an undisturbed run. ✓ marks a fault that ended as it should, ✗ one that did not, – one that was not tried.
 
 # %% tags=["parameters", "remove-cell"]
 record = "benchmarks/faults.json"  # record of the last full run, a path below the project's folder
@@ -41,8 +41,8 @@ marks = outcomes.passed.map({True: "✓ ", False: "✗ wrong: "}).fillna("– ")
 table = pd.DataFrame(
     {
         "kind": outcomes.kind,
-        "what was broken": outcomes.fault,
-        "what came of it": marks + outcomes.result,
+        "fault": outcomes.fault,
+        "outcome": marks + outcomes.result,
     }
 )
 with pd.option_context("display.max_colwidth", None):
@@ -67,39 +67,38 @@ glue("n_wrong", int(outcomes.passed.eq(False).sum()), display=False)
 glue("n_not_tried", int(outcomes.passed.isna().sum()), display=False)
 
 # %% [markdown]
-# {glue:text}`n_passed` faults ended as they should, {glue:text}`n_wrong` did not, and {glue:text}`n_not_tried` could not be tried. This is the
-# record of a run of the {glue:text}`form` form on {glue:text}`date`, of commit {glue:text}`commit`, on {glue:text}`where`; it took
-# {glue:text}`minutes` minutes. Try them on your own machine:
+# {glue:text}`n_passed` faults ended as they should, {glue:text}`n_wrong` did not, and {glue:text}`n_not_tried` could not be tried. The table is the
+# record of the {glue:text}`form` form, run on {glue:text}`date` at commit {glue:text}`commit` on {glue:text}`where`; it took
+# {glue:text}`minutes` minutes. To try the faults on your own machine:
 #
 # ```bash
 # make faults
 # ```
 #
-# That runs the long form, which also kills the making of whole books, and writes the record anew. `make test` runs the trials that take
-# seconds, and tests every reader of files, every archive and every server error on its own.
+# This command runs the long form, which also kills `make book`, and replaces the record. `make test` runs the trials that take
+# seconds, and tests the readers of files, the archives and the server errors one by one.
 #
-# ## Why it holds
+# ## How the faults are handled
 #
-# **Checked first.** Every clip is read once before anything is computed. A broken one is named before the first result, not on the
-# third day. You repair it, or set `split.unreadable=leave_out`, and then every page that rests on it says what was left out.
+# **Recordings are checked first.** Every clip is read once before anything is computed, so a broken clip is named before the first
+# result. You repair it, or you set `split.unreadable=leave_out`; then every page that rests on it says what was left out.
 #
-# **Whole or not there.** A result is written under a temporary name, flushed to the disk, and then moved into
-# place in one step. A reader finds the old file or the new one, never half of one.
+# **Results are written in one step.** A result is written under a temporary name, flushed to the disk, and then moved into
+# place. A reader finds the old file or the new one, never half of one.
 #
-# **Keyed by its inputs.** A result is kept under a digest of the settings, the contents of the clips, the weights, the source code and the
-# versions that it depends on, with all of them in plain text beside it (`.cache/*/*/key.json`). A change needs no clearing of the
-# cache: another setting means another digest, and every result that does not depend on it is used again.
+# **Results are keyed by their inputs.** A result is kept under a digest of the settings, the contents of the clips, the weights, the source code and
+# the versions that it depends on. All of them stand in plain text beside it (`.cache/*/*/key.json`). After a change the
+# cache need not be cleared: another setting gives another digest, and results that do not depend on the setting are used again.
 #
-# **One at a time.** The process that computes a result holds its lock. A second process that needs the same result waits and reads it.
-# The operating system releases the lock when the process is killed. Two runs of `make book` in one folder follow each other, and
-# a page or a table waits for a job that outlived a run that was killed.
+# **Results are locked.** The process that computes a result holds its lock. A second process that needs the same result waits and reads it.
+# The operating system releases the lock when the process is killed. Two runs of `make book` in one folder run one after the other.
 #
-# **Nothing trusted unseen.** An archive is opened after its md5 was verified, and only clips are extracted from it.
-# Weights have a known sha256 and are loaded as numbers alone, without anything that could be executed.
+# **Downloads are verified.** An archive is opened after its md5 was verified, and only clips are extracted from it.
+# Weights have a known sha256, and are loaded as numbers only, so that loading executes nothing.
 #
 # :::{admonition} Not covered
 # :class: open
-# A disk that returns other bytes than were written, without an error, is not noticed. No power was cut: processes were killed, and kept
-# files were cut off as a power cut can leave them. That files reach the disk before they are moved into place rests on the operating
-# system. Locks need a file system that supports them, which a network share may not.
+# A disk that returns other bytes than were written, without an error, is not noticed. Power was not cut: processes were killed, and kept
+# files were truncated, as a power cut can leave them. We rely on the operating system to write files to the disk before they are moved into
+# place. Locks need a file system that supports them; some network shares do not.
 # :::

@@ -17,11 +17,10 @@
 # (scale)=
 # # At full size
 #
-# The miniature of this book takes minutes. MIMII does not: how long does the paper's experiment take, what does it need, and
-# what can be left out by those who have less? This page reports a rehearsal of the experiment at full size, with what it took,
-# and says how to divide the work over several machines.
+# The miniature of this book takes minutes; MIMII takes days. This page reports a rehearsal of the paper's experiment at full size: how long
+# it took, and how much memory and disk. It then says what can be left out on a smaller machine, and how to divide the work over several.
 #
-# ## How large it is
+# ## Size of the experiment
 #
 # The numbers of clips in MIMII are published, and the paper's settings cut each clip into the same number of patches.
 
@@ -73,8 +72,8 @@ glue("file", record["file"], display=False)
 # ## A rehearsal
 #
 # `make rehearsal` makes a tree with {glue:text}`share` of MIMII's clips in each folder, mixed from the miniature's sounds, and
-# runs the workflow on it, from the check of the files to the rendered book. Its AUCs mean nothing, its times do. This page shows
-# the record {glue:text}`file`, of this run:
+# runs the workflow on it, from the check of the files to the rendered book. Only its times matter: the sounds are synthetic, so its AUCs say
+# nothing about MIMII. This page shows the record {glue:text}`file`, of this run:
 
 # %% tags=["hide-input"]
 machine = record["machine"]
@@ -122,9 +121,9 @@ glue("disk", gigabytes(record["disk"]["kept"]), display=False)
 glue("tree", gigabytes(record["disk"]["tree"]), display=False)
 
 # %% [markdown]
-# Together the stages were forecast at {glue:text}`expected` and took {glue:text}`took`. What a mixture takes depends on how soon
-# it converges, so its forecast is the least certain. From start to end the last AUC was there after {glue:text}`clock`: processes
-# start, and cores idle while the last machine type is finished alone.
+# Together the stages were forecast at {glue:text}`expected` and took {glue:text}`took`. The time of a mixture depends on how soon
+# it converges, so its forecast is the least certain. All AUCs were there {glue:text}`clock` after the start: this includes the start of
+# processes, and cores that idle while the last machine type is finished.
 
 # %% tags=["hide-input"]
 steps = pd.DataFrame(
@@ -145,8 +144,8 @@ steps.loc[list(record["seconds"])]
 # ## All of Table 1
 #
 # For the same tree we also forecast every row: four networks, five detectors, two auto-encoders, five seeds, without the page on the
-# open choices (`CHOICES=no`). The networks had random weights, which take as long as trained ones. This is a forecast; it was not
-# run.
+# open choices (`CHOICES=no`). The networks had random weights, which take as long as trained ones. All of Table 1 was not
+# run; this is a forecast.
 
 # %% tags=["hide-input"]
 whole = record["whole"]
@@ -180,16 +179,16 @@ glue("n_jobs", n_jobs, display=False)
 
 # %% [markdown]
 # **One machine** like this one, with {glue:text}`cores` cores, needs {glue:text}`whole_time`. **The LeNet-DCAE, one of the two
-# baselines, takes {glue:text}`lenet_share` of it** ({glue:text}`lenet_time`): it is trained for 80 epochs on each machine ID and
-# each seed. All the rest of the table takes {glue:text}`rest_time`. {glue:text}`whole_disk` of disk are needed beside the
-# recordings, and up to {glue:text}`whole_memory` of memory. Two further SNRs are that much each.
+# baselines, takes {glue:text}`lenet_share` of this time** ({glue:text}`lenet_time`): it is trained for 80 epochs on each machine ID and
+# each seed. The other rows take {glue:text}`rest_time` together. The run needs {glue:text}`whole_disk` of disk beside the
+# recordings, and up to {glue:text}`whole_memory` of memory. Each further SNR needs as much again.
 #
-# **One GPU** trains the auto-encoders where there is one (`autoencoders.device`, `auto` by default), and networks too. None was at
-# hand for the rehearsal, so no time is given here: `make plan` on the machine with the GPU measures it.
+# **One GPU**, where there is one, trains the auto-encoders (`autoencoders.device`, `auto` by default) and runs the networks. The rehearsal
+# had none, so no time is given here: `make plan` on the machine with the GPU measures it.
 #
-# **A cluster** divides the time by its machines, until only the longest job is left to wait for. The LeNet-DCAE is
+# **A cluster** divides the time by the number of its machines, but the longest job sets a limit. The LeNet-DCAE is
 # {glue:text}`n_jobs` jobs, one for each machine ID and seed, and the longest of them takes {glue:text}`longest` on a machine
-# like that one.
+# like this one.
 
 # %%
 n_machines = pd.Index([1, 4, 16, 80], name="machines")
@@ -199,7 +198,7 @@ pd.Series(times, n_machines, name="all of Table 1").map(duration).to_frame()
 # %% [markdown]
 # ### What to leave out
 #
-# With less, leave out what takes longest and tells least. `mimii forecast` ranks it; for all of Table 1:
+# On a smaller machine, leave out what takes longest and tells least. `mimii forecast` ranks the options; for all of Table 1:
 
 # %% tags=["hide-input"]
 pd.DataFrame(
@@ -208,12 +207,12 @@ pd.DataFrame(
 ).set_index("option of make book")
 
 # %% [markdown]
-# The paper's claim is about the twenty rows that rest on networks; the LeNet-DCAE is what they are compared with. One seed of it
-# still makes that comparison, with a wider interval. Reducing precision (`autoencoders.precision=bfloat16`,
-# `features.precision=bfloat16`) is faster on a processor that has it, but moves numbers
+# The paper's claim is about the twenty rows that rest on networks, which are compared with the LeNet-DCAE. One seed of the LeNet-DCAE
+# still allows this comparison, with a wider interval. Reduced precision (`autoencoders.precision=bfloat16`,
+# `features.precision=bfloat16`) is faster on a processor that supports it, but changes the AUCs
 # ([what the choices change](choices.ipynb)).
 #
-# ## Nothing twice
+# ## What is computed again
 #
 # Each result is kept under a key of exactly what it depends on. Features depend on the clips, the picture's settings and the
 # network: all seeds and all detectors share them. Another detector or another seed finds them kept; another SNR is another
@@ -223,8 +222,8 @@ pd.DataFrame(
 # make plan PROFILE=mimii DATA=/data/mimii DETECTORS="gmm b-gmm if kde oc-svm" CHOICES=no
 # ```
 #
-# reads the clips, runs a sample of one machine ID for a minute or two, and prints how many results of each stage are there, how
-# many are missing, and the time, memory and disk that those take. It keeps no result.
+# This command reads the clips, runs a sample of one machine ID for a minute or two, and prints how many results of each stage are there, how
+# many are missing, and the time, memory and disk that the missing ones take. It keeps no result.
 #
 # ## On a cluster
 #
@@ -239,19 +238,19 @@ pd.DataFrame(
 # ```
 #
 # submits one job for the features and one for the detectors of each machine ID and network, one for each machine ID,
-# baseline and seed, and then those that gather the scores and execute the pages. (The page on the open choices is one job for each machine
-# type, and its auto-encoders make it a long one.) It stays until the book is made; leave it in `tmux`. If it is
-# interrupted, the same command goes on. A job that a node loses is tried again. `SNAKEMAKE_ARGS=…` hands on options
-# of Snakemake, such as `--slurm-status-command squeue` where no accounting keeps the ends of jobs.
+# baseline and seed, and then the jobs that gather the scores and execute the pages. (The page on the open choices is one job for each machine
+# type, and its auto-encoders make this job long.) The command runs until the book is made; run it in `tmux`. If it is
+# interrupted, the same command continues. A job that a node loses is tried again. `SNAKEMAKE_ARGS=…` hands options
+# to Snakemake, such as `--slurm-status-command squeue` where Slurm keeps no accounting.
 #
 # **What the nodes share**, at the same paths: the project's folder with its environment (`.venv`), the recordings, the kept
 # results, and torchvision's downloads (`TORCH_HOME`, by default in the home folder), on a file system that locks between nodes (NFSv4, or Lustre with `flock`). Features and detectors belong on
 # nodes of one kind, since a feature is known by the engine that computed it. Equal numbers of threads (`set-threads` in the
 # profile) give equal numbers to the last bit.
 #
-# **How we know.** `tests/cluster/slurm.py` installs a Slurm of one node, runs the miniature on it, kills two jobs while they compute,
+# **What was tested.** `tests/cluster/slurm.py` installs Slurm on one node, runs the miniature on it, kills two jobs while they compute,
 # and compares every table, every kept result and the pages with those of a local run. Several nodes, a GPU and a network
-# file system were not at hand.
+# file system were not tested.
 #
 # **Kubernetes and clouds** are other executors of Snakemake (`kubernetes`, `googlebatch`, `aws-batch`), each a package and a few options in a
 # profile like that one. They start containers instead of jobs, so the environment goes into an image. They share no
@@ -261,5 +260,5 @@ pd.DataFrame(
 #
 # ## In short
 #
-# One machine with {glue:text}`cores` cores and {glue:text}`whole_memory` of memory is enough for the experiment but for one baseline:
-# the LeNet-DCAE is the first to spread over machines, to train on a GPU, or to train for fewer seeds.
+# One machine with {glue:text}`cores` cores and {glue:text}`whole_memory` of memory is enough for the experiment without the LeNet-DCAE.
+# Train the LeNet-DCAE on several machines, on a GPU, or for fewer seeds.

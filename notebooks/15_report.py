@@ -18,7 +18,8 @@
 # # The report
 #
 # This page lists what the results rest on: recordings, weights, versions, computing times and omissions. The file
-# `results/report.json` holds the same, so that a script can compare two runs.
+# `results/report.json` holds the same facts, so that a script can compare two runs; `results/ro-crate-metadata.json` and
+# `results/croissant.json` describe the run and its recordings to archives and search engines ([for reviewers](reviewing.ipynb)).
 
 # %% tags=["parameters", "remove-cell"]
 machine = None  # machine types, such as ["fan", "pump"]; None: all of the profile's
@@ -59,7 +60,7 @@ names = ("date", "commit", "profile", "engine")
 facts = {name: summary[name] for name in names} | summary["machine"]
 facts["memory"] = gigabytes(facts["memory"]) if facts["memory"] else "not known"
 for network, origin in summary["weights"].items():
-    facts[f"weights of {network}"] = " ".join(filter(None, origin.values()))
+    facts[f"weights of {network}"] = f"{origin['source']} {origin['sha256']}"
 facts["versions"] = ", ".join(map(" ".join, summary["versions"].items()))
 facts["sha256 of all AUCs"] = summary["auc_sha256"]
 rows = [(name, escape(str(fact))) for name, fact in facts.items()]
@@ -68,8 +69,8 @@ tables.word_table("How the results were computed", ("fact", "value"), rows)
 # %% [markdown]
 # ## Recordings
 #
-# The number of clips per machine ID, the sizes of the split, and a checksum of the contents: runs with the same checksums used the same
-# recordings.
+# The table lists the number of clips per machine ID, the sizes of the split, and a checksum of the contents. Runs with the same checksums used
+# the same recordings.
 
 # %%
 import pandas as pd
@@ -80,16 +81,48 @@ recordings.assign(sha256=recordings.sha256.str[:12])
 # %% [markdown]
 # ## Results
 #
-# The mean AUC of every system, in percent. Two runs of a profile on one machine give identical AUCs; on another machine, each AUC
-# differs by less than half a point.
+# The mean AUC of every system over machine IDs and seeds, in percent. Two runs of a profile on one machine, with the same versions and the same
+# number of threads, give identical AUCs. Another processor was not tried.
 
 # %%
 pd.Series(summary["auc"], name="AUC").to_frame()
 
 # %% [markdown]
+# ## Another engine
+#
+# An **engine** is the software that runs a network: OpenVINO or torch. Both compute in float32, but sum in another order, so that features
+# differ by rounding. How far do AUCs move? The same recordings, weights, splits and seed, by both engines:
+
+# %% tags=["hide-input"]
+import json
+
+from mimii_lib.run.profiles import ROOT
+
+record = json.loads((ROOT / "benchmarks" / "engines.json").read_text())
+compared = pd.DataFrame(record["rows"])
+compared["difference"] = (compared.torch - compared.openvino).abs()
+by_detector = compared.groupby(["recordings", "detector"], sort=False)
+moved = by_detector.difference.agg(["count", "median", "max"]).round(1)
+moved.columns = ["AUCs compared", "median difference (points)", "largest (points)"]
+moved.rename(index=tables.NAMES)
+
+# %% tags=["remove-cell"]
+from myst_nb import glue
+
+glue("feature_difference", f"{compared.features.max():.0e}", display=False)
+glue("engines", " and ".join(record["engines"]), display=False)
+glue("engine_date", record["date"], display=False)
+where = record["machine"]
+glue("where", f"{where['processor']}, {where['cores']} cores", display=False)
+glue("engine_commit", record["commit"][:10], display=False)
+
+# %% [markdown]
+# The largest relative difference of a patch's features is {glue:text}`feature_difference`. The record was made on {glue:text}`engine_date` at commit
+# {glue:text}`engine_commit` on {glue:text}`where`, with {glue:text}`engines`, by `benchmarks/engines.py`.
+#
 # ## Computing time
 #
-# Time per stage with all cores in use, where it was recorded.
+# The time of each stage with all cores in use, where it was recorded:
 
 # %%
 pd.Series(summary["seconds"], name="time").map(duration).to_frame()

@@ -9,11 +9,14 @@ from html import escape
 from inspect import getdoc
 from operator import attrgetter
 from pkgutil import resolve_name
+from typing import Any
 
 from IPython.display import HTML
 
 from mimii_lib.errors import MimiiError
+from mimii_lib.pages.run_box import by_machine
 from mimii_lib.pages.tables import word_table
+from mimii_lib.run import Run
 from mimii_lib.run.profiles import Profile
 
 MODULES = ("paper", "dataset", "imaging", "data", "extractors", "run", "detectors", "autoencoders", "evaluation")
@@ -28,9 +31,8 @@ def statement(
     `code` is a name below ``mimii_lib``, `setting` a name such as ``imaging.n_mels``, or a field of a profile such as
     ``seeds``. Raises :class:`MimiiError` if one of them does not exist.
     """
-    profile = Profile()
     try:
-        value = attrgetter(setting)(profile.settings if "." in setting else profile) if setting else None
+        value = _value(Profile(), setting) if setting else None
         does = getdoc(resolve_name(f"mimii_lib.{code}")) or ""
     except (AttributeError, ImportError) as error:
         raise MimiiError(f"the mark “{says}” names what does not exist: {error}") from None
@@ -39,13 +41,30 @@ def statement(
     return {name: text.strip().partition("\n")[0] for name, text in row.items()}
 
 
-def statements_table(statements: Sequence[dict[str, str]]) -> HTML:
-    """Show statements in the paper's order, each beside what holds it."""
-    rows = []
+def _value(profile: Profile, setting: str) -> Any:
+    return attrgetter(setting)(profile.settings if "." in setting else profile)
+
+
+def used_otherwise(statements: Sequence[dict[str, str]], runs: Sequence[Run]) -> dict[str, str]:
+    """Return the values that runs use, by the setting of a statement, where they are not those that the tests hold."""
+    names = dict.fromkeys(row["setting"].partition(" = ")[0] for row in statements if row["setting"])
+    values = {name: {run.machine: _value(run.profile, name) for run in runs} for name in names}
+    return {
+        name: by_machine({machine: str(value) for machine, value in of_runs.items()})
+        for name, of_runs in values.items()
+        if any(value != _value(Profile(), name) for value in of_runs.values())
+    }
+
+
+def statements_table(statements: Sequence[dict[str, str]], runs: Sequence[Run] = ()) -> HTML:
+    """Show statements in the paper's order, each beside what holds it, and the value of `runs` where it is another."""
+    used, rows = used_otherwise(statements, runs), []
     for row in sorted(statements, key=lambda row: (row["section"], MODULES.index(row["code"].partition(".")[0]))):
         text = {name: escape(cell) for name, cell in row.items()}
         remark = f"<br><em>{text['remark']}</em>" if row["remark"] else ""
         setting = f"<code>{text['setting']}</code><br>" if row["setting"] else ""
+        if (name := row["setting"].partition(" = ")[0]) in used:
+            setting += f'<strong class="used">this run: {escape(used[name])}</strong><br>'
         code = f"{setting}<code>{text['code']}</code><br>{text['does']}"
         test = f"<code>{text['test']}</code><br>{text['checks']}"
         rows.append((f"{text['section']}: {text['statement']}{remark}", code, test))

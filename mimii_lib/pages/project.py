@@ -6,7 +6,9 @@ repository's address in ``_config.yml``, and what is known of weights in ``weigh
 """
 
 import json
+import re
 import tomllib
+from importlib.metadata import distributions
 from importlib.resources import files
 from typing import Any
 
@@ -50,7 +52,6 @@ def codemeta() -> dict[str, Any]:
         "author": [{"@type": "Organization", "name": author["name"]} for author in cited["authors"]],
         "programmingLanguage": "Python",
         "runtimePlatform": f"Python {facts['requires-python']}",
-        "softwareRequirements": facts["dependencies"],
         "referencePublication": f"https://doi.org/{cited['references'][0]['doi']}",
         "identifier": f"https://doi.org/{cited['doi']}" if "doi" in cited else "",
         "codeRepository": address,
@@ -65,6 +66,19 @@ def weights_facts(used: Weights) -> dict[str, str]:
     source = "random" if untrained else used.source.partition(":")[0]
     rows = _WEIGHTS[(_WEIGHTS.source == source) & _WEIGHTS.extractor.isin([used.extractor, "*"])]
     return {"source": used.source, "sha256": used.sha256, **rows.iloc[0][["origin", "licence", "limits"]]}
+
+
+def lock() -> pd.DataFrame:
+    """Return the packages that ``constraints.txt`` pins: package, pinned, and installed (None where it is not)."""
+    pins = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), flags=re.M)
+    installed = {plain_name(one.name): one.version for one in distributions()}
+    rows = [(name, pin, installed.get(plain_name(name))) for name, pin in pins]
+    return pd.DataFrame(rows, columns=["package", "pinned", "installed"])
+
+
+def plain_name(package: str) -> str:
+    """Return the name of a package as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 if __name__ == "__main__":
