@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 from mimii_lib import autoencoders, dataset, detectors, extractors, paper
 from mimii_lib.data import checks
@@ -197,13 +198,10 @@ class Stages:
         return self._kept_scores(machine_id, extractor, detector, seed)
 
     def _scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
-        key = self.keys(machine_id, extractor, detector, seed)[-1]
-        if not self.cache.has(key):  # what others share, or has a time of its own, is not part of this one's time
-            if extractor is not None:
-                self.preprocessed(machine_id, extractor, seed)
-            elif detector in paper.AUTOENCODERS:
-                self.fit(machine_id, None, detector, seed)
-        test = self._rows(machine_id, seed, "test")
+        key, test = self.keys(machine_id, extractor, detector, seed)[-1], self._rows(machine_id, seed, "test")
+        computed = self.cache.has(key)
+        if not computed and extractor is not None:
+            self.features(machine_id, extractor, seed)  # on all cores
 
         def compute() -> NDArray[np.float64]:
             if extractor is not None:
@@ -214,7 +212,13 @@ class Stages:
                 return simple_baselines.baseline_scores(fitted, self.summary(machine_id, detector), test)
             return reconstruction.autoencoder_scores(fitted, self.patches(machine_id, seed), test)
 
-        return self.cache.get(key, compute)
+        with threadpool_limits(limits=1):  # a number must not depend on how many threads add it up
+            # What others share, or has a time of its own, is not part of this one's time.
+            if not computed and extractor is not None:
+                self.preprocessed(machine_id, extractor, seed)
+            elif not computed and detector in paper.AUTOENCODERS:
+                self.fit(machine_id, None, detector, seed)
+            return self.cache.get(key, compute)
 
     # Cache keys
 
