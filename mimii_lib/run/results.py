@@ -160,13 +160,14 @@ class Results:
         return f"{epochs} epoch{'s' * (epochs > 1)}, {n_seeds} seed{'s' * (n_seeds > 1)}"
 
     def with_provenance(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return a table of AUCs with the data, settings, weights, versions and commit that each rests on."""
+        """Return a table of AUCs with the data, splits, settings, weights, versions and commit that each rests on."""
         weights = self.stages.weights_used
         return table.assign(
             data=self.recordings.kind,
             data_sha256=table.id.map({name: self.recordings.digest(name) for name in table.id.unique()}),
             left_out=table.id.map(self.recordings.left_out_by_id),
             snr=self.profile.snr,
+            splits=self.recordings.splits_origin,
             weights_source=table.extractor.map({name: used.source for name, used in weights.items()}),
             weights_sha256=table.extractor.map({name: used.sha256 or None for name, used in weights.items()}),
             engine=[self.stages.engine_of(name) for name in table.detector],

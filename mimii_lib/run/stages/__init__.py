@@ -100,9 +100,8 @@ class Stages:
 
     def spectrograms(self, machine_id: str) -> NDArray[np.float32]:
         """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB."""
-        files = [self.recordings.data / path for path in self.recordings.clips_of(machine_id).path]
-        key = self._spectrograms_key(machine_id)
-        return self.cache.get(key, lambda: log_mel_spectrograms(files, self.settings.imaging, machine_id))
+        clips, key = self.recordings.digests(machine_id), self._spectrograms_key(machine_id)
+        return self.cache.get(key, lambda: log_mel_spectrograms(clips, self.settings.imaging, machine_id))
 
     def patches(self, machine_id: str, seed: int | None = None) -> NDArray[np.uint8]:
         """Return the patches of a machine ID: (clips, patches, n_mels, patch_frames), indices of the colour map.
