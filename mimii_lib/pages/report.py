@@ -18,7 +18,7 @@ from mimii_lib import dataset, paper
 from mimii_lib.evaluation import table_1_shape
 from mimii_lib.pages.run_box import RECORDING_KINDS
 from mimii_lib.run import Run, forecast, provenance
-from mimii_lib.settings import as_json
+from mimii_lib.settings import Settings, as_json
 
 
 def report(runs: Sequence[Run]) -> dict[str, Any]:
@@ -30,7 +30,11 @@ def report(runs: Sequence[Run]) -> dict[str, Any]:
     aucs = pd.concat([run.auc() for run in runs], ignore_index=True)
     in_order = aucs.sort_values(["machine", "id", "extractor", "detector", "seed"]).round(6)
     means = table_1_shape(aucs).dropna(how="all").mean(axis=1).round(2)
-    weights = {name: {"source": used.source, "sha256": used.sha256} for name, used in run.stages.weights_used.items()}
+    weights = {
+        name: {"source": used.source, "sha256": used.sha256}
+        for run in runs
+        for name, used in run.stages.weights_used.items()
+    }
     ids = [_clip_counts(run, name) for run in runs for name in run.recordings.evaluable]
     machine = {"system": platform.platform(), "processor": provenance.processor(), "cores": os.cpu_count()}
     return {
@@ -42,14 +46,27 @@ def report(runs: Sequence[Run]) -> dict[str, Any]:
         | {"downloads": dataset.downloads(run.recordings.data)},
         "profile": run.profile.name,
         "settings": json.loads(as_json(run.settings)),
+        "own_settings": {run.machine: own for run in runs if (own := _differences(runs[0].settings, run.settings))},
+        "splits": run.recordings.splits_origin,
         "seeds": {run.machine: list(run.profile.seeds) for run in runs},
         "auto-encoders": {run.machine: run.results.training for run in runs if run.results.autoencoders},
-        "engine": str(run.stages.engine),
+        "engine": ", or ".join(dict.fromkeys(str(run.stages.engine) for run in runs)),
         "weights": weights,
         "seconds": {stage: round(seconds, 1) for stage, seconds in forecast.time_spent(runs).items()},
         "auc": {" ".join(row).removeprefix(f"{paper.NO_FEATURES} "): mean for row, mean in means.items()},
         "auc_sha256": hashlib.sha256(in_order.to_csv(index=False).encode()).hexdigest(),
         "left_out": omissions(runs),
+    }
+
+
+def _differences(first: Settings, other: Settings) -> dict[str, Any]:
+    """Return the settings of another machine type that are not those of the first, as ``{"imaging.hop": 512}``."""
+    groups = [(name, dict(getattr(first, name)), dict(group)) for name, group in other]
+    return {
+        f"{name}.{setting}": value
+        for name, of_first, of_other in groups
+        for setting, value in of_other.items()
+        if value != of_first[setting]
     }
 
 
@@ -63,18 +80,22 @@ def _clip_counts(run: Run, machine_id: str) -> dict[str, Any]:
 
 def omissions(runs: Sequence[Run]) -> list[str]:
     """Return what was not run, not used or replaced: machine types, IDs, clips, weights, networks and detectors."""
-    profile, machines = runs[0].profile, {run.machine for run in runs}
+    machines = {run.machine for run in runs}
     reasons = [f"{machine}: not part of this run" for machine in paper.MACHINES if machine not in machines]
     reasons += [f"{run.machine} {name}: {reason}" for run in runs for name, reason in run.recordings.skipped.items()]
     reasons += [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]
-    reasons += [f"not run: {reason}" for reason in runs[0].stages.unavailable_extractors.values()]
-    reasons += [
-        f"{weights.extractor}: a file of your own stands in for torchvision's; its rows are those of ImageNet's "
-        "weights only if it holds the same values"
-        for weights in runs[0].stages.weights_used.values()
-        if weights.stands_in
-    ]
+    for run in runs:
+        reasons += [f"not run: {reason}" for reason in run.stages.unavailable_extractors.values()]
+        reasons += [
+            f"{weights.extractor}: a file of your own stands in for torchvision's; its rows are those of ImageNet's "
+            "weights only if it holds the same values"
+            for weights in run.stages.weights_used.values()
+            if weights.stands_in
+        ]
     titles = paper.EXTRACTORS | paper.DETECTORS | paper.AUTOENCODERS
-    requested = {titles.get(name) for name in (*profile.extractors, *profile.detectors)}
-    missing = [title for title in dict.fromkeys(titles.values()) if title not in requested]
-    return reasons + [f"{title}: not part of the profile “{profile.name}”" for title in missing]
+    requested = {run: {titles.get(name) for name in (*run.profile.extractors, *run.profile.detectors)} for run in runs}
+    for title in dict.fromkeys(titles.values()):
+        without = [run.machine for run, names in requested.items() if title not in names]
+        which = "" if len(without) == len(runs) else f" for {', '.join(without)}"
+        reasons += [f"{title}: not part of the profile “{runs[0].profile.name}”{which}"] * bool(without)
+    return [*dict.fromkeys(reasons)]

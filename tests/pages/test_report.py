@@ -48,3 +48,26 @@ def test_omissions_are_listed(run_on):
         assert f"{name}: not part of" in reasons
     for name in ("fan", "KDE", "SqueezeNet"):
         assert f"{name}: " not in reasons
+
+
+def test_machine_types_with_values_of_their_own(tiny, quick, tmp_path):
+    """What a profile says of one machine type is reported of that one alone: settings, networks and detectors."""
+    file = tmp_path / "two.yaml"
+    own = "{extractors: [resnet34, squeezenet1_1], settings: {detectors.bandwidth: 0.5}}"
+    file.write_text(f"{quick.read_text()}per_machine:\n  valve: {own}\n")
+    runs = [Run(name, data=tiny, profile=file, ids="id_00", cache=tmp_path) for name in ("fan", "valve")]
+    summary = report(runs)
+    assert (summary["settings"]["detectors"]["bandwidth"], summary["splits"]) == (0.1, "drawn by the seeds")
+    assert summary["own_settings"] == {"valve": {"detectors.bandwidth": 0.5}}
+    text = "\n".join(summary["left_out"])
+    assert "not run: resnet34: weights not reachable" in text
+    assert "ResNet34: not part of the profile “two” for fan" in text
+    assert "SqueezeNet: not part" not in text
+    assert "AlexNet: not part of the profile “two”\n" in text
+    broken = Run("valve", data=tiny, profile=file, ids="id_00", cache=tmp_path, splits=_saved(runs[1], tmp_path))
+    assert report([broken])["splits"].startswith("file splits.csv, sha256 ")
+
+
+def _saved(run, folder):
+    run.recordings.splits.to_csv(folder / "splits.csv", index=False)
+    return folder / "splits.csv"
