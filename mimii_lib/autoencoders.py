@@ -9,7 +9,9 @@ images (n, channels, size, size) in [0, 1] to reconstructions of the same shape 
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
+from threading import Lock
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -99,20 +101,44 @@ class SmallDCAE(nn.Sequential):
 
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {"lenet-dcae": LeNetDCAE, "small-dcae": SmallDCAE}
 SIZES = (8, 16, 32, 64)  # pixels per side of the images that the networks accept; the paper's are 64
+_generator = Lock()  # torch's global generator draws initial weights
 
 
-def picture_side(n_pixels: int) -> int:
-    """Return the side of the smallest square picture that the networks take and that holds so many pixels."""
+def picture_side(n_pixels: int, width: int | None = None) -> int:
+    """Return the side of the smallest square image that the networks take and that holds a patch.
+
+    A patch has rows of `width` pixels; None: as many as the image.
+    """
     for side in SIZES:
-        if side**2 >= n_pixels:
+        if side**2 >= n_pixels if width is None else side >= max(width, -(-n_pixels // width)):
             return side
-    raise MimiiError(f"auto-encoder: {n_pixels} pixels a patch found, expected at most {SIZES[-1] ** 2}")
+    rows = "" if width is None else f" in rows of {width}"
+    raise MimiiError(f"auto-encoder: {n_pixels} pixels a patch{rows} found, expected at most {SIZES[-1]} x {SIZES[-1]}")
+
+
+def initial_network(name: str, channels: int, side: int, seed: int) -> nn.Module:
+    """Return a network with the initial weights of a seed; torch's global generator stays as it is."""
+    with _generator, torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return NETWORKS[name](channels, side)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: how many add up the gradients of a batch changes how their sums are rounded."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class DCAE(BaseEstimator):
     """A convolutional auto-encoder as an anomaly detector.
 
-    A row of X that has fewer than 64 x 64 pixels is padded with zeros to the next square of 8, 16, 32 or 64 pixels.
+    A patch that has fewer than 64 x 64 pixels is padded with zeros to the next square of 8, 16, 32 or 64 pixels a side.
+    Training and scores are the same, bit for bit, whatever the number of threads: each takes one.
 
     Parameters
     ----------
@@ -128,6 +154,8 @@ class DCAE(BaseEstimator):
         cpu, cuda, or auto: cuda if there is a GPU.
     random_state
         Seed of the initial weights and of the order of the batches.
+    width
+        Pixels in a row of a patch, its frames; None: as many as in a row of the image.
 
     Attributes
     ----------
@@ -146,6 +174,7 @@ class DCAE(BaseEstimator):
         precision: str = "float32",
         device: str = "auto",
         random_state: int = 0,
+        width: int | None = None,
     ):
         self.network = network
         self.epochs = epochs
@@ -156,16 +185,18 @@ class DCAE(BaseEstimator):
         self.precision = precision
         self.device = device
         self.random_state = random_state
+        self.width = width
 
+    @one_thread()
     def fit(self, X: NDArray[np.uint8], y: None = None) -> Self:
         """Train on patches of normal clips, X of shape (n, pixels)."""
         squares = self._squares(X, reset=True)
         if self.network not in NETWORKS:
             raise unknown_value("network", self.network, NETWORKS)
+        if self.batch_size < 2:
+            raise MimiiError(f"batch_size: found {self.batch_size}, expected 2 or more: one patch has no variance")
         device = torch_device(self.device)
-        with torch.random.fork_rng():  # restores the global generator, which draws the initial weights
-            torch.manual_seed(self.random_state)
-            net = NETWORKS[self.network](self.channels, squares.shape[-1])
+        net = initial_network(self.network, self.channels, squares.shape[-1], self.random_state)
         net = net.to(device).to(memory_format=torch.channels_last).train()
         order = torch.Generator().manual_seed(self.random_state)
         optimiser = torch.optim.Adam(net.parameters(), lr=self.learning_rate, fused=True)
@@ -189,10 +220,12 @@ class DCAE(BaseEstimator):
         self.net_ = net.eval().cpu()
         return self
 
+    @one_thread()
     def reconstruct(self, X: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the reconstructions of patches X of shape (n, pixels): (n, channels, size, size), in [0, 1]."""
         return np.concatenate([reconstructions for _, reconstructions in self._forward_passes(X)])
 
+    @one_thread()
     def score_samples(self, X: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return minus the mean squared error of each patch's reconstruction: shape (n,)."""
         errors = [((b - a) ** 2).mean((1, 2, 3), dtype=np.float64) for a, b in self._forward_passes(X)]
@@ -213,10 +246,11 @@ class DCAE(BaseEstimator):
     def _squares(self, X: NDArray[np.uint8], reset: bool) -> NDArray[np.uint8]:
         """Return patches X of shape (n, pixels) as squares of shape (n, size, size)."""
         X = validate_data(self, X, reset=reset, ensure_min_samples=2 if reset else 1, ensure_non_negative=True)
-        size = picture_side(X.shape[1])
-        squares = np.zeros((len(X), size**2), np.uint8)
-        squares[:, : X.shape[1]] = np.rint(X).clip(0, 255)
-        return squares.reshape(-1, size, size)
+        size = picture_side(X.shape[1], self.width)
+        width = self.width or size
+        rows = np.zeros((len(X), size, width), np.uint8)
+        rows.reshape(len(X), -1)[:, : X.shape[1]] = np.rint(X).clip(0, 255)
+        return np.pad(rows, ((0, 0), (0, 0), (0, size - width)))
 
     def _images(self, squares: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
         if self.channels == 1:
@@ -245,5 +279,7 @@ def build_autoencoder(name: str, settings: Autoencoders, imaging: Imaging, seed:
     """Return the auto-encoder `name` (lenet-dcae or small-dcae), not trained, with the paper's parameters (§5.2)."""
     if name not in NETWORKS:
         raise unknown_value("detectors", name, DETECTORS)
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise MimiiError("autoencoders.device: found cuda, and torch finds no GPU; name auto or cpu")
     training = {key: value for key, value in vars(settings).items() if key != "seeds"}
-    return DCAE(network=name, colormap=imaging.colormap, random_state=seed, **training)
+    return DCAE(name, colormap=imaging.colormap, random_state=seed, width=imaging.patch_frames, **training)

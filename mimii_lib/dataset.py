@@ -12,8 +12,10 @@ MIMII's recordings at -6 dB. Nothing is ever written into a folder of recordings
 :class:`mimii_lib.settings.Imaging`, :func:`split` takes :class:`mimii_lib.settings.Split`. None: the paper's.
 """
 
+import io
 import json
 import os
+import posixpath
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,6 +36,11 @@ DOWNLOADED = "download.json"  # file at the top of a tree that records what ``mi
 _OUTER = re.compile(r"(-?\d+)_dB_(\w+)")
 _ID = re.compile(r"id_\d\d")
 _DCASE = re.compile(r"(normal|anomaly)_(id_\d\d)_\w+")
+_PATH = re.compile(  # of a clip in either layout
+    rf"(?:(?P<snr>-?\d+)_dB_\w+/)?(?P<machine>{'|'.join(paper.MACHINES)})/"
+    r"(?:(?P<id>id_\d\d)/(?:normal|abnormal)/[^/]+|(?:train|test)/(?:normal|anomaly)_(?P<dcase>id_\d\d)_\w+\.\w+)"
+)
+LOUDEST = 10.0  # times full scale: floating-point samples may exceed 1, but nothing recorded is 20 dB above it
 
 
 def data_folder(data: Path | str | None) -> Path:
@@ -54,10 +61,14 @@ def trees(data: Path) -> dict[tuple[int | None, str], Path]:
     machines: dict[tuple[int | None, str], Path] = {}
     key: tuple[int | None, str]
     outer = _OUTER.fullmatch(data.resolve().name)  # where `data` is the outer folder itself
-    for folder in sorted(path for path in data.iterdir() if path.is_dir() and os.access(path, os.R_OK | os.X_OK)):
+    for folder in sorted(path for path in _listed(data) if path.is_dir()):
         if folder.name[0] == ".":  # of a download that is not complete
             continue
         below = _OUTER.fullmatch(folder.name)
+        if not os.access(folder, os.R_OK | os.X_OK):
+            if below or folder.name in paper.MACHINES:
+                _listed(folder)  # raises
+            continue
         if below and (folder / below[2]).is_dir():
             key, folder = (int(below[1]), below[2]), folder / below[2]
         elif _id_folders(folder):
@@ -97,6 +108,8 @@ def _wavs(folder: Path) -> list[Path]:
 
 def _listed(folder: Path) -> list[Path]:
     try:
+        if not os.access(folder, os.R_OK | os.X_OK):
+            raise PermissionError(0, "no right to list it and to enter it")
         return list(folder.iterdir())
     except OSError as error:
         raise MimiiError(f"{folder}: cannot be opened ({error.strerror}); see to its rights or move it away") from None
@@ -135,20 +148,35 @@ def clip_table(data: Path, wavs: dict[str, dict[str, list[Path]]]) -> pd.DataFra
         for label in LABELS
         for wav in by_label[label]
     ]
+    for *_, path in rows:
+        if re.search("[\ud800-\udfff]", path):  # what Python reads where a name is no UTF-8
+            raise MimiiError(f"{data}: {os.fsencode(path)!r} is no name in UTF-8; rename it")
     return pd.DataFrame(rows, columns=["id", "label", "path"])
 
 
-def read(path: Path, settings: Imaging | None = None) -> NDArray[np.float32]:
+def content(path: Path) -> bytes:
+    """Return the bytes of a clip, or raise MimiiError if it cannot be opened."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise MimiiError(f"{path}: cannot be read as a wav file (no such file); replace it or leave it out") from None
+    except OSError as error:
+        raise MimiiError(f"{path}: cannot be opened ({error.strerror}); see to its rights or leave it out") from None
+
+
+def read(path: Path, settings: Imaging | None = None, of_file: bytes | None = None) -> NDArray[np.float32]:
     """Return the waveform of a clip, (samples,): one channel or the mean of all; a mono file has only one (§4).
 
-    No sound, another rate or length, a missing channel or a sample that is not finite raises MimiiError.
+    `of_file` is its :func:`content`; None: it is read. No sound, another rate or length, a missing channel, or a sample
+    that is not finite or far above full scale raises MimiiError.
     """
-    settings = settings or Imaging()
+    settings, of_file = settings or Imaging(), content(path) if of_file is None else of_file
     try:
-        sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        sound, rate = soundfile.read(io.BytesIO(of_file), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, OSError, EOFError):
-        size = f"{path.stat().st_size} bytes" if path.is_file() else "no such file"
-        raise MimiiError(f"{path}: cannot be read as a wav file ({size}); replace it or leave it out") from None
+        raise MimiiError(
+            f"{path}: cannot be read as a wav file ({len(of_file)} bytes); replace it or leave it out"
+        ) from None
     if rate != settings.sample_rate:
         raise MimiiError(
             f"{path}: sample rate is {rate} Hz, expected {settings.sample_rate} Hz; resample it or leave it out"
@@ -163,6 +191,8 @@ def read(path: Path, settings: Imaging | None = None) -> NDArray[np.float32]:
         raise MimiiError(f"{path}: has {n_channels} channels, so no channel {channel} (from 0)")
     if not np.isfinite(sound).all():
         raise MimiiError(f"{path}: holds samples that are not finite numbers; replace it or leave it out")
+    if (loudest := np.abs(sound).max()) > LOUDEST:
+        raise MimiiError(f"{path}: holds a sample of {loudest:.3g}, expected ±1; scale it, replace it or leave it out")
     if channel == "mean":
         return sound.mean(axis=1)
     return np.ascontiguousarray(sound[:, channel if n_channels > 1 else 0])
@@ -200,23 +230,34 @@ def split(table: pd.DataFrame, seeds: Iterable[int], settings: Split | None = No
 
 
 def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.DataFrame:
-    """Return the splits of a CSV file. Rows with clips of other machines, which `table` does not hold, are ignored.
+    """Return the splits of a CSV file. Rows of other machine types, IDs and SNRs than those of `table` are ignored.
 
-    A file that is no such table, lacks a seed or a clip, or trains on a test clip or an abnormal one raises MimiiError.
+    Raises
+    ------
+    MimiiError
+        If the file is no such table, lacks a seed or a clip, names what is no path of a clip, or trains on a test clip
+        or an abnormal one.
     """
     columns = {"seed": "int64", "path": str, "role": str}
     try:
         splits = pd.read_csv(file, dtype=columns, usecols=list(columns))[list(columns)]
-    except OSError:
-        raise MimiiError(f"{file}: no such file; expected a CSV with the columns seed, path, role") from None
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise MimiiError(f"{file}: {reason}; expected a CSV with the columns seed, path, role") from None
     except ValueError as error:
         raise MimiiError(f"{file}: not a CSV with the columns seed (whole numbers), path, role ({error})") from None
-    splits = splits[splits.seed.isin(list(seeds))]
+    splits = splits[splits.seed.isin(list(seeds))].fillna("")
+    spelled = [posixpath.normpath(path.strip().replace("\\", "/")) for path in splits.path]
+    splits["path"] = splits.path.where(splits.path.isin(table.path), spelled)
     labels = splits.path.map(table.set_index("path").label)
-    id_folders = splits.path.str.rsplit("/", n=2).str[0].isin(table.path.str.rsplit("/", n=2).str[0])
+    places, of_table = (_places(paths) for paths in (splits.path, table.path))
+    snr, known_snr = places.snr.fillna(""), set(of_table.snr.dropna())
+    here = places.id.isin(of_table.id) & places.machine.isin(of_table.machine)
+    here &= snr.isin(known_snr) | (snr == "") | (len(known_snr) == 0)
     faults = {
         "has another role than train or test": ~splits.role.isin(["train", "test"]),
-        "is missing from the folder of its machine ID": labels.isna() & id_folders,
+        f"is no path of a clip; expected paths like {table.path.iloc[0]}": labels.isna() & places.machine.isna(),
+        "is missing from the folder of its machine ID": labels.isna() & here,
         "is named more than once; a clip either trains or tests": splits.duplicated(["seed", "path"]) & labels.notna(),
         "is abnormal and trains; train on normal clips only": (splits.role == "train") & (labels == "abnormal"),
     }
@@ -229,6 +270,12 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
         if seed not in splits.seed.to_numpy():
             raise MimiiError(f"{file}: seed {seed}: names no clip of the run; expected paths like {table.path.iloc[0]}")
     return splits.reset_index(drop=True)
+
+
+def _places(paths: pd.Series) -> pd.DataFrame:
+    """Return the SNR (of the outer folder), machine type and machine ID that paths name; empty where they name none."""
+    names = paths.str.extract(rf"^{_PATH.pattern}$")
+    return names.assign(id=names.id.fillna(names.dcase)).drop(columns="dcase")
 
 
 def not_evaluable(table: pd.DataFrame, splits: pd.DataFrame, settings: Settings | None = None) -> dict[str, str]:

@@ -183,7 +183,7 @@ class Autoencoders(StrictModel):
 
     channels: ImageChannels = assumption(3, "“the Mel-spectrogram images”: RGB; 1: scaled decibels", (1,), 23)
     epochs: PositiveInt = from_paper(80, "§5.2", (), 24)
-    batch_size: PositiveInt = from_paper(128, "§5.2", (), 24)
+    batch_size: Annotated[int, Field(ge=2)] = from_paper(128, "§5.2", (), 24)
     learning_rate: Positive = from_paper(1e-4, "§5.2: Adam; the text lost the minus sign", (), 24)
     seeds: Seeds | None = assumption(None, "None: every seed of the run; fewer to save time")
     precision: Precision = assumption("float32", "the paper is silent; bfloat16 is faster")

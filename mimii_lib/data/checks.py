@@ -1,6 +1,7 @@
 """Checks of recordings before anything is computed: which clips can be used, and what is missing or surplus."""
 
-import os
+import hashlib
+import io
 import shlex
 from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,6 @@ from tqdm import tqdm
 
 from mimii_lib import dataset, paper
 from mimii_lib.data import record
-from mimii_lib.data.files import file_digest
 from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Imaging
 
@@ -34,7 +34,6 @@ class Clip:
     path: str  # relative to the data folder
     sha256: str = ""  # of the file; empty if it cannot be opened
     channels: int = 0  # 0 if the clip cannot be used
-    silent: bool = False  # whether every sample of its channel is 0
     level: float = nan  # RMS of its channel in dB of full scale, at least QUIETEST
     fault: str = ""  # why it cannot be used, in a sentence; empty if it can
 
@@ -49,16 +48,30 @@ def inspect(data: Path, paths: Sequence[str], settings: Imaging | None = None) -
     """Read clips as a run with these settings does; `paths` are relative to the folder `data`."""
 
     def inspect_clip(path: str) -> Clip:
-        file = data / path
+        file, digest = data / path, ""
         try:
-            sound = dataset.read(file, settings)
-            return Clip(path, file_digest(file), soundfile.info(file).channels, not sound.any(), level(sound))
+            content = dataset.content(file)
+            digest = hashlib.sha256(content).hexdigest()
+            sound = dataset.read(file, settings, content)
+            if not sound.any():
+                raise MimiiError(f"{path}: silent; replace it or leave it out")
+            return Clip(path, digest, soundfile.info(io.BytesIO(content)).channels, level(sound))
         except MimiiError as error:
-            digest = file_digest(file) if os.access(file, os.R_OK) else ""
             return Clip(path, digest, fault=str(error).replace(str(file), path))
 
     with ThreadPoolExecutor() as readers:
         return list(tqdm(readers.map(inspect_clip, paths), "reading clips", len(paths), unit="clip", disable=None))
+
+
+def faults(clips: Sequence[Clip]) -> dict[str, str]:
+    """Return the clips of a machine ID that cannot be used, each with the reason; of equal files the first is used."""
+    first: dict[str, str] = {}
+    reasons = {}
+    for clip in clips:
+        same = clip.path if clip.fault else first.setdefault(clip.sha256, clip.path)
+        if clip.fault or same != clip.path:
+            reasons[clip.path] = clip.fault or f"{clip.path}: the same recording as {same}; leave one of them out"
+    return reasons
 
 
 @dataclass
@@ -91,7 +104,7 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
     entries = [entry for entry in record.load(data).values() if entry["checked"] == record.BY_CLIP]
     samples = {(entry["snr"], entry["machine"]): entry for entry in entries}
     rows = []
-    first_path: dict[str, str] = {}
+    first_id: dict[str, tuple[str, str]] = {}  # machine folder and ID that a content was first found in
     for (snr, machine), folder in trees.items():
         name, recordings = folder.relative_to(data).as_posix(), dataset.recordings(folder)
         report.problems += _unused(data, folder, recordings)
@@ -100,7 +113,10 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
         for machine_id, wavs in recordings.items():
             table = dataset.clip_table(data, {machine_id: wavs})
             clips = inspect(data, list(table.path), settings)
-            report.problems += _problems(clips, first_path)
+            report.problems += faults(clips).values()
+            for clip in clips:
+                if clip.sha256 and (same := first_id.setdefault(clip.sha256, (name, machine_id))) != (name, machine_id):
+                    report.differences.append(f"{clip.path}: is also among the clips of {' '.join(same)}; compare them")
             counts = {label: len(wavs[label]) for label in dataset.LABELS}
             channels = sorted({clip.channels for clip in clips if clip.channels})
             reasons = dataset.not_evaluable(table, dataset.split(table, [0])).values() if len(table) else []
@@ -126,17 +142,6 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
     report.differences += [] if miniature else _missing_machines(data, trees)
     report.table = pd.DataFrame(rows, columns=["snr", "machine", "id", *dataset.LABELS, "channels", "remarks"])
     return report
-
-
-def _problems(clips: list[Clip], first_path: dict[str, str]) -> Iterator[str]:
-    """Yield what is wrong with clips; `first_path` remembers the first clip of each content over all calls."""
-    for clip in clips:
-        if clip.fault:
-            yield clip.fault
-        elif clip.silent:
-            yield f"{clip.path}: silent; replace it or take it out of the folder"
-        elif (first := first_path.setdefault(clip.sha256, clip.path)) != clip.path:
-            yield f"{clip.path}: the same recording as {first}; take one of them out of the folder"
 
 
 def _unused(data: Path, folder: Path, recordings: Wavs) -> Iterator[str]:

@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -21,7 +22,7 @@ from mimii_lib.extractors import get
 from mimii_lib.pages.project import weights_facts
 from mimii_lib.pages.run_box import RECORDING_KINDS
 from mimii_lib.run import Run, forecast, provenance
-from mimii_lib.settings import as_json
+from mimii_lib.settings import Settings, as_json
 
 
 def report(runs: Sequence[Run]) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def report(runs: Sequence[Run]) -> dict[str, Any]:
     aucs = pd.concat([run.auc() for run in runs], ignore_index=True)
     in_order = aucs.sort_values(["machine", "id", "extractor", "detector", "seed"]).round(6)
     means = table_1_shape(aucs).dropna(how="all").mean(axis=1).round(2)
-    weights = {name: weights_facts(used) for name, used in run.stages.weights_used.items()}
+    weights = {name: weights_facts(used) for run in runs for name, used in run.stages.weights_used.items()}
     ids = [_clip_counts(run, name) for run in runs for name in run.recordings.evaluable]
     machine = {"system": platform.platform(), "processor": provenance.processor(), "cores": os.cpu_count()}
     return {
@@ -45,14 +46,27 @@ def report(runs: Sequence[Run]) -> dict[str, Any]:
         | {"downloads": dataset.downloads(run.recordings.data)},
         "profile": run.profile.name,
         "settings": json.loads(as_json(run.settings)),
+        "own_settings": {run.machine: own for run in runs if (own := _differences(runs[0].settings, run.settings))},
+        "splits": run.recordings.splits_origin,
         "seeds": {run.machine: list(run.profile.seeds) for run in runs},
         "auto-encoders": {run.machine: run.results.training for run in runs if run.results.autoencoders},
-        "engine": str(run.stages.engine),
+        "engine": ", or ".join(dict.fromkeys(str(run.stages.engine) for run in runs)),
         "weights": weights,
         "seconds": {stage: round(seconds, 1) for stage, seconds in forecast.time_spent(runs).items()},
         "auc": {" ".join(row).removeprefix(f"{paper.NO_FEATURES} "): mean for row, mean in means.items()},
         "auc_sha256": hashlib.sha256(in_order.to_csv(index=False).encode()).hexdigest(),
         "left_out": omissions(runs),
+    }
+
+
+def _differences(first: Settings, other: Settings) -> dict[str, Any]:
+    """Return the settings of another machine type that are not those of the first, as ``{"imaging.hop": 512}``."""
+    groups = [(name, dict(getattr(first, name)), dict(group)) for name, group in other]
+    return {
+        f"{name}.{setting}": value
+        for name, of_first, of_other in groups
+        for setting, value in of_other.items()
+        if value != of_first[setting]
     }
 
 
@@ -66,22 +80,38 @@ def _clip_counts(run: Run, machine_id: str) -> dict[str, Any]:
 
 def omissions(runs: Sequence[Run]) -> list[str]:
     """Return what was not run, not used or replaced: machine types, IDs, clips, weights, networks and detectors."""
-    profile, machines = runs[0].profile, {run.machine for run in runs}
+    machines = {run.machine for run in runs}
     reasons = [f"{machine}: not part of this run" for machine in paper.MACHINES if machine not in machines]
     reasons += [f"{run.machine} {name}: {reason}" for run in runs for name, reason in run.recordings.skipped.items()]
     reasons += [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]
-    reasons += [
-        f"{weights.extractor}: a file of your own stands in for torchvision's; its rows are those of ImageNet's "
-        "weights only if it holds the same values"
-        for weights in runs[0].stages.weights_used.values()
-        if weights.stands_in
+    machine_types = defaultdict(list)
+    for run in runs:
+        for reason in _not_run(run):
+            machine_types[reason].append(run.machine)
+    return reasons + [
+        reason if len(names) == len(runs) else f"{reason} ({', '.join(names)})"
+        for reason, names in machine_types.items()
     ]
-    networks, requested = [*profile.extractors], {paper.EXTRACTORS.get(name) for name in profile.extractors}
-    networks += [name for name, title in paper.EXTRACTORS.items() if title not in requested]
-    reasons += [f"{get(name).title}: {reason}" for name in networks if (reason := reason_not_run(runs[0], name))]
-    detectors = paper.DETECTORS | paper.AUTOENCODERS
-    missing = [title for name, title in detectors.items() if name not in profile.detectors]
-    return reasons + [f"{title}: {_outside(profile.name)}" for title in missing]
+
+
+def _not_run(run: Run) -> Iterator[str]:
+    """Yield what of Table 1 is not run or replaced on one machine type: weights, networks and detectors."""
+    for weights in run.stages.weights_used.values():
+        if weights.stands_in:
+            yield (
+                f"{weights.extractor}: a file of your own stands in for torchvision's; its rows are those of "
+                "ImageNet's weights only if it holds the same values"
+            )
+    requested = {paper.EXTRACTORS.get(name) for name in run.profile.extractors}
+    for name in (
+        *run.profile.extractors,
+        *(name for name, title in paper.EXTRACTORS.items() if title not in requested),
+    ):
+        if reason := reason_not_run(run, name):
+            yield f"{get(name).title}: {reason}"
+    for name, title in (paper.DETECTORS | paper.AUTOENCODERS).items():
+        if name not in run.profile.detectors:
+            yield f"{title}: {_outside(run.profile.name)}"
 
 
 def reason_not_run(run: Run, extractor: str) -> str:

@@ -1,7 +1,8 @@
 """Kept results on disk, each under a cache key of exactly what it depends on.
 
 A result is a folder ``<stage>/<digest of the key>`` with the result, its key in plain text (settings, identities of the
-inputs, digest of the code, versions), and the seconds that it took. Results are arrays (npy), tables (parquet) and
+inputs, digest of the code, versions), the seconds that it took, and a seal: a digest of key and result together. What a
+seal does not fit, such as the result of another key, is computed anew. Results are arrays (npy), tables (parquet) and
 state dicts: reading them executes nothing. A result is written to a temporary name and moved into place, so that it is
 there as a whole or not at all, whatever is killed; while one process computes it, others wait for it.
 """
@@ -25,7 +26,7 @@ from filelock import FileLock
 from numpy.lib.format import open_memmap
 from platformdirs import user_cache_dir
 
-from mimii_lib.data.files import atomic_write, wait_for
+from mimii_lib.data.files import atomic_write, file_digest, wait_for
 from mimii_lib.errors import MimiiError
 from mimii_lib.run.code_digest import code_digest, package_versions
 from mimii_lib.run.profiles import IN_CHECKOUT, ROOT
@@ -54,6 +55,7 @@ STATE = Format(
     lambda file: import_module("torch").load(file, weights_only=True),
 )
 """Dictionaries of tensors and numbers."""
+SEAL = "seal.txt"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class CacheKey:
 def default_folder() -> Path:
     """Return where results are kept: ``$MIMII_CACHE``, or ``.cache`` in a checkout, or the user's cache."""
     if named := os.environ.get("MIMII_CACHE"):
-        return Path(named)
+        return Path(named).expanduser()
     return ROOT / ".cache" if IN_CHECKOUT else Path(user_cache_dir("mimii"))
 
 
@@ -89,6 +91,7 @@ class ResultCache:
 
     def __init__(self, folder: Path | None = None):
         self.folder = folder or default_folder()
+        self._checked: set[tuple[Any, ...]] = set()  # files, by name, size and dates, whose seal this object has seen
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe = self.folder / f".{secrets.token_hex(4)}"
@@ -101,20 +104,31 @@ class ResultCache:
         """Return the result of `compute`, which is called only if no result is kept under this key."""
         file = self._file(key)
         with suppress(Exception):  # a missing or damaged file is computed anew, whatever its reader says of it
-            return key.format.read(file)
+            return self._sealed(key, file)
         with _locked(file.with_name("lock")):
             with suppress(Exception):  # another process has computed it meanwhile
-                return key.format.read(file)
+                return self._sealed(key, file)
             for leftover in file.parent.glob(".*"):  # of a process that was killed
                 leftover.unlink(missing_ok=True)
             start = perf_counter()
             result = compute()
             timing = {"seconds": perf_counter() - start, "threads": import_module("torch").get_num_threads()}
-            for name, text in (("key.json", key.text), ("timing.json", json.dumps(timing))):
-                with atomic_write(file.with_name(name)) as temporary:
-                    temporary.write_text(text)
             with atomic_write(file) as temporary:
                 key.format.write(result, temporary)
+                texts = {"key.json": key.text, "timing.json": json.dumps(timing), SEAL: _seal(key, temporary)}
+                for name, text in texts.items():
+                    with atomic_write(file.with_name(name)) as beside:
+                        beside.write_text(text)
+        return key.format.read(file)
+
+    def _sealed(self, key: CacheKey, file: Path) -> Any:
+        """Return what a file holds; raise if there is none, or its seal is not that of its key and content."""
+        status = file.stat()
+        known = (file, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if known not in self._checked:
+            if file.with_name(SEAL).read_text() != _seal(key, file):
+                raise ValueError("another content or key")
+            self._checked.add(known)
         return key.format.read(file)
 
     def has(self, key: CacheKey) -> bool:
@@ -123,13 +137,17 @@ class ResultCache:
 
     def timing(self, key: CacheKey) -> tuple[float, int]:
         """Return the seconds that a kept result took, 0 where that is not known, and the threads of that process."""
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError, KeyError, TypeError):
             timing = json.loads(self._file(key).with_name("timing.json").read_text())
-            return timing["seconds"], timing["threads"]
+            return float(timing["seconds"]), int(timing["threads"])
         return 0.0, 1
 
     def _file(self, key: CacheKey) -> Path:
         return self.folder / key.stage / key.digest / f"result{key.format.suffix}"
+
+
+def _seal(key: CacheKey, file: Path) -> str:
+    return hashlib.sha256(f"{key.digest} {file_digest(file)}".encode()).hexdigest()
 
 
 def exclusive_write(path: Path) -> AbstractContextManager[None]:

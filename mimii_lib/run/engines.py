@@ -54,11 +54,14 @@ class PatchNetwork(nn.Module):
 def classifier(weights: Weights) -> nn.Module:
     """Return the whole network with its pretrained weights: an ImageNet classifier."""
     net = extractors.get(weights.extractor).network()
+    source = f"{weights.extractor} ({weights.source})"
     try:
         net.load_state_dict(weights.state())
     except (RuntimeError, TypeError, AttributeError) as error:
-        source, lines = f"{weights.extractor} ({weights.source})", str(error).splitlines() or [""]
+        lines = str(error).splitlines() or [""]
         raise MimiiError(f"weights of {source} do not fit the network: {lines[:2][-1].strip()[:160]}") from None
+    if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):  # an engine's ReLU may hide NaN as 0
+        raise MimiiError(f"weights of {source} hold numbers that are not finite; replace the file")
     return net.eval()
 
 

@@ -85,8 +85,9 @@ def forecast(
     pieces.loc[pieces.there, ["seconds", "bytes"]] = 0
     if measure and len(missing):
         rates = missing.what.map(_seconds_per_work(evaluable[0], missing))
-        # Spectrograms are computed on one core by each worker; a detector is fitted on one core.
-        busy = {"spectrograms": workers, "scores": min(1.0, missing.stage.eq("scores").sum() / cores)}
+        # Spectrograms are computed on one core by each worker; so are a detector and an auto-encoder.
+        busy = {name: min(1.0, missing.stage.eq(name).sum() / cores) for name in ("scores", "auto-encoders")}
+        busy["spectrograms"] = workers
         pieces.loc[missing.index, "seconds"] = missing.work * rates / missing.stage.map(busy).fillna(1.0)
     kinds = pieces.assign(pieces=1).groupby(["part", "what"], sort=False)
     size, free = int(pieces.bytes.sum()), shutil.disk_usage(folder).free
@@ -121,10 +122,10 @@ def _pieces(parts: Iterable[tuple[str, Run, Sequence[str] | None]]) -> pd.DataFr
             keys = [key for key in run.stages.keys(*trial) if key.stage != "clips"]
             there = [run.cache.has(key) for key in keys]
             for number, key in enumerate(keys):
-                # Nothing is needed for a result that is kept. A detector computes on one core, all else on all.
+                # Nothing is needed for a result that is kept. A trial computes on one core, what it shares on all.
                 if key.digest not in pieces and (there[number] or not any(there[number + 1 :])):
                     seconds, threads = run.cache.timing(key)
-                    share = (1 if key.stage == "scores" and trial[1] else threads) / torch.get_num_threads()
+                    share = (1 if key.stage in ("scores", "auto-encoders") else threads) / torch.get_num_threads()
                     piece = {"part": part, "there": there[number], "seconds": seconds * share}
                     pieces[key.digest] = piece | _piece(run, key.stage, *trial)
     return pd.DataFrame(pieces.values(), columns=COLUMNS)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mimii_lib import dataset
 from mimii_lib.data import checks, miniature, sources
+from mimii_lib.data.files import file_digest
 from mimii_lib.data.sample import fetch_sample
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.run.cache import TABLE, CacheKey, ResultCache
@@ -68,18 +69,27 @@ class Recordings:
     def _inspect(self, paths: list[str]) -> pd.DataFrame:
         """Read the clips of a machine ID; contents are kept for files that have not been touched since."""
         imaging = self.profile.settings.imaging
-        states = [dataset.state(self.data / path) for path in paths]
-        inputs = {"files": digest(states), "read": [imaging.sample_rate, imaging.seconds, imaging.channel]}
-        table = self.cache.get(
-            CacheKey("clips", checks.inspect, inputs, TABLE),
-            lambda: pd.DataFrame(map(asdict, checks.inspect(self.data, paths, imaging))),
-        )
+        inputs = {"files": self._states(paths), "read": [imaging.sample_rate, imaging.seconds, imaging.channel]}
+
+        def inspect() -> pd.DataFrame:
+            table = pd.DataFrame(map(asdict, checks.inspect(self.data, paths, imaging)))
+            if self._states(paths) != inputs["files"]:
+                raise MimiiError(f"{self.data}: files changed while they were read; give the same command again")
+            return table
+
+        table = self.cache.get(CacheKey("clips", checks.inspect, inputs, TABLE), inspect)
         return table.assign(path=paths).set_index("path")
 
-    @property
+    def _states(self, paths: list[str]) -> str:
+        return digest([dataset.state(self.data / path) for path in paths])
+
+    @cached_property
     def _faults(self) -> dict[str, str]:
-        faults = self._inspected.fault
-        return dict(faults[faults != ""])
+        reasons: dict[str, str] = {}
+        for _, listed in self._listed.groupby("id"):
+            rows = self._inspected.loc[listed.path].reset_index().to_dict("records")
+            reasons |= checks.faults([checks.Clip(**row) for row in rows])
+        return reasons
 
     @cached_property
     def splits(self) -> pd.DataFrame:
@@ -89,6 +99,13 @@ class Recordings:
             return dataset.split(self.clips, seeds, self.profile.settings.split)
         splits = dataset.load_split(self.splits_file, self._listed, seeds)
         return splits[splits.path.isin(self.clips.path)].reset_index(drop=True)
+
+    @cached_property
+    def splits_origin(self) -> str:
+        """Where the splits come from: the seeds, or a file with its sha256."""
+        if self.splits_file is None:
+            return "drawn by the seeds"
+        return f"file {self.splits_file.name}, sha256 {file_digest(self.splits_file)}"
 
     @cached_property
     def skipped(self) -> dict[str, str]:
@@ -117,7 +134,8 @@ class Recordings:
     @cached_property
     def kind(self) -> str:
         """What the recordings are: miniature, sample, MIMII or other recordings."""
-        return dataset.kind(self.data, self._listed, self.machine)
+        repeated = self._inspected.sha256[self._listed.path].duplicated().to_numpy()  # links to few clips are no MIMII
+        return dataset.kind(self.data, self._listed[~repeated], self.machine)
 
     @cached_property
     def licence(self) -> str:
@@ -165,6 +183,10 @@ class Recordings:
         """Return the sha256 of the list of a machine ID's clips, as sha256sum prints it."""
         lines = [f"{self._digests[path]}  {path}\n" for path in self.clips_of(machine_id).path]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def digests(self, machine_id: str) -> dict[Path, str]:
+        """Return the sha256 of every clip of a machine ID by its file, in the order of its clips."""
+        return {self.data / path: self._inspected.sha256[path] for path in self.clips_of(machine_id).path}
 
     def content(self, paths: Sequence[str]) -> str:
         """Return a digest of the contents of clips in this order, whatever their names: an input of cache keys."""

@@ -12,6 +12,7 @@ from torch import get_num_threads
 from tqdm import tqdm
 
 from mimii_lib import evaluation, paper
+from mimii_lib.autoencoders import one_thread
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import System
 from mimii_lib.run import provenance
@@ -21,6 +22,8 @@ from mimii_lib.run.stages import Stages
 from mimii_lib.settings import SIMPLE_BASELINES, as_json
 from mimii_lib.uncertainty import AucEstimates, bootstrap_aucs
 
+LAST = {"lenet-dcae": 0} | dict.fromkeys(SIMPLE_BASELINES, 2)
+"""Place of a detector in the order of work: LeNet-DCAE takes longest."""
 Trial = tuple[str, str | None, str, int]
 """One AUC: machine ID, extractor, detector and seed."""
 
@@ -76,26 +79,25 @@ class Results:
         return [trial for trial in trials if not self.stages.cache.has(self.stages.keys(*trial)[-1])]
 
     def compute(self, trials: Sequence[Trial]) -> None:
-        """Compute and keep the scores of trials, on as many threads as there are cores.
+        """Compute and keep the scores of trials, each on one thread, as many at a time as there are cores.
 
-        Features come first: an extractor takes all cores for itself, and so does an auto-encoder. They are computed
-        network by network, since compiling one takes as long as hundreds of patches.
+        Features come first, since an extractor takes all cores for itself. They are computed network by network, since
+        compiling one takes as long as hundreds of patches.
         """
         trials = self.missing(trials)
         for network, machine_id, seed in sorted({(one[1], one[0], one[3]) for one in trials if one[1] is not None}):
             self.stages.features(machine_id, network, seed)
-        # The detectors of a seed in a row: they share the preprocessed features.
-        with_features = sorted((trial for trial in trials if trial[1]), key=lambda trial: (*trial[:2], trial[3]))
-        with tqdm(total=len(trials), desc=self.recordings.machine, unit="AUC", disable=None) as progress:
-            # A worker computes on one thread. OpenMP counts threads by worker, BLAS over all: both are limited.
-            with (
-                threadpool_limits(limits=1),
-                ThreadPoolExecutor(get_num_threads(), initializer=threadpool_limits, initargs=(1,)) as workers,
-            ):
-                for _ in workers.map(lambda trial: self.stages.scores(*trial), with_features):
-                    progress.update()
-            for trial in (trial for trial in trials if trial[1] is None):
-                self.stages.scores(*trial)
+        # The longest first; the detectors of a seed in a row, since they share the preprocessed features.
+        trials.sort(key=lambda trial: (LAST.get(trial[2], 1), trial[0], trial[1] or "", trial[3]))
+        cores = get_num_threads()
+        # A number must not depend on how many threads add it up. OpenMP counts threads by worker, BLAS over all.
+        with (
+            tqdm(total=len(trials), desc=self.recordings.machine, unit="AUC", disable=None) as progress,
+            one_thread(),
+            threadpool_limits(limits=1),
+            ThreadPoolExecutor(cores, initializer=threadpool_limits, initargs=(1,)) as workers,
+        ):
+            for _ in workers.map(lambda trial: self.stages.scores(*trial), trials):
                 progress.update()
 
     def clip_scores(
@@ -158,13 +160,14 @@ class Results:
         return f"{epochs} epoch{'s' * (epochs > 1)}, {n_seeds} seed{'s' * (n_seeds > 1)}"
 
     def with_provenance(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return a table of AUCs with the data, settings, weights, versions and commit that each rests on."""
+        """Return a table of AUCs with the data, splits, settings, weights, versions and commit that each rests on."""
         weights = self.stages.weights_used
         return table.assign(
             data=self.recordings.kind,
             data_sha256=table.id.map({name: self.recordings.digest(name) for name in table.id.unique()}),
             left_out=table.id.map(self.recordings.left_out_by_id),
             snr=self.profile.snr,
+            splits=self.recordings.splits_origin,
             weights_source=table.extractor.map({name: used.source for name, used in weights.items()}),
             weights_sha256=table.extractor.map({name: used.sha256 or None for name, used in weights.items()}),
             engine=[self.stages.engine_of(name) for name in table.detector],

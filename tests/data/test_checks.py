@@ -55,6 +55,7 @@ def test_check_finds_planted_faults(tmp_path, second, wav):
     abnormal = second(folder.with_name("abnormal"), seed=50)
     soundfile.write(folder / "00000003.wav", np.zeros(16_000), 16_000)
     shutil.copy(folder / "00000001.wav", abnormal / "00000005.wav")
+    soundfile.write(abnormal / "00000006.wav", np.append(np.zeros(15_999), 1e25), 16_000, subtype="FLOAT")
     content = (folder / "00000007.wav").read_bytes()
     (folder / "00000007.wav").write_bytes(content[: len(content) // 2])
     wav(folder / "00000008.wav", rate=8_000, samples=16_000)
@@ -72,11 +73,12 @@ def test_check_finds_planted_faults(tmp_path, second, wav):
         "id_00/normal/00000008.wav": "8000 Hz",
         "id_00/normal/00000009.wav": "cannot be read",
         "id_00/normal/00000012.wav": "cannot be read",
-        "id_02/normal/00000000.wav": "same recording as 0_dB_pump/pump/id_00/normal/00000000.wav",
+        "id_00/abnormal/00000006.wav": "a sample of 1e+25",
     }
     assert faults.keys() == expected.keys()
     assert all(expected[path] in fault for path, fault in faults.items())
-    assert report.table[["normal", "abnormal"]].to_numpy().tolist() == [[13, 2], [1, 0]]
+    assert "id_02/normal/00000000.wav: is also among the clips of 0_dB_pump/pump id_00" in "\n".join(report.differences)
+    assert report.table[["normal", "abnormal"]].to_numpy().tolist() == [[13, 3], [1, 0]]
 
 
 def test_check_without_recordings(tmp_path, second):

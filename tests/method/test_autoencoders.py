@@ -91,7 +91,14 @@ def test_the_papers_training(name):
     """The auto-encoders train by Adam at 1e-4 in batches of 128 for 80 epochs."""
     params = build_autoencoder(name, Autoencoders(), Imaging(), 3).get_params()
     expected = {"network": name, "epochs": 80, "batch_size": 128, "learning_rate": 1e-4}
-    ours = {"channels": 3, "colormap": "viridis", "precision": "float32", "device": "auto", "random_state": 3}
+    ours = {
+        "channels": 3,
+        "colormap": "viridis",
+        "precision": "float32",
+        "device": "auto",
+        "random_state": 3,
+        "width": 64,
+    }
     assert params == expected | ours
     assert clone(DCAE(**params)).get_params() == params
 
@@ -162,6 +169,30 @@ def test_the_seed_decides_the_scores(name, trained, patches):
 
 
 @both
+def test_the_number_of_threads_does_not_matter(name, patches):
+    """One, two and three threads train to the same losses and scores, bit for bit, and leave the number as it was."""
+    before, results = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        fitted = DCAE(name, epochs=1, batch_size=8).fit(patches)
+        results.append((fitted.losses_, fitted.score_samples(patches).tolist()))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert results[0] == results[1] == results[2]
+
+
+@both
+def test_a_patch_keeps_its_rows(name):
+    """A patch of 20 mel bands and 12 frames lies in the image as it is, its rows side by side, and zeros beyond."""
+    patches = np.random.default_rng(0).integers(0, 256, (6, 20, 12)).astype(np.uint8)
+    squares = np.pad(patches, ((0, 0), (0, 12), (0, 20))).reshape(6, -1)  # 32 x 32
+    side = build_autoencoder(name, Autoencoders(epochs=1, batch_size=4), Imaging(patch_frames=12), 0)
+    narrow, padded = side.fit(patches.reshape(6, -1)), DCAE(name, epochs=1, batch_size=4).fit(squares)
+    assert narrow.losses_ == padded.losses_
+    np.testing.assert_array_equal(narrow.score_samples(patches.reshape(6, -1)), padded.score_samples(squares))
+
+
+@both
 def test_training_does_not_touch_the_global_generators(name, patches):
     """Training neither reads nor changes the global random state of torch and numpy."""
     losses = []
@@ -182,12 +213,18 @@ def test_a_score_does_not_depend_on_the_other_patches(name, trained, patches):
     np.testing.assert_allclose(alone, together[:5], rtol=1e-4)
 
 
-def test_patches_that_cannot_train():
+def test_patches_that_cannot_train(monkeypatch):
     """One patch is too few, more than 64 x 64 pixels are too many, and an unknown network is named."""
     with pytest.raises(ValueError, match="minimum of 2"):
         DCAE("small-dcae", epochs=1).fit(np.zeros((1, 4096), np.uint8))
-    with pytest.raises(MimiiError, match="4097 pixels a patch found, expected at most 4096"):
-        DCAE("small-dcae", epochs=1).fit(np.zeros((4, 4097), np.uint8))
+    for width, rows in ((None, ""), (128, " in rows of 128")):  # 32 x 128 would fit as 64 x 64, with two rows in one
+        with pytest.raises(MimiiError, match=f"pixels a patch{rows} found, expected at most 64 x 64"):
+            DCAE("small-dcae", epochs=1, width=width).fit(np.zeros((4, 4096 + (width is None)), np.uint8))
+    with pytest.raises(MimiiError, match="batch_size: found 1, expected 2 or more"):
+        DCAE("small-dcae", epochs=1, batch_size=1).fit(np.zeros((4, 64), np.uint8))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MimiiError, match="autoencoders.device: found cuda, and torch finds no GPU"):
+        build_autoencoder("small-dcae", Autoencoders(device="cuda"), Imaging(), 0)
     with pytest.raises(MimiiError, match="vae.*lenet-dcae, small-dcae"):
         build_autoencoder("vae", QUICK, Imaging(), 0)
 

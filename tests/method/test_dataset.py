@@ -1,6 +1,7 @@
 """§4 Dataset: MIMII's tree, its clips and their splits."""
 
 import itertools
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -131,6 +132,23 @@ def test_dcases_layout(tmp_path, wav):
         dataset.clips(tmp_path, "fan", 6)
 
 
+def test_a_name_that_is_no_text_is_refused(tree):
+    """A clip whose name is not UTF-8 cannot stand in a table: an error names it."""
+    (tree / "-6_dB_fan/fan/id_00/normal" / os.fsdecode(b"\xff.wav")).write_bytes(b"")
+    with pytest.raises(MimiiError, match=r"id_00/normal/\\xff.wav' is no name in UTF-8; rename it"):
+        dataset.clips(tree, "fan", -6)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may open every folder")
+def test_a_folder_without_rights_is_named(tree):
+    """A machine type whose folder cannot be opened is not left out without a word; other folders are."""
+    (tree / "lost+found").mkdir(mode=0)
+    assert set(dataset.trees(tree)) == {(-6, "fan")}
+    (tree / "-6_dB_pump").mkdir(mode=0)
+    with pytest.raises(MimiiError, match="-6_dB_pump: cannot be opened"):
+        dataset.trees(tree)
+
+
 def test_two_folders_of_one_machine_are_refused(tree):
     """The same machine at the same SNR in both layouts is an error that names both folders."""
     as_dcase(tree / "-6_dB_fan" / "fan", tree / "fan")
@@ -169,8 +187,8 @@ def _cut(size):
     return lambda path, wav: path.write_bytes(wav(path).read_bytes()[:size])
 
 
-def _not_finite(path, wav):
-    soundfile.write(path, np.full(160_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+def _float(path, sample):
+    soundfile.write(path, np.append(np.full(159_999, 0.1), sample), 16_000, subtype="FLOAT")
 
 
 FAULTS = {
@@ -180,8 +198,10 @@ FAULTS = {
     "no wav": (lambda path, wav: path.write_text("this is no sound"), "cannot be read as a wav file"),
     "truncated": (_cut(100_000), "samples.*expected 160000|cannot be read"),
     "half a header": (_cut(20), "cannot be read as a wav file"),
-    "not finite": (_not_finite, "not finite"),
+    "not finite": (lambda path, wav: _float(path, np.nan), "not finite"),
+    "far above full scale": (lambda path, wav: _float(path, 1e25), r"a sample of 1e\+25, expected ±1"),
     "missing": (lambda path, wav: None, "no such file"),
+    "a folder": (lambda path, wav: path.mkdir(), r"cannot be opened \(Is a directory\); see to its rights"),
 }
 
 
@@ -288,6 +308,29 @@ def test_splits_come_back_as_they_were_saved(saved):
         dataset.load_split(file.with_name("nowhere.csv"), table, [0])
 
 
+@pytest.mark.parametrize("spelled", [r"./\g<0>", r"  \g<0> ", r"-6_dB_fan/../\g<0>"])
+def test_rows_that_are_spelled_otherwise_count(saved, spelled):
+    """A leading dot, blanks, and the backslashes of Windows change nothing: no row is left out without a word."""
+    table, splits, save = saved
+    other = splits.path.str.replace("^.*$", spelled, regex=True).str.replace("/", "\\")
+    pd.testing.assert_frame_equal(dataset.load_split(save(splits.assign(path=other)), table, [0, 1]), splits)
+
+
+def test_saved_splits_fit_a_part_of_dcases_layout(saved):
+    """In DCASE's layout, where the clips of all machine IDs share a folder, splits of all IDs serve one of them."""
+    _, splits, save = saved
+    parts = splits.path.str.extract(r"(id_\d\d)/(\w+)/(\d+)")
+    paths = "fan/train/" + parts[1].replace("abnormal", "anomaly") + "_" + parts[0] + "_" + parts[2] + ".wav"
+    table = pd.DataFrame({"id": parts[0], "label": parts[1], "path": paths}).drop_duplicates()
+    file = save(splits.assign(path=paths))
+    loaded = dataset.load_split(file, table[table.id == "id_02"], [0, 1])
+    assert len(loaded) == (parts[0] == "id_02").sum()
+    with pytest.raises(MimiiError, match=f"{table.path[0]} is missing"):
+        dataset.load_split(file, table[1:], [0, 1])
+    with pytest.raises(MimiiError, match=r"cannot be read \(Is a directory\)"):
+        dataset.load_split(file.parent, table, [0])
+
+
 REFUSED = {
     "a missing column": (lambda splits: splits.drop(columns="role"), "not a CSV with the columns.*role"),
     "an abnormal clip in training": (
@@ -302,7 +345,11 @@ REFUSED = {
     "another role": (lambda splits: splits.replace({"role": {"test": "odd"}}), "another role than train or test"),
     "an empty role": (lambda splits: splits.assign(role=[None, *splits.role[1:]]), "another role than train or test"),
     "seeds that are no numbers": (lambda splits: splits.assign(seed="first"), r"seed \(whole numbers\)"),
-    "other machines only": (lambda splits: splits.assign(path="x/" + splits.path), "names no clip"),
+    "other machines only": (lambda splits: splits.replace("fan/fan", "pump/pump", regex=True), "names no clip"),
+    "an unknown machine": (lambda splits: splits.replace("fan/fan", "van/van", regex=True), "is no path of a clip"),
+    "absolute paths": (lambda splits: splits.assign(path="/data/" + splits.path), "is no path of a clip; expected"),
+    "a path that is empty": (lambda splits: splits.assign(path=[None, *splits.path[1:]]), "is no path of a clip"),
+    "another folder": (lambda splits: splits.replace("^-6_dB_fan/", "", regex=True), "is missing from the folder"),
     "nothing": (lambda splits: pd.DataFrame(), "not a CSV"),
     "a clip that is lost": (
         lambda splits: pd.concat([splits, splits.iloc[[0]].replace({r"\d{8}": "99999999"}, regex=True)]),
@@ -350,11 +397,11 @@ def test_the_miniature_and_part_of_mimii_are_not_mimii(tiny, real):
         ("fan", "id_00", 1010, 407, "other recordings"),
         ("fan", "id_00", 1011, 406, "other recordings"),
         ("fan", "id_01", 1011, 407, "other recordings"),
-        ("pump", "id_02", 1004, 111, "MIMII"),
+        ("pump", "id_02", 1004, 111, "other recordings"),
     ],
 )
 def test_mimii_is_known_by_its_counts(machine, machine_id, normal, abnormal, kind):
-    """A lost clip makes a machine ID no longer MIMII's, unless its published number of normal clips is uncertain."""
+    """A lost clip makes a machine ID no longer MIMII's."""
     table = clip_table(**{machine_id: (normal, abnormal)})
     assert dataset.kind(Path("nowhere"), table, machine) == kind
     whole = clip_table(**{name: (count.normal, count.abnormal) for name, count in paper.MIMII[machine].items()})

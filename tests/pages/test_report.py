@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 
@@ -63,3 +64,26 @@ def test_a_network_is_not_run_for_one_reason(run_on, profile):
     assert f"ResNet34: {reason}" in omissions([asked]) and f"ResNet34: {reason}" in omissions([not_asked])
     assert reason_not_run(asked, "squeezenet1_1") == ""
     assert reason_not_run(asked, "squeezenet1_1_random").startswith("not part of the profile")
+
+
+def test_machine_types_with_values_of_their_own(tiny, quick, tmp_path):
+    """What a profile says of one machine type is reported of that one alone: settings, networks and detectors."""
+    file = tmp_path / "two.yaml"
+    own = "{extractors: [resnet34, squeezenet1_1], settings: {detectors.bandwidth: 0.5}}"
+    file.write_text(f"{quick.read_text()}per_machine:\n  valve: {own}\n")
+    runs = [Run(name, data=tiny, profile=file, ids="id_00", cache=tmp_path) for name in ("fan", "valve")]
+    summary = report(runs)
+    assert (summary["settings"]["detectors"]["bandwidth"], summary["splits"]) == (0.1, "drawn by the seeds")
+    assert summary["own_settings"] == {"valve": {"detectors.bandwidth": 0.5}}
+    text = "\n".join(summary["left_out"])
+    assert re.search(r"ResNet34: weights not reachable .*\(valve\)", text)
+    assert "ResNet34: not part of the profile “two” (fan)" in text
+    assert "SqueezeNet: not part" not in text
+    assert "AlexNet: not part of the profile “two”\n" in text
+    broken = Run("valve", data=tiny, profile=file, ids="id_00", cache=tmp_path, splits=_saved(runs[1], tmp_path))
+    assert report([broken])["splits"].startswith("file splits.csv, sha256 ")
+
+
+def _saved(run, folder):
+    run.recordings.splits.to_csv(folder / "splits.csv", index=False)
+    return folder / "splits.csv"

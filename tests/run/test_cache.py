@@ -82,6 +82,46 @@ def test_a_damaged_result_is_computed_anew(left, key, value, tmp_path):
     assert all(file.read_text() == content.decode() for file, content in whole.items() if file.stem == "key")
 
 
+@pytest.mark.parametrize("swapped", ["results", "folders", "one of another kind", "an edited number"])
+def test_what_belongs_to_another_key_is_computed_anew(swapped, tmp_path):
+    """A result that lies in the place of another, or was changed, is not taken for what it is not."""
+    keys = [CacheKey("stage", inspect, {"number": number}) for number in (1, 2)]
+    for number, key in enumerate(keys):
+        ResultCache(tmp_path).get(key, lambda number=number: np.arange(4.0) + number)
+    first, second = (tmp_path / "stage" / key.digest for key in keys)
+    if swapped == "folders":
+        first.rename(tmp_path / "other")
+        second.rename(first)
+        (tmp_path / "other").rename(second)
+    elif swapped == "results":
+        contents = [(folder / "result.npy").read_bytes() for folder in (second, first)]
+        for folder, content in zip((first, second), contents, strict=True):
+            (folder / "result.npy").write_bytes(content)
+    else:
+        np.save(first / "result.npy", np.zeros((2, 2), complex) if "kind" in swapped else [0.0, 1, 2, 4])
+    for number, key in enumerate(keys):
+        np.testing.assert_array_equal(
+            ResultCache(tmp_path).get(key, lambda number=number: np.arange(4.0) + number), np.arange(4.0) + number
+        )
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"seconds": null}', '{"seconds": "x", "threads": 1}', "\xff"])
+def test_a_malformed_time_is_no_time(text, tmp_path):
+    """Where the file of the time holds something else, the result stands and its time is not known."""
+    cache = ResultCache(tmp_path)
+    cache.get(KEY, lambda: np.zeros(1))
+    next(tmp_path.rglob("timing.json")).write_text(text, encoding="latin1")
+    assert cache.timing(KEY) == (0, 1)
+    assert cache.get(KEY, lambda: np.ones(1)) == 0
+
+
+def test_the_folder_of_the_cache_may_lie_in_the_home_folder(monkeypatch, tmp_path):
+    """A tilde in MIMII_CACHE is the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MIMII_CACHE", "~/kept")
+    assert ResultCache().folder == tmp_path / "kept"
+
+
 def test_leftovers_of_a_killed_process_are_cleared(tmp_path):
     """A temporary file beside a result goes when the result is computed."""
     cache = ResultCache(tmp_path)
@@ -90,7 +130,13 @@ def test_leftovers_of_a_killed_process_are_cleared(tmp_path):
     file.unlink()
     file.with_name(".result-12345678.npy").write_bytes(b"half")
     cache.get(KEY, lambda: np.zeros(1))
-    assert {path.name for path in file.parent.iterdir()} == {"result.npy", "key.json", "timing.json", "lock"}
+    assert {path.name for path in file.parent.iterdir()} == {
+        "result.npy",
+        "key.json",
+        "timing.json",
+        "seal.txt",
+        "lock",
+    }
 
 
 def test_a_second_process_waits_and_reads(tmp_path):

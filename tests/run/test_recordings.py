@@ -1,5 +1,6 @@
 """The recordings of a run: which clips there are, which cannot be used, and which train and test."""
 
+import re
 import shutil
 
 import numpy as np
@@ -7,7 +8,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from mimii_lib import dataset
+from mimii_lib import dataset, paper
+from mimii_lib.data import checks
+from mimii_lib.data.files import file_digest
 from mimii_lib.errors import MimiiError
 from mimii_lib.pages.run_box import facts
 from mimii_lib.run import Run
@@ -47,6 +50,46 @@ def test_clips_that_are_left_out_count_as_absent(broken, run_on, tmp_path):
     assert whole.recordings.left_out == {}
     assert "cannot be used" not in facts([whole]).data
     assert set(whole.results.with_provenance(whole.auc()).left_out) == {0}
+
+
+@pytest.mark.parametrize("fault", ["silent", "the same recording"])
+def test_a_check_and_a_run_agree(fan_id_00, run_on, fault):
+    """What a check says cannot be used stops a run, or is left out of it."""
+    first, second = (fan_id_00 / f"-6_dB_fan/fan/id_00/{name}.wav" for name in ("abnormal/00000000", "normal/00000001"))
+    if fault == "silent":
+        soundfile.write(first, np.zeros(160_000), 16_000)
+    else:
+        shutil.copy(second, first)
+    (problem,) = checks.check(fan_id_00).problems
+    assert fault in problem
+    with pytest.raises(MimiiError, match=re.escape(f"{problem}, by the setting {LEAVE_OUT}")):
+        run_on(data=fan_id_00).auc()
+    run = run_on(data=fan_id_00, settings=LEAVE_OUT)
+    assert list(run.recordings.left_out.values()) == [problem]
+    assert first.relative_to(fan_id_00).as_posix() not in set(run.clips.path)
+
+
+def test_a_clip_that_changes_during_a_run_stops_it(fan_id_00, run_on, tmp_path):
+    """Two files that are exchanged after the run looked at them, and put back afterwards, leave no result behind."""
+    run, expected = run_on(data=fan_id_00, cache=tmp_path / "cache"), run_on().auc()
+    first, second = (fan_id_00 / run.clips.path[row] for row in (0, len(run.clips) - 1))
+    contents = first.read_bytes(), second.read_bytes()
+    for file, content in zip((first, second), contents[::-1], strict=True):
+        file.write_bytes(content)
+    with pytest.raises(MimiiError, match=f"{first}: changed since the run looked at it"):
+        run.auc()
+    for file, content in zip((first, second), contents, strict=True):
+        file.write_bytes(content)
+    pd.testing.assert_frame_equal(run_on(data=fan_id_00, cache=tmp_path / "cache").auc(), expected)
+
+
+def test_many_links_to_few_clips_are_not_mimii(fan_id_00, run_on, monkeypatch):
+    """The numbers of clips that MIMII has make nobody's recordings MIMII's where one clip stands for two."""
+    monkeypatch.setitem(paper.MIMII["fan"], "id_00", paper.ClipCount(12, 3))
+    assert run_on(data=fan_id_00).recordings.kind == "MIMII"
+    (fan_id_00 / "-6_dB_fan/fan/id_00/normal/00000004.wav").unlink()
+    (fan_id_00 / "-6_dB_fan/fan/id_00/normal/00000004.wav").symlink_to("00000005.wav")
+    assert run_on(data=fan_id_00, settings=LEAVE_OUT).recordings.kind == "other recordings"
 
 
 def test_a_machine_id_without_usable_clips_is_skipped(tiny, run_on, tmp_path):
@@ -107,6 +150,9 @@ def test_other_splits_are_another_fit(run_on, tmp_path, change):
         splits = splits.assign(role=splits.role.map({"train": "test", "test": "train"}).where(normal, splits.role))
     splits.to_csv(tmp_path / "splits.csv", index=False)
     given = run_on(splits=tmp_path / "splits.csv")
+    origins = [side.results.with_provenance(side.auc()).splits.item() for side in (drawn, given)]
+    assert origins[0] == "drawn by the seeds"
+    assert origins[1] == f"file splits.csv, sha256 {file_digest(tmp_path / 'splits.csv')}"
     assert set(given.recordings.split_clips("id_00", 0, "train").path) == set(splits.path[splits.role == "train"])
     trial = ("id_00", "squeezenet1_1", "kde", 0)
     assert not np.allclose(given.scores(*trial), drawn.scores(*trial))

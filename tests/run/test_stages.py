@@ -114,6 +114,18 @@ def test_other_weights_give_other_features(run_on, tmp_path):
     assert not np.allclose(package, user, rtol=0.1)
 
 
+@pytest.mark.parametrize(("value", "fault"), [("nan", "not finite"), ("inf", "not finite"), (0, "the same features")])
+def test_weights_that_describe_nothing_are_refused(run_on, tmp_path, value, fault):
+    """Weights of NaN, infinity or zeros end the run with their name instead of an AUC of 50 %."""
+    state = torchvision.models.squeezenet1_1().state_dict()
+    torch.save(
+        {name: torch.full_like(weight, float(value)) for name, weight in state.items()}, tmp_path / f"{NETWORK}.pt"
+    )
+    with pytest.raises(MimiiError, match=f"{NETWORK}.*{fault}.*replace the file") as error:
+        run_on(weights=tmp_path).auc()
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_each_engine_has_features_of_its_own(run_on, engine):
     """Engines agree to rounding; the features of one never pass for the other's."""

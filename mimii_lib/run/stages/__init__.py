@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 from mimii_lib import autoencoders, dataset, detectors, extractors, paper
 from mimii_lib.data import checks
@@ -99,9 +100,8 @@ class Stages:
 
     def spectrograms(self, machine_id: str) -> NDArray[np.float32]:
         """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB."""
-        files = [self.recordings.data / path for path in self.recordings.clips_of(machine_id).path]
-        key = self._spectrograms_key(machine_id)
-        return self.cache.get(key, lambda: log_mel_spectrograms(files, self.settings.imaging, machine_id))
+        clips, key = self.recordings.digests(machine_id), self._spectrograms_key(machine_id)
+        return self.cache.get(key, lambda: log_mel_spectrograms(clips, self.settings.imaging, machine_id))
 
     def patches(self, machine_id: str, seed: int | None = None) -> NDArray[np.uint8]:
         """Return the patches of a machine ID: (clips, patches, n_mels, patch_frames), indices of the colour map.
@@ -197,13 +197,10 @@ class Stages:
         return self._kept_scores(machine_id, extractor, detector, seed)
 
     def _scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
-        key = self.keys(machine_id, extractor, detector, seed)[-1]
-        if not self.cache.has(key):  # what others share, or has a time of its own, is not part of this one's time
-            if extractor is not None:
-                self.preprocessed(machine_id, extractor, seed)
-            elif detector in paper.AUTOENCODERS:
-                self.fit(machine_id, None, detector, seed)
-        test = self._rows(machine_id, seed, "test")
+        key, test = self.keys(machine_id, extractor, detector, seed)[-1], self._rows(machine_id, seed, "test")
+        computed = self.cache.has(key)
+        if not computed and extractor is not None:
+            self.features(machine_id, extractor, seed)  # on all cores
 
         def compute() -> NDArray[np.float64]:
             if extractor is not None:
@@ -214,7 +211,13 @@ class Stages:
                 return simple_baselines.baseline_scores(fitted, self.summary(machine_id, detector), test)
             return reconstruction.autoencoder_scores(fitted, self.patches(machine_id, seed), test)
 
-        return self.cache.get(key, compute)
+        with threadpool_limits(limits=1):  # a number must not depend on how many threads add it up
+            # What others share, or has a time of its own, is not part of this one's time.
+            if not computed and extractor is not None:
+                self.preprocessed(machine_id, extractor, seed)
+            elif not computed and detector in paper.AUTOENCODERS:
+                self.fit(machine_id, None, detector, seed)
+            return self.cache.get(key, compute)
 
     # Cache keys
 

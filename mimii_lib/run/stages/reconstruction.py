@@ -28,9 +28,8 @@ def train_autoencoder(autoencoder: DCAE, patches: NDArray[np.uint8], train: Rows
 
 def restore_autoencoder(autoencoder: DCAE, state: Mapping[str, Any]) -> DCAE:
     """Return an untrained auto-encoder with the state that :func:`train_autoencoder` returned."""
-    side = autoencoders.picture_side(state["n_pixels"])
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, and then replaced
-        network = autoencoders.NETWORKS[autoencoder.network](autoencoder.channels, side)
+    side = autoencoders.picture_side(state["n_pixels"], autoencoder.width)
+    network = autoencoders.initial_network(autoencoder.network, autoencoder.channels, side, 0)  # replaced at once
     network.load_state_dict(state["network"])
     autoencoder.net_ = network.to(memory_format=torch.channels_last).eval()
     autoencoder.losses_ = state["losses"].tolist()

@@ -1,17 +1,32 @@
 """Stage: recordings → log-mel spectrograms, and the statistics of their bands for the simple baselines."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from mimii_lib import dataset, imaging
+from mimii_lib.errors import MimiiError
 from mimii_lib.settings import Imaging
 
 
-def log_mel_spectrograms(files: Sequence[Path], settings: Imaging, description: str = "") -> NDArray[np.float32]:
-    """Return the log-mel spectrograms of clips: (clips, n_mels, frames), in dB."""
-    progress = tqdm(files, desc=f"{description} log-mel", disable=None)
-    return np.stack([imaging.log_mel(dataset.read(file, settings), settings) for file in progress])
+def log_mel_spectrograms(clips: Mapping[Path, str], settings: Imaging, description: str = "") -> NDArray[np.float32]:
+    """Return the log-mel spectrograms of clips, given by file with their sha256: (clips, n_mels, frames), in dB.
+
+    Raises
+    ------
+    MimiiError
+        If a file has another sha256: what is kept under a content is computed from it.
+    """
+    spectrograms = []
+    with threadpool_limits(limits=1):  # rounding must not depend on how many threads multiply the matrices
+        for file, sha256 in tqdm(clips.items(), desc=f"{description} log-mel", disable=None):
+            content = dataset.content(file)
+            if hashlib.sha256(content).hexdigest() != sha256:
+                raise MimiiError(f"{file}: changed since the run looked at it; give the same command again")
+            spectrograms.append(imaging.log_mel(dataset.read(file, settings, content), settings))
+    return np.stack(spectrograms)
