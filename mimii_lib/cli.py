@@ -75,7 +75,7 @@ def _add_data_commands(command: Callable[..., Any]) -> None:
     add = command("miniature", "make the miniature, a synthetic stand-in for MIMII")
     add("dest", type=Path, metavar="DEST", help="folder to make it in")
     add("--snr", type=int, help=snr)
-    add("--normal", type=int, help="normal clips per ID (default 32)")
+    add("--normal", type=int, help="normal clips per ID (default 24)")
     add("--abnormal", type=int, help="abnormal clips per ID (default 8)")
     add("--seed", type=int, help="seed (default 0)")
     add("--channels", type=int, help="channels per file (default 1)")

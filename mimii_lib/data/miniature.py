@@ -66,7 +66,7 @@ def make_miniature(
     dest: Path,
     *,
     snr: int = -6,
-    normal: int = 32,
+    normal: int = 24,
     abnormal: int = 8,
     machines: Sequence[str] = paper.MACHINES,
     seed: int = 0,

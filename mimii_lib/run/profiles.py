@@ -44,7 +44,7 @@ Seeds = Annotated[tuple[Annotated[int, Field(ge=0, strict=False)], ...], Several
 class Miniature(StrictModel):
     """Size of the miniature that a profile makes for itself: clips per machine ID, and the random seed."""
 
-    normal: PositiveInt = 32
+    normal: PositiveInt = 24
     abnormal: PositiveInt = 8
     seed: int = 0
 
