@@ -41,7 +41,7 @@ seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detecto
 weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
-# %% [markdown]
+# %% [markdown] tags=["once"]
 # A **profile** is a file that says what a run consists of: recordings, networks, detectors and seeds. The box shows what this page was
 # made from.
 
@@ -260,37 +260,40 @@ levels = tested.path.map(level)
 by_label = levels.groupby(tested.label)
 by_label.describe()[["count", "min", "mean", "max"]].round(1)
 
-# %% [markdown]
+# %% [markdown] tags=["once"]
 # A detector gives every clip an **anomaly score**, here the level. The paper's measure of success is the **AUC**, the area under the ROC
 # curve. It is the share of pairs of an abnormal and a normal clip in which the abnormal one has the higher score, and a tie counts half.
 # 50 % is guessing, 100 % is perfect.
 
-# %%
+# %% tags=["once"]
 scores = {label: part.to_numpy() for label, part in by_label}
 difference = scores["abnormal"][:, None] - scores["normal"]
 area = (difference > 0).mean() + (difference == 0).mean() / 2
 f"AUC of the level: {area:.1%}"
 
-# %% [markdown]
+# %% [markdown] tags=["once"]
 # `mimii_lib.evaluation.auc` takes the area under the curve and comes to the same number:
 
-# %%
+# %% tags=["once"]
 from mimii_lib.evaluation import auc
 
 assert np.isclose(area, auc(tested.label == "abnormal", levels))
 
 # %% [markdown]
-# Far below 50 % would mean that abnormal clips are *quieter*. The baseline `level` of [Table 1](../table1.ipynb) takes both directions: its
-# score grows with the distance to the mean level of the training clips, whichever side the clip is on.
+# An AUC far below 50 % would mean that abnormal clips are *quieter*. The baseline `level` of [Table 1](../table1.ipynb) takes both
+# directions: its score grows with the distance to the mean level of the training clips, whichever side the clip is on.
 
 # %%
-seed = run.profile.seeds[0]
-trained = run.recordings.split_clips(machine_id, seed, "train").path.map(level)
-two_sided = auc(tested.label == "abnormal", abs(levels - trained.mean()))
-f"AUC of the distance to the mean level: {two_sided:.1%}"
+from mimii_lib.evaluation import auc
 
-# %%
-kept = run.clip_scores(machine_id, None, "level", seed)
+trained = run.recordings.split_clips(machine_id, run.profile.seeds[0], "train")
+distance = abs(levels - trained.path.map(level).mean())
+is_abnormal = tested.label == "abnormal"
+one_sided, two_sided = auc(is_abnormal, levels), auc(is_abnormal, distance)
+f"AUC of the level {one_sided:.1%}, of the distance to its mean {two_sided:.1%}"
+
+# %% tags=["once"]
+kept = run.clip_scores(machine_id, None, "level", run.profile.seeds[0])
 assert np.isclose(two_sided, auc(kept.anomalous, kept.scores), atol=0.005)
 
 # %% [markdown]
@@ -323,7 +326,7 @@ def loudest_moment(path):
     return power[: len(power) // tenth * tenth].reshape(-1, tenth).mean(1).max()
 
 
-by_moment = auc(tested.label == "abnormal", tested.path.map(loudest_moment))
+by_moment = auc(is_abnormal, tested.path.map(loudest_moment))
 f"AUC of the loudest tenth of a second: {by_moment:.1%}"
 
 # %% [markdown]
