@@ -167,7 +167,7 @@ page.sounds(faults_of("fan"), start=2, seconds=1.5)
 # each push, by the whine of the gears, and by bubbles, which knock at random times:
 #
 # $$
-# x(t) = \sum_{k=0}^{11} r^k \sin\bigl(2\pi (k+1) \varphi(t)\bigr) + a \bigl(1 + \tfrac12 \sin 2\pi\varphi(t)\bigr)\, w(t) + \text{whine} + \text{knocks}
+# x(t) = \sum_{k=0}^{11} r^k \sin\bigl(2\pi (k+1) \varphi(t)\bigr) + a \bigl(1 + \tfrac12 \sin 2\pi\varphi(t)\bigr)\, w(t) + \dots
 # $$
 #
 # Is the swelling there? Above 5 kHz only the flow is left. The power of that part should vary at the pulse rate:
@@ -248,13 +248,13 @@ f"{mode} Hz, gone after {decay * np.log(1000):.0f} ms"
 # | `id_06` | leakage | air hisses all the time |
 
 # %%
-page.sounds(faults_of("valve"), start=2, seconds=1.5)
+page.sounds(faults_of("valve"), start=5.5, seconds=1.5)
 
 # %% [markdown]
 # ## How loud a fault is
 #
-# A fault of severity 0.3 may be deafening in one machine and inaudible in another. The severities were therefore set so that every fault has a prescribed
-# **level**: how much it changes, relative to all that can mask it. It takes four lines to compute. First the power of each sound in mel
+# The same severity makes a loud fault in one machine, and one that the noise hides in another. The severities were therefore set so that every fault has a prescribed
+# **level**: how much it changes, relative to all that can mask it. It takes a few lines to compute. First the power of each sound in mel
 # bands, which are about as wide as the bands in which the ear separates sounds:
 
 # %%

@@ -154,10 +154,10 @@ def test_severities_are_those_of_the_record():
 @pytest.mark.parametrize("row", RECORD[::5], ids=lambda row: f"{row['machine']} {row['id']}")
 def test_faults_have_the_recorded_levels(row):
     """On a part of the record's draws the fault lies around its step; with less noise it stands out more."""
-    low, high = (fault_level(row["machine"], row["id"], severity, draws=4) for severity in row["severity"])
-    assert (low, high) == pytest.approx(row["level"], abs=1)
+    low, high = (fault_level(row["machine"], row["id"], severity, draws=3) for severity in row["severity"])
+    assert (low, high) == pytest.approx(row["level"], abs=0.5)
     assert row["level"] == pytest.approx([row["step"] - 1.5, row["step"] + 1.5], abs=0.2)
-    quiet = fault_level(row["machine"], row["id"], row["severity"][1], draws=4, snr=0)
+    quiet = fault_level(row["machine"], row["id"], row["severity"][1], draws=3, snr=0)
     assert high < quiet < high + 6
 
 
