@@ -196,7 +196,8 @@ f"{50 * np.median(widths):.1f} and {100 * spreads.median():.1f} points"
 #
 # $$
 # \begin{gathered}
-# \mathrm{SE}^2 = \frac{A(1 - A) + (n_a - 1)(Q_1 - A^2) + (n_n - 1)(Q_2 - A^2)}{n_a\, n_n}, \\
+# n_a\, n_n\, \mathrm{SE}^2 = A(1 - A) + (n_a - 1)(Q_1 - A^2) \\
+# {} + (n_n - 1)(Q_2 - A^2), \\
 # Q_1 = \frac{A}{2 - A}, \qquad Q_2 = \frac{2A^2}{1 + A} .
 # \end{gathered}
 # $$
