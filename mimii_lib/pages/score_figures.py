@@ -51,8 +51,8 @@ def by_distance(run: Run, machine_id: str, systems: Sequence[tuple[str, str]], s
                 axis.scatter(*points, **style, s=14, alpha=0.7, label=label, rasterized=rasterized)
             axis.set(title=tables.NAMES[system[1]], xscale="log")
             axis.margins(y=0.1)
-            if np.ptp(scores) > 1000:  # log densities of patches far from training
-                axis.set_yscale("symlog", linthresh=1000)
+            if np.ptp(scores) > 1000:  # log densities of patches far from training; negative ones are near the zero
+                axis.set_yscale("symlog", linthresh=max(1000, -10 * scores.min()))
                 axis.yaxis.get_major_locator().set_params(numticks=5)
             else:
                 axis.locator_params(axis="y", nbins=4)
