@@ -167,7 +167,7 @@ glue("training", run.results.training, display=False)
 #
 # ## Uncertainty
 #
-# How far would an AUC move with other test clips? We estimate that for every system by a **bootstrap**: draw as many clips as there are, with replacement, and compute the AUC again, a thousand times. The library draws whole clips, jointly for all
+# How far would an AUC move with other test clips? We estimate that for every system by a **bootstrap**: draw as many clips as there are, with replacement, compute the AUC again, and repeat this many times. The library draws whole clips, jointly for all
 # seeds and systems, since they share clips.
 
 # %%
