@@ -104,9 +104,9 @@ K, T, h, nu = ours.n_components, ours.n_trees, ours.bandwidth, ours.nu
 K, T, h, nu
 
 # %% [markdown] tags=["once"]
-# The paper is silent on the others. The table gives all of them, with where they come from.
+# Where the paper is silent on a setting, an assumption stands in for it.
 
-# %% tags=["once"]
+# %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show all settings of the detectors", "code_prompt_hide": "Hide the settings"}
 from mimii_lib.pages.open_points import settings_table
 
 settings_table(ours)
@@ -132,7 +132,7 @@ z_train = scaler.transform(train.astype(np.float64))
 z_test = scaler.transform(test.astype(np.float64))
 
 # %% [markdown] tags=["once"]
-# The results of this book do not come from this page but from `mimii_lib.detectors`. So we compare: are our scores the kept ones? A run with other settings
+# The results of this book are computed by `mimii_lib.detectors`. Does it give the scores that we compute here? A function compares them; a run with other settings
 # than those above, such as a variance floor or PCA, skips the comparison.
 
 # %% tags=["once"]
@@ -153,8 +153,10 @@ def same_as_library(normality, detector):
 # features:
 #
 # $$
-# p(z) = \sum_{k=1}^{K} \pi_k \prod_{j=1}^{d} \mathcal N\bigl(z_j;\, m_{kj},\, s_{kj}^2\bigr),
-# \qquad \mathcal F = -\log p(z).
+# \begin{gathered}
+# p(z) = \sum_{k=1}^{K} \pi_k \prod_{j=1}^{d} \mathcal N\bigl(z_j;\, m_{kj},\, s_{kj}^2\bigr), \\
+# \mathcal F = -\log p(z).
+# \end{gathered}
 # $$
 #
 # Here $\pi_k$ is the weight of component $k$, and the weights sum to 1; $m_{kj}$ and $s_{kj}^2$ are its mean and its variance in feature $j$.
@@ -175,8 +177,8 @@ gmm = GaussianMixture(
 assert same_as_library(gmm.score_samples(z_test), "gmm")
 
 # %% [markdown] tags=["once"]
-# The assertion holds: these are the scores of the results. And this is the formula, for the first test patch. Products of so many densities would
-# underflow, so we add logarithms.
+# The assertion holds: these are the scores that the results rest on. Now the formula itself, for the first test patch. A product of so many densities underflows, so we add
+# their logarithms.
 
 # %% tags=["once"]
 from scipy.special import logsumexp
@@ -211,7 +213,10 @@ f"{(sizes <= 1).sum()} of {K}; smallest standard deviation {narrowest:.3f}"
 # expectations under $q$:
 #
 # $$
-# \mathcal F = -\log \sum_{k=1}^{K} \exp \mathbb E_q \Bigl[ \log \pi_k + \sum_{j=1}^{d} \log \mathcal N\bigl(z_j;\, m_{kj},\, s_{kj}^2\bigr) \Bigr].
+# \begin{gathered}
+# \mathcal F = -\log \sum_{k=1}^{K} \exp \mathbb E_q \bigl[ \ell_k(z) \bigr], \\
+# \ell_k(z) = \log \pi_k + \sum_{j=1}^{d} \log \mathcal N\bigl(z_j;\, m_{kj},\, s_{kj}^2\bigr).
+# \end{gathered}
 # $$
 
 # %% tags=["once"]
@@ -230,13 +235,16 @@ f"{(b_gmm.weights_ > 1 / len(z_train)).sum()} of {K} components"
 #
 # Each tree draws $\psi$ training patches (256, or all if there are fewer) and cuts them at random: a random feature, a random threshold, until
 # every patch is alone. A patch in a sparse region is isolated after few cuts. After $\log_2 \psi$ cuts a tree stops; for $m$ patches that are still together it adds
-# the $c(m)$ cuts that separating them would take on average. With $\bar h(z)$, the mean number of cuts over $T$ trees,
+# the $c(m)$ cuts that separating them would take on average. With the mean number of cuts over $T$ trees, $\bar h(z)$, the score is
 #
 # $$
-# \mathcal F = 2^{-\bar h(z) / c(\psi)}, \qquad c(\psi) \approx 2\bigl(\ln(\psi - 1) + 0.577\bigr) - \frac{2(\psi - 1)}{\psi},
+# \begin{gathered}
+# \mathcal F = 2^{-\bar h(z) / c(\psi)}, \\
+# c(\psi) \approx 2\bigl(\ln(\psi - 1) + 0.577\bigr) - \frac{2(\psi - 1)}{\psi}.
+# \end{gathered}
 # $$
 #
-# The score lies between 0 and 1.
+# It lies between 0 and 1.
 
 # %% tags=["once"]
 from sklearn.ensemble import IsolationForest
@@ -267,15 +275,20 @@ pd.Series(cuts).groupby(labels.to_numpy()).mean().round(1).to_frame("cuts")
 # that separates the training patches $z_1, \dots, z_N$ from the **origin** with the largest margin:
 #
 # $$
-# \min_{w,\,\rho,\,\xi \ge 0}\; \tfrac12 \lVert w \rVert^2 - \rho + \frac{1}{\nu N} \sum_{i=1}^{N} \xi_i
-# \quad\text{such that}\quad \langle w, \varphi(z_i) \rangle \ge \rho - \xi_i .
+# \begin{gathered}
+# \min_{w,\,\rho,\,\xi \ge 0}\; \tfrac12 \lVert w \rVert^2 - \rho + \frac{1}{\nu N} \sum_{i=1}^{N} \xi_i \\
+# \text{such that}\quad \langle w, \varphi(z_i) \rangle \ge \rho - \xi_i .
+# \end{gathered}
 # $$
 #
 # The hyperplane does not run around the data. It nevertheless describes a bounded region of features, because of the Gaussian kernel
 # $k(z, z') = \exp(-\gamma \lVert z - z' \rVert^2)$: a vector far from all training patches is mapped to one that is orthogonal to all of theirs. The score is a weighted sum of kernels,
 #
 # $$
-# \mathcal F = -\sum_{i=1}^{N} \alpha_i\, k(z_i, z), \qquad 0 \le \alpha_i \le 1, \qquad \sum_{i=1}^{N} \alpha_i = \nu N .
+# \begin{gathered}
+# \mathcal F = -\sum_{i=1}^{N} \alpha_i\, k(z_i, z), \\
+# 0 \le \alpha_i \le 1, \qquad \sum_{i=1}^{N} \alpha_i = \nu N .
+# \end{gathered}
 # $$
 #
 # Patches with $\alpha_i > 0$ are the *support vectors*. The scale is scikit-learn's: $\gamma = 1 / (d \operatorname{var} z)$, with the variance over all numbers in the training
@@ -373,10 +386,10 @@ assert same_as_library(log_p, "kde")
 # In the logarithm, the largest term of the sum decides. The others add at most $\log N$:
 #
 # $$
-# \begin{aligned}
-# b \;\le\; -\log p(z) &\;\le\; b + \log N, \\
-# \text{with}\quad b &= \frac{1}{2h^2} \min_i \lVert z - z_i \rVert^2 + d \log(h\sqrt{2\pi}) .
-# \end{aligned}
+# \begin{gathered}
+# b \;\le\; -\log p(z) \;\le\; b + \log N, \\
+# b = \frac{1}{2h^2} \min_i \lVert z - z_i \rVert^2 + d \log(h\sqrt{2\pi}) .
+# \end{gathered}
 # $$
 
 # %% tags=["once"]
@@ -395,7 +408,7 @@ f"log N is {np.log(N):.1f}; the scores range over {np.ptp(log_p):,.0f}"
 # %% [markdown]
 # ## The scores of two clips
 #
-# Back to whole clips. The library's scores have a row for each test clip and a column for each of its patches. A *system* is a network with a detector;
+# The library's scores have a row for each test clip and a column for each of its patches. A *system* is a network with a detector;
 # we take the first one of this run.
 
 # %%

@@ -174,7 +174,7 @@ glue("training", run.results.training, display=False)
 #
 # ## Uncertainty
 #
-# How far would an AUC move with other test clips? We estimate that for every system by a **bootstrap**: draw as many clips as there are, with replacement, and compute the AUC again, a thousand times. The library draws whole clips, jointly for all
+# How far would an AUC move with other test clips? We estimate that for every system by a **bootstrap**: draw as many clips as there are, with replacement, compute the AUC again, and repeat this many times. The library draws whole clips, jointly for all
 # seeds and systems, since they share clips.
 
 # %%
@@ -203,7 +203,8 @@ f"{50 * np.median(widths):.1f} and {100 * spreads.median():.1f} points"
 #
 # $$
 # \begin{gathered}
-# \mathrm{SE}^2 = \frac{A(1 - A) + (n_a - 1)(Q_1 - A^2) + (n_n - 1)(Q_2 - A^2)}{n_a\, n_n}, \\
+# n_a\, n_n\, \mathrm{SE}^2 = A(1 - A) + (n_a - 1)(Q_1 - A^2) \\
+# {} + (n_n - 1)(Q_2 - A^2), \\
 # Q_1 = \frac{A}{2 - A}, \qquad Q_2 = \frac{2A^2}{1 + A} .
 # \end{gathered}
 # $$

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import SymmetricalLogLocator
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.neighbors import NearestNeighbors
@@ -52,8 +53,10 @@ def by_distance(run: Run, machine_id: str, systems: Sequence[tuple[str, str]], s
             axis.set(title=tables.NAMES[system[1]], xscale="log")
             axis.margins(y=0.1)
             if np.ptp(scores) > 1000:  # log densities of patches far from training
-                axis.set_yscale("symlog", linthresh=1000)
-                axis.yaxis.get_major_locator().set_params(numticks=5)
+                lowest = max(1000, -10 * scores.min())  # below, the axis is linear and has no ticks
+                axis.set_yscale("symlog", linthresh=lowest)
+                ticks = SymmetricalLogLocator(base=10, linthresh=lowest).tick_values(lowest, scores.max())
+                axis.set_yticks([tick for tick in ticks if lowest <= tick <= scores.max()][::3])
             else:
                 axis.locator_params(axis="y", nbins=4)
         figure.supxlabel("distance to the nearest training patch (standard deviations)")
