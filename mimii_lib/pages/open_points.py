@@ -323,7 +323,7 @@ def effects_table(table: pd.DataFrame) -> HTML:
     for (number, title, reason), effects in table.groupby(["point", "title", "not_run"], sort=False):
         point, names = f"{number}. {escape(title)}", effects.alternative.map("<code>{}</code>".format)
         if reason:
-            rows.append((point, ", ".join(names), "–", "–", _interval(effects.iloc[0])))
+            rows.append((point, ", ".join(names), "", "", _interval(effects.iloc[0])))
             continue
         for name, row in zip(names, effects.itertuples(), strict=True):
             rows.append((point, name, f"{row.default:.1f}", f"{row.auc:.1f}", _interval(row)))
@@ -334,7 +334,7 @@ def effects_table(table: pd.DataFrame) -> HTML:
 def dimensions_table(table: pd.DataFrame) -> HTML:
     """Show :func:`at_equal_dimension`: a row for each network, a column for each number of dimensions."""
     heads = ("network", *(f"{n} dimensions" if n else "all features" for n in table.dimensions.unique()))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, effects in table.groupby("extractor", sort=False):
         texts = [_interval(row) if row.not_run or rows else "" for row in effects.itertuples()]
         aucs = ["" if row.not_run else f"{row.auc:.1f}<br>" for row in effects.itertuples()]
