@@ -263,7 +263,6 @@ def test_search_finds_pages_from_disk(page, html, word, title):
 )
 def test_search_finds_the_page_on_a_term_first(page, html, words, title, names):
     """Of the pages that have a term, the one that explains it comes first."""
-    page.goto((html / "index.html").as_uri())
     if not any(page_title(html / f"{name}.html") == title for name in names):
         pytest.skip("needs a book with this page: --book")
     assert results(page, html, words)[0].startswith(title)
