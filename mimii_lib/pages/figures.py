@@ -245,8 +245,11 @@ def effects(effects: pd.DataFrame) -> Figure:
             edge = np.sign(effect.difference) * limit
             if abs(effect.difference) > limit:
                 axis.plot(edge, row, "<" if edge < 0 else ">", color=colour, clip_on=False)
-                text = f"   {tables.signed(effect.difference)}   "
-                axis.text(edge, row, text, ha="left" if edge < 0 else "right", va="center", fontsize=9)
+                side: dict[str, Any] = (
+                    {"ha": "left", "xytext": (8, 0)} if edge < 0 else {"ha": "right", "xytext": (-8, 0)}
+                )
+                place = {"textcoords": "offset points", "va": "center", "fontsize": 9}
+                axis.annotate(tables.signed(effect.difference), (edge, row), **side, **place)
             else:
                 axis.plot(np.clip([effect.low, effect.high], -limit, limit), [row, row], color=colour, lw=2)
                 axis.plot(effect.difference, row, marker, color=colour)
