@@ -73,7 +73,7 @@ clip_scores.shape
 # ### The ROC curve
 #
 # Suppose that an alarm is raised for every clip whose score is at least some threshold. Two shares say how good that threshold is: the **hit rate**, the share of abnormal
-# clips with an alarm, and the **false-alarm rate**, the share of normal clips with an alarm. We take each score as the threshold, from the highest to the lowest, and count.
+# clips with an alarm, and the **{index}`false-alarm rate <!false alarm>`**, the share of normal clips with an alarm. We take each score as the threshold, from the highest to the lowest, and count.
 
 # %% tags=["once"]
 import pandas as pd
@@ -174,7 +174,7 @@ glue("training", run.results.training, display=False)
 #
 # ## Uncertainty
 #
-# How far would an AUC move with other test clips? We estimate that for every system by a **bootstrap**: draw as many clips as there are, with replacement, compute the AUC again, and repeat this many times. The library draws whole clips, jointly for all
+# How far would an AUC move with other test clips? We estimate that for every system by a **{index}`bootstrap <!bootstrap>`**: draw as many clips as there are, with replacement, compute the AUC again, and repeat this many times. The library draws whole clips, jointly for all
 # seeds and systems, since they share clips.
 
 # %%
