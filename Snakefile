@@ -54,7 +54,6 @@ shell.prefix("export MIMII_OFFLINE=1; ")  # `mimii plan` has downloaded the weig
 wildcard_constraints:
     machine="|".join([*MACHINES, *NOT_RUN]),
     page="|".join(PAGES),
-    snr=r"-?\d+",
     id="[^/]+",
     network="[^/]+",
     autoencoder="[^/]+-dcae",
@@ -62,7 +61,7 @@ wildcard_constraints:
 
 
 # On a cluster these run where Snakemake is called: they take seconds, or need what its nodes may lack.
-localrules: book, not_run, results, other_snr, conformance, html
+localrules: book, not_run, results, conformance, html
 
 
 rule book:
@@ -128,12 +127,13 @@ rule notebook:
         identity=lambda w: IDENTITIES[w.machine],  # other clips can give the same scores, and the pages show the clips
         left_out=lambda w: [] if PLAN["autoencoders"][w.machine] else
             ["--leave-out", BASELINES, "--not-run", "No auto-encoder was asked for."],
+        repeated=lambda w: [] if w.machine == MACHINES[0] else ["--without", "once"],  # the first type's pages have it
     wildcard_constraints:
         machine="|".join(MACHINES),
     message: "Notebooks of the {wildcards.machine}"
     shell:
         "mimii run {input.notebooks} executed/{wildcards.machine} -p machine {wildcards.machine} "
-        "{OF_NOTEBOOK} {params.left_out:q}"
+        "{OF_NOTEBOOK} {params.left_out:q} {params.repeated:q}"
 
 
 rule not_run:
@@ -156,20 +156,10 @@ rule results:
     shell: "mimii auc {OPTIONS} --machine {MACHINES} --save results > results/auc.txt"
 
 
-rule other_snr:
-    output: "results/choices/miniature_{snr}_dB.txt"
-    params: arguments=lambda w: PLAN["miniatures"][w.snr]
-    priority: 2
-    message: "The miniature at {wildcards.snr} dB, for the choice of the SNR"
-    shell: "mimii miniature {params.arguments:q} > {output}"
-
-
 rule choices:
     input:
         LIBRARY,
         "results/auc/{machine}.json",
-        # Made once, before the jobs that compare with it would each begin to make it.
-        expand("results/choices/miniature_{snr}_dB.txt", snr=PLAN["miniatures"]),
     output: "results/choices/{machine}.txt"
     params: identity=lambda w: IDENTITIES[w.machine]
     threads: THREADS
@@ -218,5 +208,6 @@ rule html:
         "_toc.yml",
         [str(file) for file in sorted(Path("book").rglob("*")) if file.is_file() and file.suffix != ".pyc"],
     output: "_build/html/.buildinfo"  # not the first page: Snakemake removes what it is about to make anew
+    params: first=MACHINES[0]  # the contents list its pages, and a switch leads to the other types'
     message: "Rendering the book"
-    shell: "python book/render.py"
+    shell: "python book/render.py {params.first}"

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-p", dest="parameters", nargs=2, action="append", metavar=("NAME", "VALUE"))
     add("--not-run", metavar="REASON", help="write a page that gives this reason instead of executing")
     add("--leave-out", metavar="NAME", help="the only one of several notebooks that --not-run is meant for")
+    add("--without", metavar="TAG", help="leave out the cells with this tag")
     return parser
 
 

@@ -4,7 +4,7 @@ Conventions
 -----------
 An extractor is an ImageNet classifier without its last layer: images (n, 3, 224, 224) → features (n, dimension),
 float32. To add one, :func:`register` an :class:`Extractor`; no other module names the networks.
-:mod:`mimii_lib.data.weights` finds the weights, :mod:`mimii_lib.run.engines` runs the networks.
+``mimii_lib.data.weights`` finds the weights, ``mimii_lib.run.engines`` runs the networks.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The settings of a run: the paper's values and, where the paper is silent, named assumptions.
 
-Every setting is a field of a group such as :class:`Imaging`. Its default is declared by :func:`from_paper` or by
-:func:`assumption`, with where it comes from, the other values whose effect is measured, and the number of the open
+Every setting is a field of a group such as :class:`Imaging`. Its default is declared by ``from_paper`` or by
+``assumption``, with where it comes from, the other values whose effect is measured, and the number of the open
 point that it answers; the book's pages on settings and on open points are derived from that. The groups are pydantic
 models: immutable, hashable, without unknown names and without silent conversions of types.
 """

@@ -11,7 +11,7 @@ of a system that this does not explain (training clips, a detector's start) is a
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -119,7 +119,7 @@ def bootstrap_aucs(tested: Sequence[ClipScores], draws: int = DRAWS, seed: int =
     )
 
 
-def _resampled_clips(tested: Sequence[ClipScores], draws: int, seed: int) -> pd.DataFrame:
+def _resampled_clips(tested: Sequence[ClipScores], draws: int, seed: int | tuple[int, ...]) -> pd.DataFrame:
     """Return how often each clip (row) is in each bootstrap sample (column), drawn separately within each class."""
     random = np.random.default_rng(seed)
     counts = []
@@ -155,20 +155,35 @@ def _between_seeds(
     return covariance
 
 
-def mean_difference(before: Sequence[ClipScores], after: Sequence[ClipScores], draws: int = DRAWS) -> Interval:
-    """Return the mean AUC of `after` minus that of `before`, over machine IDs, systems and seeds, with its interval."""
-    value = variance = 0.0
-    for unit in dict.fromkeys(one.unit for one in [*before, *after]):
-        weights: dict[Hashable, float] = {}
-        tested = []
-        for sign, side in ((-1, before), (1, after)):
-            for one in (one for one in side if one.unit == unit):
-                system = (sign, one.system)
-                tested.append(replace(one, system=system))
-                weights[system] = weights.get(system, 0.0) + sign / len(side)
-        difference, error = bootstrap_aucs(tested, draws=draws).weighted_sum(weights)
-        value, variance = value + difference, variance + error**2
-    return symmetric(value, float(np.sqrt(variance)))
+def mean_difference(
+    before: Sequence[ClipScores], after: Sequence[ClipScores], draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """Return the mean AUC of `after` minus that of `before`, over machine IDs, systems and seeds, with its interval.
+
+    The interval is that of a percentile bootstrap: the clips of each machine ID are drawn with replacement, and so are
+    the seeds, the same ones for both sides. Every drawn difference is one of two AUCs, so the interval lies within
+    [-1, 1] however close to 0 or 1 they are. The scores of a system are in the same order of seeds on both sides.
+    """
+    sides = (before, after)
+    value = np.diff([np.mean([auc(one.anomalous, one.scores) for one in side]) for side in sides])[0]
+    replicates = np.zeros((2, draws))
+    for number, unit in enumerate(sorted({one.unit for side in sides for one in side})):
+        of_unit = [[one for one in side if one.unit == unit] for side in sides]
+        counts = _resampled_clips([*of_unit[0], *of_unit[1]], draws, (seed, number))
+        for total, scored, side in zip(replicates, of_unit, sides, strict=True):
+            for system in dict.fromkeys(one.system for one in scored):
+                aucs = np.stack(
+                    [
+                        weighted_aucs(one.anomalous, one.scores, counts.loc[one.clips].to_numpy())
+                        for one in scored
+                        if one.system == system
+                    ]
+                )
+                seeds = np.random.default_rng((seed, number)).integers(len(aucs), size=aucs.shape)
+                total += np.take_along_axis(aucs, seeds, axis=0).sum(axis=0) / len(side)
+    differences = np.diff(replicates, axis=0)[0]
+    low, high = np.quantile(differences[np.isfinite(differences)], (0.025, 0.975))  # a sample may lack a class
+    return Interval(float(value), float(low), float(high))
 
 
 def weighted_aucs(
@@ -176,7 +191,7 @@ def weighted_aucs(
 ) -> NDArray[np.float64]:
     """Return the AUC of the same scores (clips,) for each weighting of the clips in `counts` (clips, draws): (draws,).
 
-    Each is :func:`sklearn.metrics.roc_auc_score` with a column as `sample_weight`; NaN where a class is missing.
+    Each is scikit-learn's ``roc_auc_score`` with a column as `sample_weight`; NaN where a class is missing.
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # tied clips are one step of the curve

@@ -17,10 +17,10 @@
 # (dataset-{machine})=
 # # Dataset: {machine}
 #
-# A detector of anomalies is taught by normal sound alone. Before anything can be taught we need recordings,
-# and a rule that says which of them teach and which of them examine. This page lays out both for the
-# {machine}. It follows §4 of the paper and the part of §5 that draws the test set.
-#
+# The paper's detectors are fitted on normal sound alone. This takes recordings, and a rule that says which of them train and which test.
+# This page shows both for the {machine}. It follows §4 of the paper and the part of §5 that draws the test set.
+
+# %% [markdown] tags=["once"]
 # :::{admonition} The paper says
 # :class: paper
 # The recordings are MIMII's {cite:p}`purohit2019mimii`: four types of machine, four product models of each,
@@ -41,31 +41,20 @@ seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detecto
 weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
-# %% tags=["hide-input"]
-from myst_nb import glue
+# %% [markdown]
+# A **profile** is a file that says what a run consists of: recordings, networks, detectors and seeds. The box shows what this page was
+# made from.
 
-from mimii_lib.pages import figures, run_box, tables
+# %%
+from mimii_lib.pages import run_box
 from mimii_lib.run import Run
-from mimii_lib.paper import MIMII
-from mimii_lib.settings import Split
 
-run = Run(
-    machine,
-    profile=profile,
-    data=data,
-    snr=snr,
-    ids=ids,
-    extractors=extractors,
-    detectors=detectors,
-    seeds=seeds,
-    weights=weights,
-    settings=settings,
-)
+recordings = {"data": data, "snr": snr, "ids": ids, "seeds": seeds}
+systems = {"extractors": extractors, "detectors": detectors, "weights": weights}
+run = Run(machine, profile=profile, settings=settings, **recordings, **systems)
 run_box.facts([run])
 
-# %% [markdown]
-# The box above says what this page was made from, and every page of the experiment starts with one.
-#
+# %% [markdown] tags=["once"]
 # :::{admonition} Left open
 # :class: open
 # **Which SNR?** The text we have reads "6dB", and it has lost its minus signs in other places. **Which channel?**
@@ -77,79 +66,142 @@ run_box.facts([run])
 # −6 dB, for which the page of [Table 1](../table1.ipynb) gives the evidence, and the first channel. Both are
 # settings: `snr` and `imaging.channel`.
 # :::
+
+# %% [markdown]
+# ## What is special about the {machine}
+
+# %%
+from mimii_lib.pages import machines
+
+machines.character(machine)
+
+# %% [markdown]
+# ## The recordings
 #
-# ## What is there
-#
-# A machine ID (`id_00`, …) stands for one product model. Every ID is an experiment of its own: a detector
-# is taught by the normal clips of one ID and examined on the clips of the same ID.
+# A **machine ID** (`id_00`, …) stands for one product model of the {machine}. Every machine ID is an experiment of its own: a detector
+# is fitted on normal clips of one machine ID and tested on other clips of the same one. The table counts the clips that are here, beside
+# those that MIMII has.
 
 # %%
 import pandas as pd
 
-labels = ["normal", "abnormal"]
-n_clips = run.clips.groupby(["id", "label"]).size().unstack(fill_value=0)
-n_clips = n_clips.reindex(columns=labels, fill_value=0)
-mimii = MIMII[run.machine]
-published = pd.DataFrame(list(mimii.values()), index=list(mimii))
+from mimii_lib.paper import MIMII
+
+n_clips = pd.crosstab(run.clips.id, run.clips.label)[["normal", "abnormal"]]
+published = pd.DataFrame({name: vars(n) for name, n in MIMII[machine].items()}).T
 published = published.reindex(n_clips.index)
 counts = pd.concat({"here": n_clips, "MIMII": published}, axis=1)
-counts.rename_axis(index="machine ID")
-
-# %% tags=["remove-cell"]
-glue("normal", int(counts["here", "normal"].sum()), display=False)
-glue("abnormal", int(counts["here", "abnormal"].sum()), display=False)
-glue("normal_mimii", int(counts["MIMII", "normal"].sum()), display=False)
-enough = [
-    count.abnormal >= Split().test_clips
-    for machine_ids in MIMII.values()
-    for count in machine_ids.values()
-]
-glue("n_ids", len(enough), display=False)
-glue("n_enough", sum(enough), display=False)
-glue("n_few", len(enough) - sum(enough), display=False)
+counts.rename_axis(index="machine ID", columns=[None, None])
 
 # %% [markdown]
-# Here are {glue:text}`normal` normal and {glue:text}`abnormal` abnormal clips; MIMII holds
-# {glue:text}`normal_mimii` normal ones for the same IDs. Before anything is computed, every clip is read once. One that is
-# truncated, or has another rate or length, stops the run, unless `split.unreadable=leave_out` tells it to go on without.
+# Before anything is computed, every clip is read once. A clip that is truncated, or has another rate or length, stops the run, unless
+# `split.unreadable=leave_out` tells it to go on without the clip. A machine ID without an abnormal clip, or with fewer than five clips to
+# train on, is left out.
 
 # %%
-tables.bullets(run.recordings.left_out.values() or ["Every clip can be used."])
+from mimii_lib.pages import tables
 
-# %% [markdown]
-# Can every ID be evaluated? One without an abnormal
-# clip cannot, nor can one that leaves fewer than five clips to train on.
-
-# %%
-run.recordings.skipped or "Every machine ID can be evaluated."
+left_out = [*run.recordings.left_out.values()]
+left_out += [f"{name}: {why}" for name, why in run.recordings.skipped.items()]
+tables.bullets(left_out or ["Nothing is left out: every clip can be used."])
 
 # %% [markdown]
 # ## What it sounds like
 #
-# Listen to a normal and to an abnormal clip of the same {machine}. Each player stands under
-# its *log-mel spectrogram*: time runs to the right, pitch runs upwards, and brighter means louder. How it is computed is the
-# matter of the [next page](02_spectrogram_imaging.ipynb). The clips are quiet, so turn the volume up.
+# One of these two clips of the {machine} is normal, the other one is abnormal. Each player stands under the clip's *log-mel spectrogram*:
+# time runs to the right, pitch runs upwards, and brighter means louder. The [next page](02_spectrogram_imaging.ipynb) computes it. The
+# clips are quiet, so turn the volume up. Which one is abnormal? Decide by ear, then by eye, before you unfold the answer.
 
 # %%
+from mimii_lib.pages import figures
+
 machine_id = run.ids[0]
-figures.clips(run, figures.examples(run, machine_id))
+pair = pd.Series(figures.examples(run, machine_id))
+pair = pair.sample(frac=1, random_state=len(machine))
+figures.clips(run, pair.set_axis(["sound A", "sound B"]).to_dict())
+
+# %% mystnb={"code_prompt_hide": "Hide the answer", "code_prompt_show": "Show the answer"} tags=["hide-cell"]
+dict(zip(["sound A", "sound B"], pair.index, strict=True))
 
 # %% [markdown]
-# Can you hear the difference? The paper's idea rests on an observation about the pictures: many faults can be *seen* in them.
+# The paper's idea rests on an observation about the pictures: many faults can be *seen* in them.
+
+# %% [markdown] tags=["once"]
+# ## Which clips train, which test
 #
-# ## Who teaches, who examines
-#
+# The paper tests 150 normal and 150 abnormal clips of each machine ID. How many machine IDs of MIMII have so many abnormal ones?
+
+# %% tags=["once"]
+abnormal_clips = pd.DataFrame(
+    {
+        name: {machine_id: count.abnormal for machine_id, count in ids.items()}
+        for name, ids in MIMII.items()
+    }
+)
+abnormal_clips
+
+# %% tags=["remove-cell", "once"]
+from myst_nb import glue
+
+glue("n_ids", abnormal_clips.size, display=False)
+glue("n_few", int((abnormal_clips < 150).sum().sum()), display=False)
+
+# %% [markdown] tags=["once"]
 # :::{admonition} Left open
 # :class: open
-# That many anomalous clips are to be had for only {glue:text}`n_enough` of MIMII's {glue:text}`n_ids` machine IDs. The paper does not
-# say what happens to the other {glue:text}`n_few`.
+# {glue:text}`n_few` of MIMII's {glue:text}`n_ids` machine IDs have fewer than 150 abnormal clips. The paper does not say what happens to
+# them.
 # :::
 #
 # :::{admonition} We decided
 # :class: decision
 # At most 150 normal clips test, and never more than half of them; at most 150 abnormal clips test, or all there are.
-# Each seed draws anew. The abnormal clips never teach.
+# All other normal clips train. Abnormal clips never train. Each **seed**, a number that starts the random generator, draws anew.
 # :::
+#
+# The rule takes a few lines of numpy. First, the clips of one machine ID are shuffled.
+
+# %% tags=["once"]
+import numpy as np
+
+seed, rules = run.profile.seeds[0], run.settings.split
+clips = run.clips[run.clips.id == machine_id]
+random = np.random.default_rng(seed)
+
+
+def shuffled(label):
+    """Return the clips of a label in a random order."""
+    return random.permutation(np.sort(clips.path[clips.label == label].to_numpy()))
+
+
+normal, abnormal = shuffled("normal"), shuffled("abnormal")
+
+# %% [markdown] tags=["once"]
+# Then the first ones test and the others train. `rules` holds the numbers of the rule; exercise 1 explains `balanced`.
+
+# %% tags=["once"]
+n_normal = min(rules.test_clips, len(normal) // 2)
+n_abnormal = min(rules.test_clips, len(abnormal))
+most = min(n_normal, n_abnormal) if rules.balanced else rules.test_clips
+
+train = normal[n_normal:]
+test = [*normal[:n_normal][:most], *abnormal[:n_abnormal][:most]]
+len(train), len(test)
+
+# %% [markdown] tags=["once"]
+# That is what `mimii_lib.dataset.split` does for every machine ID and seed:
+
+# %% tags=["once"]
+from mimii_lib import dataset
+
+roles = dataset.split(clips, [seed], rules).groupby("role").path
+assert set(train) == set(roles.get_group("train"))
+assert set(test) == set(roles.get_group("test"))
+
+# %% [markdown]
+# ## The split of the {machine}
+#
+# The numbers of clips, for each seed:
 
 
 # %%
@@ -157,40 +209,30 @@ def split_sizes(run):
     """Return the number of clips by machine ID, side of the split and label, in the first seed."""
     splits = run.recordings.splits.query(f"seed == {run.profile.seeds[0]}")
     clips = splits.merge(run.clips, on="path")
-    sizes = clips.pivot_table(
-        index="id",
-        columns=["role", "label"],
-        values="path",
-        aggfunc="count",
-        fill_value=0,
-    )
+    sizes = pd.crosstab(clips.id, [clips.role, clips.label])
     return sizes[["train", "test"]].rename_axis(index="machine ID")
 
 
 split_sizes(run)
 
-# %% [markdown]
-# The seeds redraw the same pool, so their test sets overlap.
+# %% [markdown] tags=["once"]
+# Every seed draws from the same clips. What share of its normal test clips does the next seed draw again? Guess from the sizes, then unfold
+# the answer.
+
+# %% mystnb={"code_prompt_hide": "Hide the answer", "code_prompt_show": "Show the answer"} tags=["hide-cell", "once"]
+again = dataset.split(clips, [seed, seed + 1], rules).query("role == 'test'")
+first, second = (
+    set(drawn) & set(normal) for _, drawn in again.groupby("seed").path
+)
+f"{len(first & second) / len(first):.0%} again; expected {len(first) / len(normal):.0%}"
+
+# %% [markdown] tags=["once"]
+# Seeds are not independent experiments: the spread between them understates how much the AUC would vary on new clips.
 
 # %% mystnb={"figure": {"caption": "Which normal clips test (high, blue) and which train (low, grey), seed by seed. Follow one clip from top to bottom: it changes sides."}, "image": {"alt": "One line for each seed, one bar for each normal clip: high bars test, low bars train, and every seed draws others"}}
 figures.split_map(run, machine_id)
 
-# %% tags=["remove-cell"]
-tests = [
-    set(
-        run.recordings.split_clips(machine_id, seed, "test")
-        .query("label == 'normal'")
-        .path
-    )
-    for seed in run.profile.seeds
-]
-first, last = tests[0], tests[-1]
-glue("overlap", len(first & last) / len(first), display=False)
-
 # %% [markdown]
-# The first and the last seed share {glue:text}`overlap:.0%` of their normal test clips. Seeds are therefore not independent
-# experiments, and the spread between them understates how much the AUC would vary on new clips.
-#
 # No clip is on both sides of a split. That is easy to check, and worth checking:
 
 # %%
@@ -198,41 +240,92 @@ both = run.recordings.splits.groupby(["seed", "path"]).role.nunique().max()
 assert both == 1, "a clip both trains and tests"
 
 # %% [markdown]
-# `make book` saves the splits with the results (`results/splits.csv`), so that anyone can rerun them, with this code
-# or with their own.
+# ## A first detector: the loudness
+#
+# Is the abnormal {machine} merely louder? The **level** of a clip is its mean power in decibels, 0 dB being full scale.
+
+# %%
+import numpy as np
+
+
+def level(path):
+    """Return the mean power of a clip in dB."""
+    return 10 * np.log10(max(np.mean(run.waveform(path) ** 2), 1e-10))
+
+
+tested = run.recordings.split_clips(machine_id, run.profile.seeds[0], "test")
+levels = tested.path.map(level)
+by_label = levels.groupby(tested.label)
+by_label.describe()[["count", "min", "mean", "max"]].round(1)
 
 # %% [markdown]
+# A detector gives every clip an **anomaly score**, here the level. The paper's measure of success is the **AUC**, the area under the ROC
+# curve. It is the share of pairs of an abnormal and a normal clip in which the abnormal one has the higher score, and a tie counts half.
+# 50 % is guessing, 100 % is perfect.
+
+# %%
+scores = {label: part.to_numpy() for label, part in by_label}
+difference = scores["abnormal"][:, None] - scores["normal"]
+area = (difference > 0).mean() + (difference == 0).mean() / 2
+f"AUC of the level: {area:.1%}"
+
+# %% [markdown]
+# `mimii_lib.evaluation.auc` takes the area under the curve and comes to the same number:
+
+# %%
+from mimii_lib.evaluation import auc
+
+assert np.isclose(area, auc(tested.label == "abnormal", levels))
+
+# %% [markdown]
+# Far below 50 % would mean that abnormal clips are *quieter*. The baseline `level` of [Table 1](../table1.ipynb) takes both directions: its
+# score grows with the distance to the mean level of the training clips, whichever side the clip is on.
+
+# %%
+seed = run.profile.seeds[0]
+trained = run.recordings.split_clips(machine_id, seed, "train").path.map(level)
+two_sided = auc(tested.label == "abnormal", abs(levels - trained.mean()))
+f"AUC of the distance to the mean level: {two_sided:.1%}"
+
+# %%
+kept = run.clip_scores(machine_id, None, "level", seed)
+assert np.isclose(two_sided, auc(kept.anomalous, kept.scores), atol=0.005)
+
+# %% [markdown]
+# Whatever a network finds in the {machine} has to be held against this number.
+
+# %% [markdown] tags=["once"]
 # ## Exercises
 #
 # **1.** {glue:text}`n_few` of MIMII's {glue:text}`n_ids` machine IDs have fewer abnormal clips than the paper tests. With
 # `split.balanced` the test set keeps only as many normal clips as there are abnormal ones. Which numbers of the split change, and which do not?
 
-# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell", "once"]
 balanced = run.with_overrides(settings={"split.balanced": True})
 split_sizes(balanced)
 
-# %% [markdown]
-# :::{dropdown} What it says
-# The clips that are left out do not go back to training, so the detectors are the same, and only their examination is smaller.
+# %% [markdown] tags=["once"]
+# :::{dropdown} What it means
+# The clips that are left out do not go back to training, so the detectors are the same, and only their test is smaller.
 # :::
 #
-# **2.** Could you tell normal from abnormal without any picture, by how loud a clip is? Settle it by experiment.
+# **2.** A clip may be abnormal for one moment only. Score each clip by its loudest tenth of a second instead of its mean power. Does
+# the AUC rise?
 
-# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell"]
-import numpy as np
 
-from mimii_lib.evaluation import auc
+# %% mystnb={"code_prompt_hide": "Hide the solution", "code_prompt_show": "Show a solution"} tags=["hide-cell", "once"]
+def loudest_moment(path):
+    """Return the power of the loudest tenth of a second."""
+    power = run.waveform(path) ** 2
+    tenth = run.settings.imaging.sample_rate // 10
+    return power[: len(power) // tenth * tenth].reshape(-1, tenth).mean(1).max()
 
-test = run.recordings.split_clips(machine_id, run.profile.seeds[0], "test")
-loudness = [np.sqrt(np.mean(run.waveform(path) ** 2)) for path in test.path]
-f"AUC of the loudness alone: {auc(test.label == 'abnormal', loudness):.0%}"
+
+by_moment = auc(tested.label == "abnormal", tested.path.map(loudest_moment))
+f"AUC of the loudest tenth of a second: {by_moment:.1%}"
 
 # %% [markdown]
-# :::{dropdown} What it says
-# 50 % is guessing. Whatever the networks find has to be held against this number.
-# :::
-#
 # ## In short
 #
 # We know which recordings of the {machine} there are, what a normal and an abnormal one sound like, and which of them
-# teach for each seed. Next, [sound becomes a picture](02_spectrogram_imaging.ipynb).
+# train and test in each seed. Next, [sound becomes a picture](02_spectrogram_imaging.ipynb).

@@ -18,15 +18,16 @@
 # # Feature extraction: {machine}
 #
 # A network that can tell a thousand kinds of objects apart has learnt to describe images. We cut off its last layer, the one that
-# names the object, and keep the description: a *feature vector* for each picture of the {machine}. This page follows
+# names the object, and keep the description: a **feature vector** for each picture of the {machine}. This page follows
 # §5.1 of the paper.
-#
+
+# %% [markdown] tags=["once"]
 # :::{admonition} The paper says
 # :class: paper
-# Four networks that were trained on ImageNet {cite:p}`deng2009imagenet` are used as they are. AlexNet gives 4096
-# numbers (its last layer but one), ResNet18 and ResNet34 give 512 (after the average pooling), and SqueezeNet
-# {cite:p}`iandola2016squeezenet` gives 2048 (its last map, averaged down to 2 × 2). The vectors are then standardised
-# {cite:p}`mueller2021acoustic`.
+# Four networks that were trained on ImageNet {cite:p}`deng2009imagenet` are used as they are. AlexNet
+# {cite:p}`krizhevsky2012imagenet` gives 4096 numbers (its last layer but one), ResNet18 and ResNet34 {cite:p}`he2016deep` give 512 (after
+# the average pooling), and SqueezeNet {cite:p}`iandola2016squeezenet` gives 2048 (its last map, averaged down to 2 × 2). The vectors are
+# then standardised {cite:p}`mueller2021acoustic`.
 # :::
 
 # %% tags=["parameters", "remove-cell"]
@@ -41,61 +42,49 @@ seeds = None  # seeds, such as [0, 1]: each draws a split and starts the detecto
 weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
-# %% tags=["hide-input"]
-from myst_nb import glue
-
-from mimii_lib.pages import figures, run_box
+# %%
+from mimii_lib.pages import run_box
 from mimii_lib.run import Run
 
-run = Run(
-    machine,
-    profile=profile,
-    data=data,
-    snr=snr,
-    ids=ids,
-    extractors=extractors,
-    detectors=detectors,
-    seeds=seeds,
-    weights=weights,
-    settings=settings,
-)
+recordings = {"data": data, "snr": snr, "ids": ids, "seeds": seeds}
+systems = {"extractors": extractors, "detectors": detectors, "weights": weights}
+run = Run(machine, profile=profile, settings=settings, **recordings, **systems)
 run_box.facts([run])
 
-# %% [markdown]
-# ## The networks
+# %% [markdown] tags=["once"]
+# ## The networks and their weights
 #
-# A network is only worth its weights. They are looked for in a folder that you name, at torchvision's own address, and in
-# packages of the package index. A network whose weights cannot be had does not run; random weights
-# never stand in.
+# A network is only worth its weights. They are looked for in a folder that you name, at torchvision's address, and in
+# packages of the package index, as far as the profile allows. A network whose weights cannot be had does not run; random weights never
+# stand in for others. `…_random` is a system of its own that shows what the network is worth without training.
 
-# %%
+# %% tags=["once"]
 import pandas as pd
 
 from mimii_lib.extractors import EXTRACTORS
+from mimii_lib.pages import report
 
 rows = {}
 for name, network in EXTRACTORS.items():
-    source, checksum = "not run: not part of the profile", ""
-    if name in run.stages.unavailable_extractors:
-        source = "not run: weights not reachable"
-    elif name in run.profile.extractors:
-        network_weights = run.stages.weights(name)
-        source = network_weights.source
-        checksum = network_weights.sha256[:12]
-    rows[name] = {
-        "network": network.title,
+    used = run.stages.weights_used.get(name)
+    reason = report.reason_not_run(run, name)
+    rows[network.title] = {
         "features": network.dimension,
-        "weights": source,
-        "sha256": checksum,
+        "weights": used.source if used else f"not run: {reason}",
+        "sha256": used.sha256[:12] if used else "",
     }
 pd.DataFrame.from_dict(rows, orient="index")
 
-# %% [markdown]
+# %% [markdown] tags=["once"]
+# The package `ndf` carries SqueezeNet 1.1 as its authors published it, trained in Caffe. The library converts these weights to torchvision's
+# layout and input (`mimii_lib.data.weights.squeezenet_from_caffe`). torchvision's own file has other values, since it was trained again, so
+# the two give different features.
+#
 # :::{admonition} Left open
 # :class: open
 # SqueezeNet exists in versions 1.0 and 1.1, and the paper does not say which it used. It calls AlexNet "v3" and "two-stream"; the
 # network that torchvision offers under this name has one stream. Nor does it say whether AlexNet's numbers are read before or
-# after the last ReLU.
+# after the last ReLU, the function that sets negative values to zero.
 # :::
 #
 # :::{admonition} We decided
@@ -104,36 +93,155 @@ pd.DataFrame.from_dict(rows, orient="index")
 # `features.alexnet_relu` is false. [Another network](../new_extractor.ipynb) takes a few lines.
 # :::
 #
+# ## A network is loaded
+#
+# We take the first network that this run has. Its architecture comes from torchvision, for SqueezeNet 1.1 by
+# `torchvision.models.squeezenet1_1()`, and is empty until the weights are loaded.
+
+# %% tags=["once"]
+extractor = run.stages.extractors[0]
+definition = EXTRACTORS[extractor]
+
+net = definition.network().eval()
+net.load_state_dict(run.stages.weights(extractor).state())
+type(net), f"{sum(weights.numel() for weights in net.parameters()):,} weights"
+
+# %% [markdown] tags=["once"]
+# Its parts:
+
+# %% tags=["once"]
+{name: type(part).__name__ for name, part in net.named_children()}
+
+# %% tags=["once"]
+*_, last = net.children()
+last
+
+# %% [markdown] tags=["once"]
+# The last part turns the description of the picture into scores of a thousand objects. All other parts make the description.
+#
+# ## Pictures for the network
+#
+# We take the patches of the first clip and make pictures of them, as on the [page before](02_spectrogram_imaging.ipynb): colours, up-scaling,
+# standardisation.
+
+# %% tags=["once"]
+import torch
+from torch.nn.functional import interpolate
+
+from mimii_lib import imaging
+
+machine_id, clip = run.ids[0], 0
+size = run.settings.imaging.image_size
+patches = run.patches(machine_id)[clip]
+small = imaging.rgb_patches(patches, run.settings.imaging)
+large = interpolate(small, size=size, mode="bilinear", align_corners=False)
+mean, std = (
+    torch.tensor(c).view(3, 1, 1) for c in (definition.mean, definition.std)
+)
+pictures = (large - mean) / std
+tuple(pictures.shape)
+
+# %% [markdown] tags=["once"]
+# The whole network, not cut yet, was trained to name what it sees. Which object will it name on a spectrogram, and how sure will it be?
+# Guess, then unfold the answer.
+
+# %% mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"} tags=["hide-cell", "once"]
+from torchvision.models import SqueezeNet1_1_Weights
+
+names = SqueezeNet1_1_Weights.IMAGENET1K_V1.meta[
+    "categories"
+]  # of all ImageNet networks
+with torch.inference_mode():
+    shares = net(pictures[:1]).softmax(dim=1)[0]
+{names[at]: f"{shares[at]:.0%}" for at in shares.argsort(descending=True)[:3]}
+
+# %% [markdown] tags=["once"]
+# :::{dropdown} What it means
+# The network has only the names of its thousand objects to choose from, and spectrogram is none of them. The name is of no use here. The
+# question is whether pictures of the same machine have similar descriptions, and pictures of a fault others.
+# :::
+#
+# ## The network is cut
+#
+# Each of the paper's networks is cut at another place:
+
+# %% tags=["once"]
+from torch import nn
+
+
+def cut(net):
+    """Return a network without the part that names the object."""
+    if extractor.startswith("squeezenet"):
+        return nn.Sequential(net.features, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    if extractor.startswith("resnet"):
+        return nn.Sequential(*list(net.children())[:-1], nn.Flatten())
+    if extractor.startswith("alexnet"):
+        n_layers = 6 if run.settings.features.alexnet_relu else 5
+        layers = net.classifier[:n_layers]
+        return nn.Sequential(net.features, net.avgpool, nn.Flatten(), layers)
+    return definition.cut(net)  # networks that the paper does not have
+
+
+# %% [markdown] tags=["once"]
+# SqueezeNet's `features` end in a map of 512 patterns at 13 × 13 places of the picture. Each of the four quarters of the map is averaged
+# (`AdaptiveAvgPool2d(2)`). How long is the feature vector?
+
+# %% tags=["once"]
+with torch.inference_mode():
+    by_hand = cut(net)(pictures).numpy()
+by_hand.shape
+
+# %% [markdown]
 # ## From pictures to features
 #
 # Every patch of every clip goes through the network once. The features are kept, so that each detector and
 # each seed can read them.
 
 # %%
-extractor = run.stages.extractors[0]
-machine_id = run.ids[0]
+from mimii_lib.extractors import EXTRACTORS
 
+machine_id, extractor = run.ids[0], run.stages.extractors[0]
 features = run.features(machine_id, extractor)
 features.shape
 
+# %% [markdown] tags=["once"]
+# The features of the first clip are those made by hand, up to the arithmetic of the engine that the box above names:
+
+# %% tags=["once"]
+error = abs(features[clip] - by_hand).max() / abs(by_hand).max()
+tolerance = 0.05 if run.stages.engine.precision == "bfloat16" else 1e-3
+assert error < tolerance
+f"largest difference: {error:.1e} of the largest feature"
+
+# %% [markdown] tags=["once"]
+# An engine such as OpenVINO adds the same products in another order, so the last digits differ. A graphics processor rounds more coarsely,
+# and bfloat16 keeps fewer than three digits: hence the tolerances of a thousandth and of five hundredths.
+
 # %% tags=["remove-cell"]
+from myst_nb import glue
+
 glue("extractor", EXTRACTORS[extractor].title, display=False)
 glue("n_clips", features.shape[0], display=False)
 glue("n_patches", features.shape[1], display=False)
 glue("dimension", features.shape[2], display=False)
-glue("zeros", float((features == 0).mean()), display=False)
-glue("dead", int((features == 0).all((0, 1)).sum()), display=False)
 
 # %% [markdown]
-# {glue:text}`n_clips` clips, {glue:text}`n_patches` patches each, {glue:text}`dimension` numbers a patch from
-# {glue:text}`extractor`. Each number tells how strongly some learnt pattern shows in some part of the picture.
-# {glue:text}`zeros:.0%` of all values are exactly zero, and {glue:text}`dead` of the {glue:text}`dimension` features are zero
-# on every patch of this machine ID: patterns that these pictures never show.
-#
+# These are {glue:text}`n_clips` clips of {glue:text}`n_patches` patches each, and {glue:text}`dimension` numbers a patch from
+# {glue:text}`extractor`. Each number tells how strongly some learnt pattern shows in some part of the picture. How many patterns never
+# show?
+
+# %%
+is_zero = features == 0
+never = is_zero.all(axis=(0, 1)).sum()
+f"{is_zero.mean():.0%} of all values are zero, {never} features always"
+
+# %% [markdown] tags=["once"]
 # ## Standardisation
 #
-# Features live on different scales. Each is shifted and scaled to mean 0 and variance 1, so that none
-# of them rules by its size alone.
+# Features live on different scales. Each feature $x_j$ is shifted and scaled by the mean $\mu_j$ and the standard deviation $\sigma_j$
+# that it has over the training patches, so that none of them rules by its size alone:
+#
+# $$z_j = (x_j - \mu_j) / \sigma_j$$
 #
 # :::{admonition} We decided
 # :class: decision
@@ -141,76 +249,159 @@ glue("dead", int((features == 0).all((0, 1)).sum()), display=False)
 # that never varies in training keeps its scale of 1.
 # :::
 
+# %% [markdown]
+# ## The spread of new patches
+
 # %%
-from mimii_lib.detectors import Standardiser
+import numpy as np
 
 seed = run.profile.seeds[0]
 test = run.recordings.split_clips(machine_id, seed, "test")
-groups = {
+clips = {
     "train": run.recordings.split_clips(machine_id, seed, "train"),
     "test, normal": test[test.label == "normal"],
     "test, abnormal": test[test.label == "abnormal"],
 }
-patches = {
-    name: run.stages.detector_inputs(machine_id, extractor, group)
-    for name, group in groups.items()
+groups = {
+    name: run.stages.detector_inputs(machine_id, extractor, of_group)
+    for name, of_group in clips.items()
 }
-scaler = Standardiser().fit(patches["train"])
-spread = {
-    name: float(scaler.transform(features_of_group).std())
-    for name, features_of_group in patches.items()
-}
-{name: round(value, 2) for name, value in spread.items()}
+train = groups["train"].astype(np.float64)
+train.shape
 
-# %% tags=["remove-cell"]
-glue("normal_spread", spread["test, normal"], display=False)
-glue("abnormal_spread", spread["test, abnormal"], display=False)
+# %% [markdown] tags=["once"]
+# scikit-learn's `StandardScaler` estimates mean and variance, and the library's `Standardiser` gives the same:
+
+# %% tags=["once"]
+from sklearn.preprocessing import StandardScaler
+
+from mimii_lib.detectors import Standardiser
+
+standardised = StandardScaler().fit(train).transform(train)
+assert np.allclose(standardised, Standardiser().fit(train).transform(train))
 
 # %% [markdown]
-# The training patches spread by at most 1, by construction. New normal patches spread by
-# {glue:text}`normal_spread:.2f` and abnormal ones by {glue:text}`abnormal_spread:.2f`: what is new lies partly outside of the
-# range that training has seen, even where nothing is wrong. A detector has to tell the two apart.
+# Over the training patches, each feature now has a standard deviation of 1, or of 0 if it never varies. Which standard deviation will
+# the same features have over the patches of new clips, normal and abnormal? Guess, then unfold the answer.
+
+# %% mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"} tags=["hide-cell"]
+from mimii_lib.detectors import Standardiser
+
+plain = Standardiser().fit(train)
+{name: f"{plain.transform(group).std():.2f}" for name, group in groups.items()}
+
+# %% [markdown]
+# New patches lie partly outside of the range that training has seen, even where nothing is wrong. If the spread of abnormal
+# patches is many times that of normal ones, a few features may be to blame.
 #
+# ## Features that hardly vary
+#
+# Standardisation divides by the standard deviation of training. If a feature hardly varies there, a slight change on a new clip becomes
+# a huge number. Here are the features with under a hundredth of the mean variance, and their part of the squared distance between abnormal
+# patches and the training mean:
+
+# %%
+variance = train.var(axis=0)
+hardly = variance < 0.01 * variance.mean()
+squares = plain.transform(groups["test, abnormal"]) ** 2
+part = squares[:, hardly].sum() / squares.sum()
+f"{hardly.sum()} of {len(hardly)} features, {part:.0%} of the squared distance"
+
+# %% [markdown]
+# The setting `detectors.variance_floor` lets no variance count as less than a share of the mean variance. What does it change for
+# a simple detector, the distance of a patch to the nearest training patch?
+
+# %%
+import pandas as pd
+from sklearn.neighbors import NearestNeighbors
+
+from mimii_lib.evaluation import auc
+
+
+def with_floor(floor):
+    """Return the spread of each group, and the AUC of the distance to training, in percent."""
+    scaler = Standardiser(variance_floor=floor).fit(train)
+    scaled = {name: scaler.transform(group) for name, group in groups.items()}
+    nearest = NearestNeighbors(n_neighbors=1).fit(scaled.pop("train"))
+    scores = {name: nearest.kneighbors(new)[0] for name, new in scaled.items()}
+    means = {
+        name: s.reshape(len(clips[name]), -1).mean(1) for name, s in scores.items()
+    }
+    is_abnormal = np.repeat([False, True], [len(mean) for mean in means.values()])
+    area = auc(is_abnormal, np.concatenate([*means.values()]))
+    return {name: new.std() for name, new in scaled.items()} | {"AUC": 100 * area}
+
+
+floors = pd.DataFrame({"no floor": with_floor(0), "floor 0.01": with_floor(0.01)})
+floors.round(1)
+
+# %% tags=["remove-cell"]
+glue("hardly", int(hardly.sum()), display=False)
+glue("part", part, display=False)
+for name, column in {"plain": "no floor", "floor": "floor 0.01"}.items():
+    for quantity in ("test, abnormal", "AUC"):
+        value = float(floors.loc[quantity, column])
+        glue(f"{name}_{quantity[-8:]}", value, display=False)
+
+# %% [markdown]
+# :::{admonition} We found
+# :class: finding
+# {glue:text}`hardly` of {glue:text}`dimension` features hardly vary in training, and they make up {glue:text}`part:.0%` of the squared
+# distance of abnormal patches. With a floor of a hundredth of the mean variance the spread of abnormal patches goes from
+# {glue:text}`plain_abnormal:.1f` to {glue:text}`floor_abnormal:.1f`, and the AUC of the distance to the nearest training patch from
+# {glue:text}`plain_AUC:.1f` to {glue:text}`floor_AUC:.1f` on this machine ID of the {machine}. [The choices](../choices.ipynb) measure
+# what the floor changes for the paper's detectors.
+# :::
+
+# %% [markdown] tags=["once"]
+# :::{admonition} We decided
+# :class: decision
+# No floor: the paper says "standardisation", and the plain one has none. An AUC counts the order of scores, not their size, so a blown-up
+# feature helps wherever a fault moves it more than normal clips do, and harms where it moves on normal clips, too.
+# :::
+
+# %% [markdown]
 # ## A look at the feature space
 #
 # {glue:text}`dimension` dimensions do not fit on a page. The next figure lays the clips on the two directions in which
-# the training features vary most.
+# the training features vary most. The axes tell which share of the variance of the training features they show.
 
 # %% mystnb={"figure": {"caption": "The clips in the plane in which the training features vary most; a mark is the mean of a clip's patches. Do the crosses leave the cloud?"}, "image": {"alt": "A scatter plot for each machine ID: training clips as grey dots, normal test clips as blue dots, abnormal ones as orange crosses"}}
+from mimii_lib.pages import figures
+
 figures.feature_map(run, extractor, seed)
 
 # %% [markdown]
 # Where the crosses leave the cloud of dots, even this flat map separates the abnormal clips. Where they sit inside it,
-# that is no verdict yet: a detector sees all {glue:text}`dimension` dimensions and we see two.
+# that is no verdict yet: a detector has all {glue:text}`dimension` dimensions and the map has two.
 
-# %% [markdown]
+# %% [markdown] tags=["once"]
 # ## Exercises
 #
 # **1.** Does the network compress? Compare how many numbers describe a second of sound before and after it.
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+# %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 samples = run.settings.imaging.sample_rate
 described = features[0].size / run.settings.imaging.seconds
 f"{samples:,} samples, {described:,.0f} features a second"
 
-# %% [markdown]
+# %% [markdown] tags=["once"]
 # **2.** Neighbouring patches overlap by half. Are they nearer to each other, in features, than patches of different clips? What does
 # that say about how much a detector learns from the {glue:text}`n_patches` patches of one clip?
 
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
-import numpy as np
-
-train = scaler.transform(patches["train"]).reshape(-1, *features.shape[1:])
-neighbours = np.linalg.norm(np.diff(train, axis=1), axis=2).mean()
-strangers = np.linalg.norm(np.diff(train, axis=0), axis=2).mean()
+# %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
+by_clip = plain.transform(train).reshape(-1, *features.shape[1:])
+neighbours = np.linalg.norm(np.diff(by_clip, axis=1), axis=2).mean()
+strangers = np.linalg.norm(np.diff(by_clip, axis=0), axis=2).mean()
 f"{neighbours:.1f} between neighbours, {strangers:.1f} between clips"
 
-# %% [markdown]
-# :::{dropdown} What it says
-# The nearer neighbours are, compared with strangers, the less each of them adds. Patches are no independent examples, which is why
-# [intervals](../table1.ipynb) are made by drawing whole clips.
+# %% [markdown] tags=["once"]
+# :::{dropdown} What it means
+# The nearer neighbours are, compared with patches of other clips, the less each of them adds. Patches are no independent examples, which is
+# why [intervals](../table1.ipynb) are made by drawing whole clips.
 # :::
-#
+
+# %% [markdown]
 # ## In short
 #
 # The pictures of the {machine} have become vectors. Next, [detectors learn what is normal](04_detectors.ipynb).

@@ -46,9 +46,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that writes the statements of the marks ``paper``."""
+    """Add the option that writes the statements of the marks ``paper``, and the one that names a book to look at."""
     parser.addoption(
         "--paper-statements", metavar="FILE", type=Path, help="write the paper's tested statements as JSON"
+    )
+    parser.addoption(
+        "--book", metavar="DIR", type=Path, help="look at every page of this rendered book, not at those of a small one"
     )
 
 

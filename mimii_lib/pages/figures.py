@@ -142,13 +142,21 @@ def split_map(run: Run, machine_id: str) -> Figure:
     return figure
 
 
-def patch_steps(patch: NDArray[np.uint8], settings: Imaging) -> Figure:
-    """Draw a patch (n_mels, patch_frames) of colour map indices, its colours, and the extractor's input image."""
+def colour_channels(patch: NDArray[np.uint8], settings: Imaging) -> Figure:
+    """Draw a patch (n_mels, patch_frames) of colour map indices as red, green and blue, up-scaled and standardised."""
     scales = (imaging.upscaling(side, settings) for side in patch.shape)
-    enlarged = imaging.extractor_input(torch.tensor(patch[None]), imaging.colour_table(settings.colormap), *scales)
-    images = [patch[None] / 255, imaging.rgb_patches(patch[None], settings)[0].numpy(), enlarged[0].clamp(0, 1).numpy()]
-    sizes = (f"{patch.shape[0]} × {patch.shape[1]} values", f"in {settings.colormap}")
-    return _image_grid({"": images}, [*sizes, f"{settings.image_size} × {settings.image_size} pixels"])
+    colours = imaging.standardised_colours(extractors.IMAGENET_MEAN, extractors.IMAGENET_STD, settings)
+    channels = imaging.extractor_input(torch.tensor(patch[None]), colours, *scales)[0].numpy()
+    bands = (0, settings.n_mels) if settings.origin == "lower" else (settings.n_mels, 0)
+    extent = (0.0, imaging.seconds(settings.patch_frames, settings), *bands)
+    limits = {"vmin": channels.min(), "vmax": channels.max()}
+    with drawing(1, 3, figsize=(WIDTH, 2.0), sharey=True) as (figure, axes):
+        for axis, channel, name in zip(axes[0], channels, ("red", "green", "blue"), strict=True):
+            image = axis.imshow(channel, cmap="gray", extent=extent, aspect="auto", **limits)
+            axis.set(title=name, xlabel="time (s)")
+        axes[0, 0].set(ylabel="mel band")
+        figure.colorbar(image, ax=axes[0].tolist(), label="standardised value")
+    return figure
 
 
 def reconstructions(fits: dict[str, Any], patches: dict[str, NDArray[np.uint8]], settings: Imaging) -> Figure:
@@ -186,8 +194,8 @@ def _panels(number: int, height: float, **options: Any) -> Iterator[tuple[Figure
 
 
 def feature_map(run: Run, extractor: str, seed: int) -> Figure:
-    """Draw the clips of every machine ID on the two principal axes of the normal training features."""
-    with _panels(len(run.ids), height=2.0) as (figure, axes):
+    """Draw the clips of every machine ID on the two principal axes of the training features, with their variance."""
+    with _panels(len(run.ids), height=2.2) as (figure, axes):
         for axis, machine_id in zip(axes, run.ids, strict=True):
             train = run.recordings.split_clips(machine_id, seed, "train")
             projection = make_pipeline(Standardiser(), PCA(2, random_state=0))
@@ -199,7 +207,8 @@ def feature_map(run: Run, extractor: str, seed: int) -> Figure:
                 style = STYLES[label] | {"rasterized": len(centres) > MAX_VECTOR_MARKS}
                 style |= {"color": QUIET} if role == "train" else {}
                 axis.scatter(*centres.T, **style, s=16, alpha=0.8, label=f"{role}, {label}")
-            axis.set(title=machine_id, xticks=[], yticks=[])
+            first, second = projection[-1].explained_variance_ratio_
+            axis.set(title=machine_id, xlabel=f"axis 1: {first:.0%} of variance", ylabel=f"axis 2: {second:.0%}")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, columnspacing=1)
     return figure
 
@@ -251,17 +260,29 @@ def auc_dots(run: Run, aucs: pd.DataFrame) -> Figure:
 
 
 def effects(effects: pd.DataFrame) -> Figure:
-    """Draw how each alternative changes the mean AUC, with its interval; diamonds mark intervals without zero."""
-    shown = effects[effects.not_run == ""]
+    """Draw how each alternative changes the mean AUC, with its interval; diamonds mark intervals without zero.
+
+    A change far beyond the others is an arrow at the edge with its number. Alternatives without a change are left out.
+    """
+    shown = effects[(effects.not_run == "") & ((effects.low != 0) | (effects.high != 0))]
+    limit = max(10.0, 1.5 * float(shown[["low", "high"]].abs().max(axis=1).quantile(0.85)))
     with drawing(figsize=(WIDTH, 0.7 + 0.36 * len(shown))) as (figure, ((axis,),)):
         for row, effect in enumerate(shown.itertuples()):
             marker, colour = ("D", ABNORMAL) if effect.low > 0 or effect.high < 0 else ("o", NORMAL)
-            axis.plot([effect.low, effect.high], [row, row], color=colour, lw=2)
-            axis.plot(effect.difference, row, marker, color=colour)
+            edge = np.sign(effect.difference) * limit
+            if abs(effect.difference) > limit:
+                axis.plot(edge, row, "<" if edge < 0 else ">", color=colour, clip_on=False)
+                text = f"   {tables.signed(effect.difference)}   "
+                axis.text(edge, row, text, ha="left" if edge < 0 else "right", va="center", fontsize=9)
+            else:
+                axis.plot(np.clip([effect.low, effect.high], -limit, limit), [row, row], color=colour, lw=2)
+                axis.plot(effect.difference, row, marker, color=colour)
             name = f"{effect.title}: {effect.alternative}"
             axis.text(0, row - 0.3, name, transform=axis.get_yaxis_transform(), fontsize=9)
         axis.axvline(0, color=QUIET, lw=1, zorder=0)
-        axis.set(ylim=(len(shown) - 0.5, -0.9), yticks=[], xlabel="AUC minus that of the default, percentage points")
+        axis.spines["left"].set_visible(False)
+        axis.set(xlim=(-limit, limit), ylim=(len(shown) - 0.5, -0.9), yticks=[])
+        axis.set_xlabel("AUC minus that of the default, percentage points")
     return figure
 
 
@@ -274,7 +295,7 @@ def pipeline(run: Run) -> HTML:
     seed, system = run.profile.seeds[0], run.results.systems(extractor)[0]
     test, scores = run.recordings.split_clips(machine_id, seed, "test"), run.scores(machine_id, *system, seed)
     abnormal = (test.label == "abnormal").to_numpy()
-    clip, normal_path, path = test.index[abnormal][0], test.path[~abnormal].iloc[0], test.path[abnormal].iloc[0]
+    clip, path = test.index[abnormal][0], test.path[abnormal].iloc[0]
     waveform, decibels = run.waveform(path), run.spectrograms(machine_id)[clip]
     patches, features = run.patches(machine_id)[clip], run.features(machine_id, extractor)[clip, 0]
     ranks = rankdata(evaluation.pool(scores, run.settings.evaluation))
@@ -304,6 +325,4 @@ def pipeline(run: Run) -> HTML:
             axis.set_axis_off()
             content = f"{svg(figure, '')}<span><strong>{title}</strong> {text}</span>"  # the text is the description
         items += f'<li><a href="../executed/{run.machine}/{page}.html">{content}</a></li>'
-    name = f"{run.machine} {machine_id}"
-    sounds = clips(run, {f"{name}, normal": normal_path, f"{name}, abnormal: the clip above": path}).data
-    return HTML(f'<nav aria-label="From sound to AUC, by page"><ol class="pipeline">{items}</ol></nav>{sounds}')
+    return HTML(f'<nav aria-label="From sound to AUC, by page"><ol class="pipeline">{items}</ol></nav>')

@@ -2,7 +2,8 @@
 
 A point's values, reasons and alternatives are those of the settings that carry its number
 (:mod:`mimii_lib.settings`); its texts are in ``open_points.yaml``. An alternative is measured by the change of the mean
-AUC, on the machine types, IDs and seeds that the profile's `sensitivity` names, with the first extractor.
+AUC, with the first extractor, on as many machine types, IDs and seeds as the profile's `sensitivity` says. The machine
+IDs are those whose default AUC is closest to `MIDDLE`, since an AUC near 100 % has no room to rise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from html import escape
 from itertools import product
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from mimii_lib import paper
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import ClipScores, auc, table_1_shape
 from mimii_lib.extractors import get
+from mimii_lib.pages.report import reason_not_run
 from mimii_lib.pages.tables import signed, word_table
 from mimii_lib.run import Run
 from mimii_lib.settings import Settings, Source, StrictModel, sources
@@ -35,6 +38,10 @@ SOURCES = {f"{group}.{name}": source for group, values in Settings() for name, s
 DIMENSIONS = (0, *SOURCES["detectors.pca"].alternatives)
 """Feature dimensions at which the networks are compared (point 25); 0: all features."""
 
+MIDDLE = 75.0  # AUC in percent, halfway between chance and perfection
+SHOWN = 0.05  # points: a change of which all ends are smaller is none
+MEASURED = ("default", "auc", "difference", "low", "high")  # what is measured of an alternative
+
 
 @dataclass(frozen=True)
 class Alternative:
@@ -43,11 +50,17 @@ class Alternative:
     change: Mapping[str, Any]
     base: Mapping[str, Any] = field(default_factory=dict)
     detectors: tuple[str, ...] = tuple(paper.DETECTORS)
+    order: int = 0  # among the alternatives of one setting
 
     @property
     def name(self) -> str:
         """The change as the command line takes it: ``split.balanced=true``."""
         return " ".join(f"{name}={str(value).lower()}" for name, value in self.change.items())
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether features are computed for it that Table 1 does not need."""
+        return any(name == "snr" or name.startswith(("imaging.", "features.")) for name in self.change)
 
 
 @dataclass(frozen=True)
@@ -66,9 +79,15 @@ class Point:
 def _points() -> Iterator[Point]:
     for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()):
         settings = {name: source for name, source in SOURCES.items() if source.point == entry["number"]}
-        changes = [{name: value} for name, source in settings.items() for value in source.alternatives]
+        alone = settings.keys() - set(entry.pop("together", ()))
         base, detectors = entry.pop("base", {}), tuple(entry.pop("detectors", paper.DETECTORS))
-        alternatives = [Alternative(change, base, detectors) for change in changes + entry.pop("alternatives", [])]
+        alternatives = [
+            Alternative({name: value}, base, detectors, order)
+            for name, source in settings.items()
+            if name in alone
+            for order, value in enumerate(source.alternatives)
+        ]
+        alternatives += [Alternative(change, base, detectors) for change in entry.pop("alternatives", [])]
         yield Point(**{"decision": ""} | entry, settings=settings, alternatives=alternatives)
 
 
@@ -76,27 +95,50 @@ POINTS = tuple(_points())
 """All open points, in the order of the paper."""
 
 
-def repeated(runs: Sequence[Run]) -> Sequence[Run]:
-    """Return the runs of the machine types on which alternatives are measured."""
-    return runs[: runs[0].profile.sensitivity.machines]
+def measured_part(runs: Sequence[Run], *, compute: bool = True) -> list[Run]:
+    """Return the part of the runs on which alternatives are measured: some machine types, IDs and seeds, one extractor.
+
+    Of each machine type these are the IDs whose mean AUC by default, over the detectors of the profile's `sensitivity`
+    and all seeds, is closest to `MIDDLE`. Missing results are computed first; without `compute` the first IDs stand in.
+    """
+    parts, size = [], runs[0].profile.sensitivity
+    for run in runs[: size.machines]:
+        extractor, ids = run.stages.extractors[0], run.ids
+        systems = [system for system in run.results.systems() if system[0] == extractor and system[1] in size.detectors]
+        known = compute or not run.results.missing(run.results.trials(systems))
+        if systems and known and size.ids < len(ids):
+            means = 100 * run.auc(systems).groupby("id").auc.mean()
+            ids = sorted((means - MIDDLE).abs().nsmallest(size.ids).index)
+        part = {"ids": ids[: size.ids], "seeds": run.profile.seeds[: size.seeds], "extractors": extractor}
+        parts.append(run.with_overrides(**part))
+    return parts
 
 
-def pair(run: Run, alternative: Alternative) -> tuple[Run, Run]:
-    """Return the run that an alternative is compared with, and its own; raise :class:`MimiiError` if one cannot run."""
-    file = run.recordings.data / run.clips.path[0]
+def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
+    """Return the run that an alternative is compared with, and its own; raise :class:`MimiiError` if one cannot run.
+
+    `part` is a run of :func:`measured_part`.
+    """
+    file = part.recordings.data / part.clips.path[0]
     if "imaging.channel" in alternative.change and soundfile.info(file).channels == 1:
         raise MimiiError("the files have one channel")
-    size = run.profile.sensitivity
-    part: dict[str, Any] = {"ids": run.ids[: size.ids], "seeds": run.profile.seeds[: size.seeds]}
-    default = run.with_overrides(**part | {"extractors": run.stages.extractors[:1]} | dict(alternative.base))
+    if alternative.needs_features and alternative.order >= (part.profile.sensitivity.alternatives or np.inf):
+        raise MimiiError(f"not part of the profile “{part.profile.name}”")
+    default = part.with_overrides(**alternative.base) if alternative.base else part
     change = {f"settings.{name}" if "." in name else name: value for name, value in alternative.change.items()}
     changed = default.with_overrides(**change)
     for side in (default, changed):
-        if side.stages.unavailable_extractors:
-            raise MimiiError("weights not reachable")
+        if missing := side.stages.unavailable_extractors:
+            raise MimiiError("; ".join(reason_not_run(side, name) for name in missing))
         if side.recordings.skipped:
             raise MimiiError("; ".join(f"{name}: {reason}" for name, reason in side.recordings.skipped.items()))
     return default, changed
+
+
+def _detectors(part: Run, alternative: Alternative) -> tuple[str, ...]:
+    """Return the detectors that an alternative is measured on: of those that it can affect the profile's, if any."""
+    measured = part.profile.sensitivity.detectors
+    return tuple(name for name in alternative.detectors if name in measured) or alternative.detectors
 
 
 def alternative_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, tuple[str, ...]]]:
@@ -104,36 +146,41 @@ def alternative_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, tuple[str, ...]
     alternatives = [alternative for point in POINTS for alternative in point.alternatives]
     networks = runs[0].stages.weights_used
     alternatives += [Alternative({"extractors": name, "detectors.pca": n}) for n in DIMENSIONS for name in networks]
-    for run, alternative in product(repeated(runs), alternatives):
+    for part, alternative in product(measured_part(runs, compute=False), alternatives):
         with suppress(MimiiError):
-            yield from ((side, alternative.detectors) for side in pair(run, alternative))
+            yield from ((side, _detectors(part, alternative)) for side in pair(part, alternative))
 
 
 def effects(runs: Sequence[Run], points: Sequence[Point] = POINTS) -> pd.DataFrame:
     """Return what every alternative changes, over the machine types together.
 
-    Columns: `point` (number), `title`, `alternative`, `auc` (mean in percent), `difference` to the default in points
-    with its 95 % interval from `low` to `high`, and `not_run`, the reason where the numbers are NaN.
+    Columns: `point` (number), `title`, `alternative`, the mean AUC in percent by `default` and with the alternative
+    (`auc`), their `difference` in points with its 95 % interval from `low` to `high`, and `not_run`, the reason where
+    the numbers are NaN.
     """
+    parts = measured_part(runs)
     return pd.DataFrame(
-        {"point": point.number, "title": point.title, "alternative": alternative.name} | _effect(runs, alternative)
+        {"point": point.number, "title": point.title, "alternative": alternative.name} | _effect(parts, alternative)
         for point in points
         for alternative in point.alternatives
     )
 
 
 def at_equal_dimension(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIONS) -> pd.DataFrame:
-    """Return the mean AUC of every network over the five detectors, with all features and reduced by PCA.
+    """Return the mean AUC of every network over the detectors, with all features and reduced by PCA.
 
     Columns: `extractor`, `dimensions`, and those of :func:`effects`; the difference is that to the first network.
     """
-    rows = []
+    rows, parts = [], measured_part(runs)
     for n in dimensions:
-        reference = None
+        reference: list[ClipScores] = []
         for name in runs[0].stages.extractors:
-            alternative = Alternative({"extractors": name, "detectors.pca": n})
-            effect = _effect(runs, alternative, reference or alternative)
-            reference = reference or (None if effect["not_run"] else alternative)
+            try:
+                _, scores = _clip_scores(parts, Alternative({"extractors": name, "detectors.pca": n}))
+                reference = reference or scores
+                effect = _difference(reference, scores)
+            except MimiiError as error:
+                effect = _not_measured(_reason(error, parts))
             rows.append({"extractor": name, "dimensions": n} | effect)
     return pd.DataFrame(rows)
 
@@ -144,7 +191,7 @@ def reduced(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIONS[1:]) -> 
     for n in dimensions:
         with suppress(MimiiError):
             change = {"extractors": runs[0].stages.extractors, "detectors": [*paper.DETECTORS], "detectors.pca": n}
-            part = [pair(run, Alternative(change))[1] for run in repeated(runs)]
+            part = [pair(run, Alternative(change))[1] for run in measured_part(runs)]
             if not any(run.results.missing() for run in part):
                 tables.append({(run.machine, name): run.results.estimates(name) for run in part for name in run.ids})
     return tables if len(tables) == len(dimensions) else []
@@ -157,9 +204,10 @@ def at_each_snr(runs: Sequence[Run]) -> pd.DataFrame:
     `correlation` over the cells, and `not run`, the reason where the numbers are NaN.
     """
     rows: dict[int, dict[str, Any]] = {}
+    parts = measured_part(runs)
     for snr in paper.SNRS:
         try:
-            part = [pair(run, Alternative({"snr": snr}))[1] for run in repeated(runs)]
+            part = [pair(run, Alternative({"snr": snr}))[1] for run in parts]
             aucs = pd.concat([run.auc([system for system in run.results.systems() if system[0]]) for run in part])
         except MimiiError as error:
             rows[snr] = {"not run": _reason(error, runs)}
@@ -203,30 +251,39 @@ def by_arithmetic(record: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=keys + columns)
 
 
-def _effect(runs: Sequence[Run], alternative: Alternative, reference: Alternative | None = None) -> dict[str, Any]:
-    """Return the mean AUC of an alternative, and its difference to the default or to another alternative."""
-    values, reason = [float("nan")] * 4, ""
+def _effect(parts: Sequence[Run], alternative: Alternative) -> dict[str, Any]:
+    """Return the mean AUC of the default and of an alternative, and their difference."""
     try:
-        after = _clip_scores(runs, alternative, 1)
-        before = _clip_scores(runs, reference, 1) if reference else _clip_scores(runs, alternative, 0)
-        mean = np.mean([auc(clips.anomalous, clips.scores) for clips in after])
-        values = [100 * float(value) for value in (mean, *astuple(mean_difference(before, after)))]
+        return _difference(*_clip_scores(parts, alternative))
     except MimiiError as error:
-        reason = _reason(error, runs)
-    return dict(zip(("auc", "difference", "low", "high"), values, strict=True)) | {"not_run": reason}
+        return _not_measured(_reason(error, parts))
 
 
-def _clip_scores(runs: Sequence[Run], alternative: Alternative, side: int) -> list[ClipScores]:
-    """Return the clip scores of all IDs, systems that the alternative can affect, and seeds; `side` 0: the default."""
-    scores = []
-    for run in (pair(run, alternative)[side] for run in repeated(runs)):
-        systems = [system for system in run.results.systems() if system[1] in alternative.detectors]
-        if not systems:
-            raise MimiiError(f"needs {' or '.join(alternative.detectors)}, which this run has not")
-        trials = [(name, *row, seed) for name in run.ids for row in systems for seed in run.results.seeds(row[1])]
-        run.results.compute(trials)
-        scores += [run.clip_scores(*trial) for trial in trials]
-    return scores
+def _difference(before: Sequence[ClipScores], after: Sequence[ClipScores]) -> dict[str, Any]:
+    means = (np.mean([auc(clips.anomalous, clips.scores) for clips in side]) for side in (before, after))
+    default, mean, *change = (100 * float(value) for value in (*means, *astuple(mean_difference(before, after))))
+    if all(abs(value) < SHOWN for value in change):
+        change = [0.0] * 3
+    return dict(zip(MEASURED, (default, mean, *change), strict=True)) | {"not_run": ""}
+
+
+def _not_measured(reason: str) -> dict[str, Any]:
+    return dict.fromkeys(MEASURED, np.nan) | {"not_run": reason}
+
+
+def _clip_scores(parts: Sequence[Run], alternative: Alternative) -> tuple[list[ClipScores], list[ClipScores]]:
+    """Return the clip scores of the default and of an alternative, of the systems that it can affect."""
+    sides: tuple[list[ClipScores], list[ClipScores]] = ([], [])
+    for part in parts:
+        detectors = _detectors(part, alternative)
+        for scores, run in zip(sides, pair(part, alternative), strict=True):
+            systems = [system for system in run.results.systems() if system[1] in detectors]
+            if not systems:
+                raise MimiiError(f"needs {' or '.join(detectors)}, which this run has not")
+            trials = [(name, *row, seed) for name in run.ids for row in systems for seed in run.results.seeds(row[1])]
+            run.results.compute(trials)
+            scores += [run.clip_scores(*trial) for trial in trials]
+    return sides
 
 
 def _reason(error: MimiiError, runs: Sequence[Run]) -> str:
@@ -261,9 +318,17 @@ def settings_table(*groups: StrictModel) -> HTML:
 
 
 def effects_table(table: pd.DataFrame) -> HTML:
-    """Show :func:`effects`."""
-    rows = [(f"{row.point}. {escape(row.title)}", row.alternative, _interval(row)) for row in table.itertuples()]
-    return word_table("Change of the mean AUC", ("point", "alternative", "points (95 % interval)"), rows)
+    """Show :func:`effects`; alternatives of a point that were not run for the same reason share a row."""
+    rows = []
+    for (number, title, reason), effects in table.groupby(["point", "title", "not_run"], sort=False):
+        point, names = f"{number}. {escape(title)}", effects.alternative.map("<code>{}</code>".format)
+        if reason:
+            rows.append((point, ", ".join(names), "–", "–", _interval(effects.iloc[0])))
+            continue
+        for name, row in zip(names, effects.itertuples(), strict=True):
+            rows.append((point, name, f"{row.default:.1f}", f"{row.auc:.1f}", _interval(row)))
+    heads = ("point", "alternative", "AUC by default", "AUC", "change in points (95 % interval)")
+    return word_table("Change of the mean AUC", heads, rows)
 
 
 def dimensions_table(table: pd.DataFrame) -> HTML:
@@ -271,12 +336,15 @@ def dimensions_table(table: pd.DataFrame) -> HTML:
     heads = ("network", *(f"{n} dimensions" if n else "all features" for n in table.dimensions.unique()))
     rows = []
     for name, effects in table.groupby("extractor", sort=False):
-        cells = [("" if row.not_run else f"{row.auc:.1f}<br>") + _interval(row) for row in effects.itertuples()]
-        rows.append((get(name).title, *cells))
+        texts = [_interval(row) if row.not_run or rows else "" for row in effects.itertuples()]
+        aucs = ["" if row.not_run else f"{row.auc:.1f}<br>" for row in effects.itertuples()]
+        rows.append((get(name).title, *map(add, aucs, texts)))
     return word_table("Mean AUC in percent; difference to the first network (95 % interval)", heads, rows)
 
 
 def _interval(row: Any) -> str:
     if row.not_run:
         return f'<em class="not-run">not run: {escape(row.not_run)}</em>'
+    if row.low == row.high == 0:
+        return "no change"
     return f"{signed(row.difference)} ({signed(row.low)} to {signed(row.high)})"

@@ -15,7 +15,9 @@ import pandas as pd
 import psutil
 
 from mimii_lib import dataset, paper
+from mimii_lib.data.weights import WeightsNotFound, find_weights
 from mimii_lib.evaluation import table_1_shape
+from mimii_lib.extractors import get
 from mimii_lib.pages.project import weights_facts
 from mimii_lib.pages.run_box import RECORDING_KINDS
 from mimii_lib.run import Run, forecast, provenance
@@ -68,14 +70,36 @@ def omissions(runs: Sequence[Run]) -> list[str]:
     reasons = [f"{machine}: not part of this run" for machine in paper.MACHINES if machine not in machines]
     reasons += [f"{run.machine} {name}: {reason}" for run in runs for name, reason in run.recordings.skipped.items()]
     reasons += [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]
-    reasons += [f"not run: {reason}" for reason in runs[0].stages.unavailable_extractors.values()]
     reasons += [
         f"{weights.extractor}: a file of your own stands in for torchvision's; its rows are those of ImageNet's "
         "weights only if it holds the same values"
         for weights in runs[0].stages.weights_used.values()
         if weights.stands_in
     ]
-    titles = paper.EXTRACTORS | paper.DETECTORS | paper.AUTOENCODERS
-    requested = {titles.get(name) for name in (*profile.extractors, *profile.detectors)}
-    missing = [title for title in dict.fromkeys(titles.values()) if title not in requested]
-    return reasons + [f"{title}: not part of the profile “{profile.name}”" for title in missing]
+    networks, requested = [*profile.extractors], {paper.EXTRACTORS.get(name) for name in profile.extractors}
+    networks += [name for name, title in paper.EXTRACTORS.items() if title not in requested]
+    reasons += [f"{get(name).title}: {reason}" for name in networks if (reason := reason_not_run(runs[0], name))]
+    detectors = paper.DETECTORS | paper.AUTOENCODERS
+    missing = [title for name, title in detectors.items() if name not in profile.detectors]
+    return reasons + [f"{title}: {_outside(profile.name)}" for title in missing]
+
+
+def reason_not_run(run: Run, extractor: str) -> str:
+    """Return why a network was not run, in the same words on every page; an empty text if it was.
+
+    A network outside the profile whose weights the profile's sources cannot give has the same reason as one inside it.
+    """
+    if extractor in run.stages.weights_used:
+        return ""
+    reason = run.stages.unavailable_extractors.get(extractor, "")
+    sources = run.profile.weight_sources
+    if not reason and "torchvision" not in sources:  # nothing is downloaded to find a reason
+        try:
+            find_weights(extractor, run.profile.weights, sources)
+        except WeightsNotFound as error:
+            reason = str(error)
+    return reason.removeprefix(f"{extractor}: ") or _outside(run.profile.name)
+
+
+def _outside(profile: str) -> str:
+    return f"not part of the profile “{profile}”"

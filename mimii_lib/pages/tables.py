@@ -73,8 +73,6 @@ def auc_table(aucs: pd.DataFrame) -> pd.DataFrame:
 
 OURS = '<span class="ours">not in the paper</span>'
 """Marks features that the paper does not have."""
-NOT_RUN = '<span class="not-run">not run</span>'
-"""Marks a detector without results."""
 NEAR = '<sup title="not significantly worse than the best of its column">≈</sup>'
 """Marks a cell that is not significantly worse than the best of its column."""
 
@@ -83,23 +81,30 @@ def table_1(table: pd.DataFrame, near: Mapping[tuple[str, str], Set[tuple[str, s
     """Show AUCs as the paper prints its Table 1: the best of a column bold, the second best underlined.
 
     `table` holds AUCs in percent: rows (features, detector), columns (machine, id), NaN where nothing was run. `near`
-    has by column the rows that are not significantly worse than its best, which are marked ≈.
+    has by column the rows that are not significantly worse than its best, which are marked ≈. Rows that were not run
+    stand last, a line for each network.
     """
-    ranks = table.round(1).rank(ascending=False, method="min")  # ties share a mark
-    shown = pd.DataFrame("–", table.index, table.columns)
-    for column, row in product(table.columns, table.index):
-        if pd.notna(auc := table.loc[row, column]):
+    run = table.dropna(how="all")
+    ranks = run.round(1).rank(ascending=False, method="min")  # ties share a mark
+    shown = pd.DataFrame("–", run.index, run.columns)
+    for column, row in product(run.columns, run.index):
+        if pd.notna(auc := run.loc[row, column]):
             tag = {1: "b", 2: "u"}.get(ranks.loc[row, column], "span")
             mark = NEAR if row in near.get(column, ()) else ""
             shown.loc[row, column] = f"<{tag}>{auc:.1f}</{tag}>{mark}"
     published = paper.table_1().index.levels[0]
-    rows = [
-        (features if features in published else features + OURS, detector + (NOT_RUN if missing else ""))
-        for (features, detector), missing in table.isna().all(axis=1).items()
-    ]
+    rows = [(name if name in published else name + OURS, detector) for name, detector in run.index]
     columns = [(machine.capitalize(), name.replace("id_0", "M")) for machine, name in table]
     shown.index, shown.columns = pd.MultiIndex.from_tuples(rows), pd.MultiIndex.from_tuples(columns)
-    return html_table(shown.rename_axis(columns=["machine", "ID"]), caption, "table1")
+    text = html_table(shown.rename_axis(columns=["machine", "ID"]), caption, "table1").data
+    missing = (
+        table.index.difference(run.index, sort=False).to_frame(index=False).groupby("features", sort=False).detector
+    )
+    lines = (
+        f"<th>{name}</th><th>not run</th><td colspan={len(columns)}>{', '.join(detectors)}</td>"
+        for name, detectors in missing
+    )
+    return HTML(text.replace("</tbody>", "".join(f'<tr class="not-run">{line}</tr>' for line in lines) + "</tbody>"))
 
 
 def cells(

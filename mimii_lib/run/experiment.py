@@ -37,12 +37,31 @@ class Run:
     splits
         A CSV of splits (seed, path, role) to use instead of drawing them.
     cache
-        Folder of kept results; see :func:`mimii_lib.run.cache.default_folder`.
+        Folder of kept results. None: ``$MIMII_CACHE``, or ``.cache`` in a checkout.
 
     Raises
     ------
     MimiiError
         If a parameter names what is not there.
+
+    Methods
+    -------
+    waveform(path)
+        The sound of a clip of the clip table: (samples,).
+    spectrograms(machine_id)
+        The log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB.
+    patches(machine_id, seed=None)
+        Its patches: (clips, patches, n_mels, patch_frames), indices into the colour map.
+    features(machine_id, extractor, seed=None)
+        Its features by one network: (clips, patches, dimension).
+    fit(machine_id, extractor, detector, seed)
+        A detector, fitted on the training clips of a split.
+    scores(machine_id, extractor, detector, seed)
+        The anomaly scores of the patches of the test clips: (clips, patches).
+    clip_scores(machine_id, extractor, detector, seed, pooling=None)
+        The test clips with one anomaly score each: :class:`mimii_lib.evaluation.ClipScores`.
+    auc(systems=None, seeds=None)
+        The AUC of every machine ID, system and seed: a table with a row for each.
     """
 
     def __init__(
@@ -71,10 +90,10 @@ class Run:
     def with_overrides(self, **parameters: Any) -> "Run":
         """Return the same run with some of the parameters of :class:`Run` in the place of its own.
 
-        Nothing is downloaded for it, such as a sample at another SNR.
+        Nothing is downloaded or made for it, such as a sample or a miniature at another SNR.
         """
         splits, cache = self.recordings.splits_file, self.cache.folder
-        profile = self.profile.model_copy(update={"sample": None})
+        profile = self.profile.model_copy(update={"sample": None, "miniature": None})
         return Run(self.machine, profile=profile, splits=splits, cache=cache, **parameters)
 
     @property

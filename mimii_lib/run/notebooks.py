@@ -32,13 +32,20 @@ def shared_kernel() -> Iterator[AsyncKernelManager]:
             run_sync(kernel.shutdown_kernel)(now=True)
 
 
-def execute(notebook: Path, output: Path, parameters: dict[str, Any], kernel: AsyncKernelManager | None = None) -> None:
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: dict[str, Any],
+    kernel: AsyncKernelManager | None = None,
+    without: str | None = None,
+) -> None:
     """Execute `notebook` and write it to `output`, unless a parameter is not known or a cell raises: MimiiError.
 
     Parameters are given by name; a text is read as YAML, so that ``seeds`` may be ``[0, 1]`` or ``0 1``. The `kernel`
-    of :func:`shared_kernel` is emptied first; None: a kernel of its own.
+    of :func:`shared_kernel` is emptied first; None: a kernel of its own. Cells with the tag `without` are left out.
     """
     source, values = _filled(notebook, parameters)
+    source.cells = [cell for cell in source.cells if without not in cell.metadata.get("tags", [])]
     if kernel is not None and kernel.has_kernel:
         client = kernel.blocking_client()
         client.start_channels()
@@ -67,7 +74,10 @@ def not_run(notebook: Path, output: Path, parameters: dict[str, Any], reason: st
 def run_command(
     sources: Sequence[Path], output: Path, parameters: Sequence[tuple[str, str]] = (), **options: str
 ) -> None:
-    """Execute notebooks, or write pages that give the reason why they were not executed."""
+    """Execute notebooks, or write pages that give the reason why they were not executed.
+
+    The `options` are those of the command line: ``not_run``, ``leave_out`` and ``without``.
+    """
     names, reason, left_out = [notebook.stem for notebook in sources], options.get("not_run"), options.get("leave_out")
     if left_out not in (None, *names):
         raise unknown_value("--leave-out", left_out, names)
@@ -77,7 +87,7 @@ def run_command(
             if reason and left_out in (None, notebook.stem):
                 not_run(notebook, page, dict(parameters), reason)
             else:
-                execute(notebook, page, dict(parameters), kernel)
+                execute(notebook, page, dict(parameters), kernel, options.get("without"))
 
 
 def _filled(notebook: Path, parameters: dict[str, Any]) -> tuple[nbformat.NotebookNode, dict[str, Any]]:

@@ -95,11 +95,6 @@ def plan(
         raise MimiiError(f"nothing can be run: {'; '.join(reasons.values())}")
     parameters = {name: value for name, value in profile_options.items() if value is not None}
     paths = {name: str(Path(parameters[name]).resolve()) for name in ("data", "weights") if name in parameters}
-    miniatures = {}
-    if choices and profile.miniature is not None and "{snr}" in str(profile.data):
-        size = [word for name, value in vars(profile.miniature).items() for word in (f"--{name}", str(value))]
-        for snr in sorted(set(paper.SNRS) - {profile.snr}):
-            miniatures[str(snr)] = [str(profile.data).replace("{snr}", str(snr)), "--snr", str(snr), *size]
     return {
         "parameters": parameters | paths,
         "identities": {run.machine: run.results.identity for run in runs},
@@ -108,7 +103,6 @@ def plan(
         "autoencoders": {run.machine: run.results.autoencoders for run in runs},
         "pieces": {run.machine: _pieces(run) if pieces else {} for run in runs},
         "choices": [run.machine for run in runs[: profile.sensitivity.machines]] if choices else [],
-        "miniatures": miniatures,  # of the other SNRs, with which the page on the open choices compares
     }
 
 

@@ -60,11 +60,17 @@ class Sample(StrictModel):
 
 
 class Sensitivity(StrictModel):
-    """How many machine types, IDs of each, and seeds are run again for every alternative of an open point."""
+    """What is run again for every alternative of an open point: so many machine types, IDs of each, and seeds.
+
+    Of the detectors that an alternative can affect these `detectors` are run, or all if none is among them. Of the
+    alternatives of a setting that need new features so many `alternatives` are run; None: all.
+    """
 
     machines: PositiveInt = 4
     ids: PositiveInt = 1
     seeds: PositiveInt = 2
+    detectors: Names = (*paper.DETECTORS, *paper.AUTOENCODERS)
+    alternatives: PositiveInt | None = None
 
 
 class Profile(StrictModel):

@@ -123,7 +123,22 @@ def test_the_difference_is_that_of_the_mean_aucs():
     assert difference == pytest.approx(means[1] - means[0])
     np.testing.assert_allclose(astuple(mean_difference(after, before)), [-difference, -high, -low])
     assert astuple(mean_difference(before, after)) == (difference, low, high)
-    np.testing.assert_allclose(astuple(mean_difference(before[::-1], after[::-1])), (difference, low, high))
+    reordered = (side[2:] + side[:2] for side in (before, after))  # another order of machine IDs, the same of seeds
+    np.testing.assert_allclose(astuple(mean_difference(*reordered)), (difference, low, high))
+
+
+@pytest.mark.parametrize("shift", [-6, 6])
+def test_a_difference_is_one_of_two_aucs(shift):
+    """Between a good system and one that is always right, or always wrong, the interval stays within 100 points."""
+    random = np.random.default_rng(2)
+    good = clip_scores(random.normal(size=40) + 2 * (np.arange(40) >= 30), normal=30)
+    extreme = replace(good, scores=good.scores + shift * good.anomalous, system=OTHER)
+    difference, low, high = astuple(mean_difference([good], [extreme]))
+    assert -1 <= low <= difference <= high <= 1
+    assert (low >= 0) if shift > 0 else (high < -0.5)
+    lucky = [replace(extreme, scores=extreme.scores * sign) for sign in (1, -1, 1)]
+    wide = mean_difference([good] * 3, lucky)  # a system that is right with some seeds and wrong with others
+    assert wide.high - wide.low > 0.3 + high - low
 
 
 def test_sides_may_be_tested_on_different_clips():

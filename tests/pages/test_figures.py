@@ -1,12 +1,16 @@
 """Figures draw the data that they are given."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_hex
+from torch.nn.functional import interpolate
 
 from mimii_lib import imaging
+from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD
 from mimii_lib.pages import figures
 from mimii_lib.pages.drawing import ABNORMAL, NORMAL, QUIET
 from mimii_lib.run import Run
@@ -66,18 +70,21 @@ def test_results_are_drawn_per_machine_id_system_and_seed(run):
     assert offsets(strips, NORMAL) == [tested["normal"]] * len(systems)
     assert offsets(strips, ABNORMAL) == [tested["abnormal"]] * len(systems)
     assert offsets(panels[0], ABNORMAL) == [tested["abnormal"]]
+    shares = [float(re.search(r"(\d+)%", label).group(1)) for label in (panels[0].get_xlabel(), panels[0].get_ylabel())]
+    assert sum(shares) <= 100 and shares[0] >= shares[1] > 0
     assert not panels[3].get_visible()  # three machine IDs in a grid of four
 
 
 def test_auto_encoders_and_patches_are_drawn_as_images():
-    """Loss curves hold the losses; images are the patch in colour, its enlargement and its reconstructions."""
+    """Loss curves hold the losses; images are a patch, its standardised channels and its reconstructions."""
     patch, settings = np.arange(4096, dtype="uint8").reshape(64, 64), Imaging()
     fitted = SimpleNamespace(losses_=[3.0, 2.0, 1.5], reconstruct=lambda flat: np.full((len(flat), 3, 64, 64), 0.25))
     np.testing.assert_allclose(figures.loss_curves({"lenet-dcae": fitted}).axes[0].lines[0].get_ydata(), [3, 2, 1.5])
     rgb = imaging.rgb_patches(patch[None], settings)[0].permute(1, 2, 0)
-    _, coloured, enlarged = (axis.images[0].get_array() for axis in figures.patch_steps(patch, settings).axes)
-    np.testing.assert_allclose(coloured, rgb)
-    assert enlarged.shape == (224, 224, 3)
+    channels = np.stack([axis.images[0].get_array() for axis in figures.colour_channels(patch, settings).axes[:3]])
+    mean, std = (np.array(value)[:, None, None] for value in (IMAGENET_MEAN, IMAGENET_STD))
+    enlarged = interpolate(torch.tensor(rgb).permute(2, 0, 1)[None], size=224, mode="bilinear")[0].numpy()
+    np.testing.assert_allclose(channels, (enlarged - mean) / std, atol=1e-4)
     grid = figures.reconstructions({"lenet-dcae": fitted}, {"a": patch, "b": patch}, settings).axes
     np.testing.assert_allclose(grid[0].images[0].get_array(), rgb)
     assert [axis.get_ylabel() for axis in grid] == ["input", "", "LeNet-DCAE", ""]

@@ -21,7 +21,9 @@ def test_every_executed_page_is_a_notebook_of_the_repository():
     assert {source for source in sources.values() if source} == {
         path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.ipynb")
     }
-    assert sources["executed/pump/03_feature_extraction"] == "notebooks/03_feature_extraction.ipynb"
+    assert (
+        launch_links.notebook_of(ROOT, "executed/pump/03_feature_extraction") == "notebooks/03_feature_extraction.ipynb"
+    )
     assert sources["executed/table1"] == "notebooks/07_table1.ipynb"
     assert all(source is None for page, source in sources.items() if page.startswith("book/"))
 

@@ -10,6 +10,7 @@ import pytest
 
 from mimii_lib import paper
 from mimii_lib.cli import main
+from mimii_lib.errors import MimiiError
 from mimii_lib.pages import open_points
 from mimii_lib.pages.open_points import POINTS, SOURCES, Alternative, Point
 from mimii_lib.run import Run
@@ -64,14 +65,15 @@ def test_the_page_lists_points_and_settings_with_their_values():
 def test_a_run_against_itself_differs_by_nothing(run):
     """An alternative that is the default has no effect, and an interval of no width."""
     row = effect(run, Alternative({"imaging.hop": 256}))
-    assert (row.difference, row.low, row.high) == pytest.approx((0, 0, 0), abs=1e-5)
-    assert row.auc == pytest.approx(mean_auc(run))
+    assert (row.difference, row.low, row.high) == (0, 0, 0)
+    assert row.auc == row.default == pytest.approx(mean_auc(run))
+    assert "no change" in open_points.effects_table(pd.DataFrame([row])).data
 
 
 def test_scaled_by_each_clip_the_decibel_reference_cancels(run):
     """A fixed reference shifts all decibels of a clip alike: scaled between its own ends it is the same image."""
-    row = effect(run, 7)
-    assert (row.difference, row.low, row.high) == pytest.approx((0, 0, 0), abs=1e-5)
+    row = effect(run, Alternative({"imaging.db_reference": "fixed"}))
+    assert (row.difference, row.low, row.high) == (0, 0, 0)
 
 
 def test_an_effect_is_the_difference_of_the_mean_aucs(run):
@@ -92,7 +94,7 @@ def test_an_effect_is_measured_on_the_detectors_of_its_point(run):
 
 @pytest.mark.parametrize(
     ("number", "reason"),
-    [(4, "one channel"), (23, "needs lenet-dcae or small-dcae"), (1, "no recordings of the fan at 0 dB")],
+    [(4, "one channel"), (23, "needs lenet-dcae or small-dcae"), (1, "no recordings of the fan at 6 dB")],
 )
 def test_an_alternative_that_cannot_be_run_has_a_reason(run, tiny, number, reason):
     """Files of one channel have no other, and one SNR alone cannot be compared; no page names the folder."""
@@ -102,13 +104,30 @@ def test_an_alternative_that_cannot_be_run_has_a_reason(run, tiny, number, reaso
     assert reason in open_points.effects_table(open_points.effects([run], [POINTS[number - 1]])).data
 
 
-def test_as_much_is_repeated_as_the_profile_says(tiny, quick, profile):
-    """The first machine types, IDs and seeds of the run, as the profile's sensitivity says."""
-    file = profile(quick.read_text() + "sensitivity: {machines: 1}\n")
-    fan, valve = (Run(name, data=tiny, profile=file, seeds=[0, 1, 2]) for name in ("fan", "valve"))
-    assert open_points.repeated([fan, valve]) == [fan]
-    for side in open_points.pair(valve, Alternative({})):
-        assert (side.machine, list(side.ids), side.profile.seeds) == ("valve", ["id_00"], (0, 1))
+def test_as_much_is_measured_as_the_profile_says(tiny, quick, profile):
+    """The first machine types and seeds, the first alternatives of a setting, and the detectors that it names."""
+    size = "{machines: 1, ids: 1, seeds: 2, detectors: [kde, small-dcae], alternatives: 1}"
+    file = profile(quick.read_text() + f"sensitivity: {size}\n")
+    fan, valve = (Run(name, data=tiny, profile=file, ids="id_00", seeds=[0, 1, 2]) for name in ("fan", "valve"))
+    (part,) = open_points.measured_part([fan, valve])
+    assert (part.machine, part.ids, part.profile.seeds) == ("fan", ["id_00"], (0, 1))
+    alternatives = {alternative.name: alternative for point in POINTS for alternative in point.alternatives}
+    open_points.pair(part, alternatives["imaging.colormap=gray"])
+    with pytest.raises(MimiiError, match="not part of the profile"):
+        open_points.pair(part, alternatives["imaging.colormap=magma"])
+    detectors = {detectors for _, detectors in open_points.alternative_runs([fan, valve])}
+    assert detectors == {("kde",), ("b-gmm",), ("oc-svm",), ("gmm", "b-gmm"), ("small-dcae",)}
+
+
+def test_the_machine_id_that_is_measured_has_room_for_a_change(tiny, quick, profile):
+    """It is the one whose default AUC is closest to 75 %; before anything is computed, the first one stands in."""
+    file = profile(quick.read_text() + "sensitivity: {ids: 1, seeds: 1}\n")
+    run = Run("fan", data=tiny, profile=file, detectors="gmm kde", seeds=[0, 1])
+    cold = run.with_overrides(settings="detectors.bandwidth=0.3")
+    assert [part.ids for part in open_points.measured_part([cold], compute=False)] == [run.ids[:1]]
+    means = 100 * run.auc().groupby("id").auc.mean()
+    assert len(means) > 1
+    assert open_points.measured_part([run])[0].ids == [(means - 75).abs().idxmin()]
 
 
 def test_the_runs_of_the_alternatives_are_known_before_they_are_computed(run):

@@ -1,6 +1,8 @@
 """Papermill runs each notebook by itself, and what goes wrong never becomes a page."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +42,25 @@ def written(path: Path, code: str) -> Path:
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
     return path
+
+
+def names(cell: nbformat.NotebookNode) -> tuple[set[str], set[str]]:
+    """Return what a cell defines and what it uses: names of its code, keys of glue and labels of its prose."""
+    if cell.cell_type == "markdown":
+        labels = re.findall(r"^\((\S+)\)=$|\$\$ \((\S+)\)$|:label: (\S+)$", cell.source, re.MULTILINE)
+        used = re.findall(r"\{(glue|eq|ref|numref)[:\w]*\}`(?:.*<)?([^`:>]+)", cell.source)
+        return {f"label {name}" for name in map("".join, labels)}, {
+            f"{'glue' if role == 'glue' else 'label'} {name}" for role, name in used if "/" not in name
+        }
+    nodes = list(ast.walk(ast.parse(cell.source)))
+    defined = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    defined |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    defined |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    defined |= {(node.asname or node.name).split(".")[0] for node in nodes if isinstance(node, ast.alias)}
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    if "glue" in used:  # a loop may glue, so that every text can be a key
+        defined |= {f"glue {node.value}" for node in nodes if isinstance(node, ast.Constant)}
+    return defined, used
 
 
 def read(path: Path) -> tuple[str, list[nbformat.NotebookNode]]:
@@ -114,3 +135,29 @@ def test_several_notebooks_share_a_kernel_and_nothing_else(tmp_path):
     assert prose.startswith("# A pump")
     assert '"alt": "Of the pump"' in (pages / second.name).read_text()
     assert "It is left out." in read(pages / third.name)[0]
+
+
+def test_cells_with_a_tag_are_left_out(tmp_path):
+    """With --without they are neither executed nor on the page; otherwise they are both."""
+    source, page = written(tmp_path / "source.ipynb", "'everywhere'"), tmp_path / "page.ipynb"
+    notebook, once = nbformat.read(source, as_version=4), {"tags": ["once"]}
+    notebook.cells += [new_markdown_cell("The derivation", metadata=once), new_code_cell("1 / 0", metadata=once)]
+    nbformat.write(notebook, source)
+    assert main(["run", str(source), str(page), "-p", "machine", "pump", "--without", "once"]) == 0
+    prose, shown = read(page)
+    assert prose == "# A pump"
+    assert [output.data["text/plain"] for output in shown] == ["'everywhere'"]
+    assert main(["run", str(source), str(page), "-p", "machine", "pump"]) == 2
+
+
+@pytest.mark.parametrize("source", PER_MACHINE, ids=lambda path: path.stem)
+def test_no_cell_needs_one_that_is_shown_once(source):
+    """The pages of all machine types but the first are made without the cells tagged "once"."""
+    cells, of_once, of_others = nbformat.read(source, as_version=4).cells, set(), set()
+    for cell in cells:
+        defined, used = names(cell)
+        if "once" in cell.metadata.get("tags", []):
+            of_once |= defined
+        else:
+            of_others |= defined
+            assert used & (of_once - of_others) == set(), cell.source

@@ -15,7 +15,7 @@ import json, sys
 from pathlib import Path
 print(json.dumps(words := sys.argv[1:]))
 files = [word for option, word in zip(words, words[1:]) if option in ("--json", "--paper-statements")]
-files += ["_build/html/.buildinfo"] if words == ["book/render.py"] else []
+files += ["_build/html/.buildinfo"] if words[0] == "book/render.py" else []
 files += ["results/auc.parquet", "results/auc.csv", "results/splits.csv"] if "--save" in words else []
 if words[0] == "run":
     sources = [word for word in words if word.startswith("notebooks/")]
@@ -31,11 +31,10 @@ PLAN = {"parameters": PARAMETERS, "identities": {"fan": "1", "valve": "2"}, "cho
 PLAN |= {"not_run": {"pump": "not part of this run", "slider": "slider: no machine ID can be evaluated"}}
 PLAN |= {"detectors": {"fan": ["kde", "if"]}, "autoencoders": {"fan": ["lenet-dcae"], "valve": []}}
 PLAN |= {
-    "pieces": {"fan": {f"id_00/{name}": "1" for name in ("features/n", "detectors/n", "l-dcae/seed_0")}, "valve": {}},
-    "miniatures": {"0": ["data/miniature 0", "--snr", "0"]},
+    "pieces": {"fan": {f"id_00/{name}": "1" for name in ("features/n", "detectors/n", "l-dcae/seed_0")}, "valve": {}}
 }
 SCORES, PAGE = "results/auc/fan.json", "executed/fan/01_dataset.ipynb"
-PIECES, CHOICES = {"features": 1, "detectors": 1, "autoencoder": 1}, {"choices": 1, "other_snr": 1}
+PIECES, CHOICES = {"features": 1, "detectors": 1, "autoencoder": 1}, {"choices": 1}
 PAGES = {"page": len(list((ROOT / "notebooks").glob("*.ipynb"))) - 6, "html": 1, "book": 1}
 COMMON = PAGES | {"scores": 2, "notebook": 2, "not_run": 12, "results": 1, "conformance": 1}
 
@@ -69,7 +68,7 @@ def jobs(project: Path, plan: dict, *words: str) -> dict[str, int]:
 def test_a_dry_run_changes_nothing(project):
     """The Snakefile is read without making, removing or locking anything; the plan decides which rules run."""
     before = sorted(project.rglob("*"))
-    assert jobs(project, PLAN | {"choices": [], "miniatures": {}}, "--dry-run") == COMMON | PIECES
+    assert jobs(project, PLAN | {"choices": []}, "--dry-run") == COMMON | PIECES
     assert jobs(project, PLAN | {"pieces": {"fan": {}, "valve": {}}}, "--dry-run") == COMMON | CHOICES
     assert [path for path in sorted(project.rglob("*")) if ".snakemake" not in path.parts] == before
 
@@ -82,7 +81,10 @@ def test_jobs_get_the_parameters_and_run_again_for_a_reason(project):
     named = [word for name, value in PARAMETERS.items() for word in ("-p", name, json.dumps(value))]
     assert words[PAGE][-len(named) - 3 :] == ["-p", "machine", "fan", *named]
     assert words["executed/report.ipynb"][3:] == ["-p", "machine", "fan valve", *named]
-    assert "--not-run" in json.loads((project / PAGE.replace("fan", "valve")).read_text())  # no auto-encoder there
+    words_of_valve = json.loads((project / PAGE.replace("fan", "valve")).read_text())
+    assert "--not-run" in words_of_valve  # no auto-encoder there
+    assert words_of_valve[-2:] == ["--without", "once"]  # what only the first machine type's pages have
+    assert json.loads((project / "_build/html/.buildinfo").read_text()) == ["book/render.py", "fan"]
     assert jobs(project, PLAN, "-n") == {}
     new_valve = PLAN | {"identities": {"fan": "1", "valve": "3"}}
     assert jobs(project, new_valve, "-n") == PAGES | {"scores": 1, "notebook": 1, "results": 1}
