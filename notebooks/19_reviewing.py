@@ -18,8 +18,8 @@
 # # For reviewers
 #
 # A reproducibility reviewer asks the same things of every project: who made it, under which licence, in which version, on which data and
-# weights, with which software, and how to check it in a few minutes. This page answers in that order. What it shows is read from the files
-# of the project and from the run, not written a second time.
+# weights, with which software, and how to check it in a few minutes. This page answers them one after another. What it shows is read from the
+# files of the project and from the run.
 
 # %% tags=["parameters", "remove-cell"]
 machine = None  # machine types, such as ["fan", "pump"]; None: all of the profile's
@@ -221,8 +221,8 @@ smoke = first.with_overrides(ids=chosen["ids"], seeds=chosen["seeds"])
 Pretty(auc_text(smoke.auc()))
 
 # %% [markdown]
-# On the machine of this run, with the pinned versions, the numbers are the same to the last digit. Another engine changes them by what the
-# [report](report.ipynb) shows; another processor was not tried.
+# Repeated on one machine with the pinned versions, the numbers are the same to the last digit. The [report](report.ipynb) shows by how much
+# another engine changes AUCs; another processor was not tried.
 #
 # ## Claims
 #
