@@ -1,6 +1,6 @@
 """Compare the engines OpenVINO and torch on one machine, in float32: features and AUCs of the same recordings.
 
-    python benchmarks/engines.py [--ids id_02] [--json FILE]
+    python benchmarks/engines.py [--machines fan] [--ids id_02] [--extractors squeezenet1_1] [--json FILE]
 
 On the miniature, and on real recordings of a slider where there are any. All else is the same: weights, split and seed.
 The page of the book that reports on a run shows the record.
@@ -46,32 +46,27 @@ def compare(run: Run, recordings: str) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Compare, print every row, and write the record."""
+    """Compare, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--machines", nargs="+", choices=paper.MACHINES, default=list(paper.MACHINES))
+    parser.add_argument("--extractors", nargs="+", default=["squeezenet1_1"])
     parser.add_argument("--ids", nargs="+", default=["id_02"], help="machine IDs of the miniature")
     parser.add_argument("--data", type=Path, default=SHARED / "real_mimii", help="folder of real recordings")
     parser.add_argument("--json", type=Path, default=RECORD, help="the record (default: the committed one)")
     options = parser.parse_args()
-    extractors = ["squeezenet1_1", "efficientnet_lite0"]
-    runs = {
-        machine: Run(machine, profile="miniature", ids=options.ids, extractors=extractors, seeds=SEED)
-        for machine in paper.MACHINES
-    }
-    places = [(run, "miniature") for run in runs.values()]
+    parameters = {"profile": "miniature", "extractors": options.extractors, "seeds": SEED}
+    places = [("miniature", Run(machine, ids=options.ids, **parameters)) for machine in options.machines]
     if (options.data / "-6_dB_slider").is_dir():
-        places.append((runs["slider"].with_overrides(data=options.data, ids="id_00"), "real recordings"))
-    rows = []
-    for run, recordings in places:
-        for row in compare(run, recordings):
-            print(" ".join(map(str, row.values())), flush=True)
-            rows.append(row)
+        places.append(("real recordings", Run("slider", data=options.data, ids="id_00", **parameters)))
+    engines = [places[0][1].with_overrides(settings={"features.engine": name}).stages.engine for name in ENGINES]
     machine = {"processor": provenance.processor(), "cores": os.cpu_count()}
-    record = {"date": f"{date.today()}", "machine": machine, **provenance.describe(), "rows": rows}
-    record["engines"] = [
-        str(places[0][0].with_overrides(settings={"features.engine": name}).stages.engine) for name in ENGINES
-    ]
-    with atomic_write(options.json) as file:
-        file.write_text(json.dumps(record, indent=1) + "\n")
+    record = {"date": f"{date.today()}", "machine": machine, **provenance.describe(), "engines": [*map(str, engines)]}
+    record["rows"] = []
+    for recordings, run in places:
+        record["rows"] += compare(run, recordings)
+        print(f"{recordings}, {run.machine}: compared", flush=True)
+        with atomic_write(options.json) as file:  # after each place: an interrupted comparison keeps what it has
+            file.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,8 @@ pd.Series(summary["auc"], name="AUC").to_frame()
 # ## Another engine
 #
 # An **engine** is the software that runs a network: OpenVINO or torch. Both compute in float32, but sum in another order, so that features
-# differ by rounding. How far do AUCs move? The same recordings, weights, splits and seed, by both engines:
+# differ by rounding. How far do AUCs move? We computed the AUCs of the five detectors on the features of SqueezeNet 1.1 with both engines, on the
+# same recordings, weights, split and seed:
 
 # %% tags=["hide-input"]
 import json
@@ -101,10 +102,16 @@ from mimii_lib.run.profiles import ROOT
 record = json.loads((ROOT / "benchmarks" / "engines.json").read_text())
 compared = pd.DataFrame(record["rows"])
 compared["difference"] = (compared.torch - compared.openvino).abs()
-by_detector = compared.groupby(["recordings", "detector"], sort=False)
-moved = by_detector.difference.agg(["count", "median", "max"]).round(1)
-moved.columns = ["AUCs compared", "median difference (points)", "largest (points)"]
-moved.rename(index=tables.NAMES)
+of_recordings = compared.groupby("recordings", sort=False)
+pd.DataFrame(
+    {
+        "AUCs compared": of_recordings.size(),
+        "AUCs that differ": of_recordings.difference.agg(
+            lambda d: int((d > 0).sum())
+        ),
+        "largest difference (points)": of_recordings.difference.max().round(1),
+    }
+)
 
 # %% tags=["remove-cell"]
 from myst_nb import glue

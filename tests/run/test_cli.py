@@ -1,5 +1,6 @@
 """The command line: what it prints, what it writes, and how it refuses."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from rocrate.rocrate import ROCrate
 
 from mimii_lib import dataset
 from mimii_lib.cli import main
+from mimii_lib.pages.metadata import OUTPUTS
 
 COLUMNS = {"machine", "id", "extractor", "detector", "seed", "auc", "n_train", "n_normal", "n_abnormal"}
 
@@ -96,6 +99,10 @@ def test_every_machine_type_in_the_folder_is_run_and_saved_splits_give_the_same_
     assert set(saved.data) == {"miniature"}
     pd.testing.assert_series_equal(pd.read_csv(tmp_path / "auc.csv").auc, saved.auc)
     assert json.loads((tmp_path / "report.json").read_text())["seeds"] == {"fan": [0, 1], "valve": [0, 1]}
+    run = ROCrate(tmp_path).get("#run")
+    assert {file.id: file["sha256"] for file in run["result"]} == {
+        name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in OUTPUTS
+    }
     assert mimii(*words, "--splits", tmp_path / "splits.csv", "--json", tmp_path / "given.json")[0] == 0
     assert (tmp_path / "drawn.json").read_text() == (tmp_path / "given.json").read_text()
 
