@@ -47,6 +47,8 @@ def download_command(
             raise unknown_value("--machines", dest, paper.MACHINES)
     if dest is None and len(ids) > 1 and not re.fullmatch(r"id_\d\d", ids[-1]):
         *ids, dest = ids
+    if dest is None and (unknown := [name for name in machines if name not in paper.MACHINES]):
+        raise unknown_value("--machines", unknown[0], paper.MACHINES)
     if dest is None or not machines:
         raise MimiiError("DEST: found no folder; name the one to hold the recordings, after the machine types")
     options["machines"] = as_tuple(" ".join(machines), "--machines")
@@ -69,6 +71,8 @@ def check_command(data: Path) -> int:
 
 def auc_command(*, json_file: Path | None = None, save: Path | None = None, **options: Any) -> None:
     """Compute and print the AUCs, and write them where that is asked for."""
+    if json_file and save and json_file.resolve() in {(save / name).resolve() for name in SAVED}:
+        raise MimiiError(f"--json: {json_file} is a file of --save, too; name another one")
     with exclusive_write(json_file) if json_file else nullcontext():
         runs = runs_of(**_parameters(**options))
         for run in runs:
@@ -101,25 +105,31 @@ def _auc_text(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+SAVED = ("auc.parquet", "auc.csv", "splits.csv", "report.json")
+
+
 def _save(table: pd.DataFrame, runs: Sequence[Run], folder: Path) -> None:
     """Write the AUCs with their provenance, the splits and the report, for other programs to read."""
-    with atomic_write(folder / "auc.parquet") as file:
+    files = [folder / name for name in SAVED]
+    with atomic_write(files[0]) as file:
         table.to_parquet(file, index=False)
-    with atomic_write(folder / "auc.csv") as file:
+    with atomic_write(files[1]) as file:
         table.to_csv(file, index=False)
-    with atomic_write(folder / "splits.csv") as file:
+    with atomic_write(files[2]) as file:
         pd.concat([run.recordings.splits for run in runs]).to_csv(file, index=False)
-    _write_json(folder / "report.json", report(runs))
+    _write_json(files[3], report(runs))
 
 
 def _write_json(file: Path, content: Any) -> None:
     with atomic_write(file) as part:
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def features_command(**options: Any) -> None:
     """Compute and keep features; print a line for each machine ID and network."""
     for run in runs_of(**_parameters(**options)):
+        for reason in run.stages.unavailable_extractors.values():
+            print(f"not run: {reason}", file=sys.stderr)
         # Features are the same for every seed, unless the range of the training clips scales the patches.
         seeds: Sequence[int | None] = run.profile.seeds if run.settings.imaging.scaling == "training" else [None]
         extractors = dict.fromkeys(name for name, _ in run.results.systems() if name)
