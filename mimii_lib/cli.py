@@ -5,6 +5,7 @@ They are imported after the options are read, so that ``--help`` and a misspelt 
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -31,6 +32,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 if a check found problems, 2 for bad input."""
+    for stream in (sys.stdout, sys.stderr):  # where the locale has no "–", it is written as an escape
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = vars(_parser().parse_args(arguments))
         command = options.pop("command")
@@ -46,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except MemoryError:
+        print("mimii: more memory is needed than there is; name fewer clips or smaller settings", file=sys.stderr)
+        return 2
+    except OSError as error:  # no rights, a full disk, …
+        print(f"mimii: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,10 +3,17 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
 from typing import TYPE_CHECKING, get_args
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
+
+
+LONGEST = 80  # characters of a value that an error shows
+_repr = Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = LONGEST
+_repr.maxlevel = 2
 
 
 class MimiiError(ValueError):
@@ -15,10 +22,18 @@ class MimiiError(ValueError):
 
 def unknown_value(parameter: str, value: object, allowed: Iterable[object]) -> MimiiError:
     """Return the error for a `parameter` whose `value` is not one of the names `allowed`, with the closest one."""
-    names = [str(name) for name in allowed]
-    close = get_close_matches(str(value), names, n=1)
+    names, text = [str(name) for name in allowed], str(value)[:LONGEST]
+    close = get_close_matches(text, names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ""
-    return MimiiError(f"{parameter}: '{value}' is not known; expected one of {', '.join(names)}{hint}")
+    return MimiiError(f"{parameter}: {text!r} is not known; expected one of {', '.join(names)}{hint}")
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: on one line, cut where it is long, and its lists where they are deep."""
+    try:
+        return _repr.repr(value)
+    except ValueError:  # a number with more digits than Python prints
+        return "a number of very many digits"
 
 
 def invalid_input(error: "ValidationError", model: "type[BaseModel]", where: str) -> MimiiError:
@@ -37,7 +52,7 @@ def invalid_input(error: "ValidationError", model: "type[BaseModel]", where: str
         "^Input should be |^Input is not |^Tuple should have |( or inst| for <| after|, unab).*", "", problem["msg"]
     )
     expected = expected.replace("a valid dictionary", "values by name")
-    return MimiiError(f"{_place(where, *groups, name)}: found {problem['input']!r}, expected {expected}")
+    return MimiiError(f"{_place(where, *groups, name)}: found {shown(problem['input'])}, expected {expected}")
 
 
 def _place(*parts: object) -> str:

@@ -68,7 +68,8 @@ def _literal(value: Any) -> Any:
     return repr(value) if isinstance(value, (bool, float)) else value
 
 
-Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), BeforeValidator(_several)]
+SEEDS = 2**32  # scikit-learn takes seeds below
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=SEEDS)], ...], Field(min_length=1), BeforeValidator(_several)]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_number)]
 NonNegative = Annotated[float, Field(ge=0), BeforeValidator(_number)]
 ImageChannels = Annotated[Literal[3, 1], BeforeValidator(_literal)]
@@ -115,7 +116,7 @@ class Imaging(StrictModel):
     patch_frames: PositiveInt = from_paper(64, "§5: frames in a patch", (), 5)
     patch_offset: PositiveInt = from_paper(32, "§5: frames between the starts of two patches", (), 5)
     colormap: Literal["viridis", "gray", "magma"] = from_paper("viridis", "§5", ("gray", "magma"), 11)
-    image_size: PositiveInt = from_paper(224, "§5: pixels a side, for the extractor", (), 10)
+    image_size: Annotated[int, Field(ge=64, le=2048)] = from_paper(224, "§5: pixels a side, for the extractor", (), 10)
     interpolation: Literal["bilinear"] = assumption("bilinear", "torchvision's default; pixel centres align", (), 10)
 
     @property
@@ -173,7 +174,9 @@ class Detectors(StrictModel):
     nu: Annotated[Positive, Field(le=1)] = from_paper(1e-4, "§5.2; the text lost the minus sign", (), 17)
     kernel: Literal["rbf", "linear"] = assumption("rbf", "scikit-learn's default", ("linear",), 17)
     gamma: Literal["scale", "auto"] = assumption("scale", "scikit-learn's default", (), 17)
-    bandwidth: Positive = from_paper(0.1, "§5.2: Gaussian kernel; the score is the log of the density", (), 18)
+    bandwidth: Annotated[Positive, Field(ge=1e-6, le=1e6)] = from_paper(
+        0.1, "§5.2: Gaussian kernel; the score is the log of the density", (), 18
+    )
     n_neighbors: PositiveInt = assumption(3, "knn: mean distance to as many training clips; one alone follows outliers")
     memory: PositiveInt = assumption(256, "MiB that the kernel density may fill with distances; changes no score")
 

@@ -62,19 +62,22 @@ class AucEstimates:
     def interval(self, system: Hashable) -> Interval:
         """Return a system's AUC with its interval, symmetric on the logit scale, so that it lies within [0, 1].
 
-        The bootstrap finds no variance for an AUC of exactly 0 or 1. The interval then ends at the AUC from which the
-        estimate is `Z` standard errors of Hanley and McNeil away.
+        The bootstrap finds no variance for an AUC of exactly 0 or 1, or where all scores are tied. The interval then
+        ends at the AUCs from which the estimate is `Z` standard errors of Hanley and McNeil away.
         """
         value, error = self.estimate(system)
-        if 0 < value < 1:
+        if 0 < value < 1 and error > 1e-9:
             reach = Z * error / (value * (1 - value))
             return Interval(value, float(expit(logit(value) - reach)), float(expit(logit(value) + reach)))
 
-        def excess(area: float) -> float:
-            return abs(value - area) - Z * standard_error(area, self.n_normal, self.n_abnormal)
+        def end(extreme: float) -> float:
+            def excess(area: float) -> float:
+                return abs(value - area) - Z * standard_error(area, self.n_normal, self.n_abnormal)
 
-        end = brentq(excess, 0.5, value - np.sign(value - 0.5) * 1e-9)
-        return Interval(value, *sorted((value, float(end))))
+            beside = value + np.sign(extreme - value) * 1e-9
+            return value if value == extreme else float(brentq(excess, extreme, beside))
+
+        return Interval(value, end(0.0), end(1.0))
 
 
 def symmetric(value: float, error: float) -> Interval:

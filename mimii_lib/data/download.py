@@ -21,7 +21,7 @@ from tqdm import tqdm
 from mimii_lib import dataset
 from mimii_lib.data import record
 from mimii_lib.data.files import file_digest, wait_for
-from mimii_lib.data.remote import CHUNK, LocalFile, RemoteFile, Report, patiently, request
+from mimii_lib.data.remote import LocalFile, RemoteFile, Report, chunks, patiently, request, without_password
 from mimii_lib.data.selection import Selection, fetch_clips
 from mimii_lib.data.sources import Archive, holding, read_registry, reason
 from mimii_lib.data.unpacking import check_room, unpack
@@ -306,7 +306,8 @@ def _from_server(target: ArchiveFiles, url: str, report: Report) -> Path:
         if attempt == 1:
             report(f"{name}: has md5 {md5}, expected {expected}; fetched once more from the start")
     raise MimiiError(
-        f"{name}: {url} gave md5 {md5}, expected {expected}; name another mirror, or the registry that belongs to it"
+        f"{name}: {without_password(url)} gave md5 {md5}, expected {expected}; name another mirror, or the registry "
+        "that belongs to it"
     )
 
 
@@ -329,10 +330,11 @@ def _request(target: ArchiveFiles, url: str) -> None:
     with request(name, url, size, received) as (response, arrived, _):
         bar = tqdm(desc=name, total=size, initial=arrived, unit="B", unit_scale=True, disable=None)
         with target.part.open("ab" if arrived else "wb") as part, bar:
-            for chunk in response.iter_content(CHUNK):
+            for chunk in chunks(response):
                 arrived += len(chunk)
                 if arrived > size:
                     target.part.unlink()
+                    url = without_password(url)
                     raise MimiiError(f"{name}: {url} gave more than the {size} bytes expected; name another mirror")
                 part.write(chunk)
                 bar.update(len(chunk))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock, Timeout
 
@@ -33,10 +34,17 @@ def wait_for(lock: FileLock, sentence: str | None, report: Callable[[str], None]
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path` that replaces it when the block ends without an error.
 
-    The content is flushed to the disk before the replacement, so that a power cut leaves no empty file.
+    The content is flushed to the disk before the replacement, so that a power cut leaves no empty file. A link stays,
+    and what it leads to is replaced; a pipe or a device is written to.
     """
     if not path.name:
         raise MimiiError("file to write: found an empty name; name a file")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with TemporaryDirectory() as folder:
+            yield (content := Path(folder, path.name))
+            path.write_bytes(content.read_bytes())
+        return
+    path = path.resolve()
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ ClipKind = tuple[str, str, str]  # machine type, machine ID and condition
 
 UNFINISHED_MARKER = f"{MARKER}.part"  # until every clip is written: tells an unfinished miniature from recordings
 MACHINE_RMS = 0.005  # of the machine's sound: that of MIMII's clips without the noise that their SNR states
+MOST = {"channels": 8}  # MIMII's number
 PEAK = 0.98  # largest magnitude of a clip; a louder one is attenuated as a whole
 
 
@@ -85,6 +86,10 @@ def make_miniature(
     for parameter, number in size.items():
         if number < (least := int(parameter == "channels")):
             raise MimiiError(f"{parameter} is {number}, expected {least} or more; give a larger number")
+        if number > MOST.get(parameter, number):
+            raise MimiiError(f"{parameter} is {number}, expected {MOST[parameter]} or fewer; give a smaller number")
+    if not -100 <= snr <= 100:
+        raise MimiiError(f"snr is {snr} dB, expected -100 to 100; give another number")
     if unknown := [machine for machine in machines if machine not in paper.MACHINES]:
         raise unknown_value("machines", unknown[0], paper.MACHINES)
     faults = {machine: {name: FAULTS[machine, name]._asdict() for name in paper.IDS} for machine in machines}

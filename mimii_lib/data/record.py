@@ -11,6 +11,7 @@ from typing import Any
 
 from mimii_lib import dataset
 from mimii_lib.data.files import atomic_write
+from mimii_lib.data.remote import without_password
 from mimii_lib.data.sources import Archive
 
 BY_ARCHIVE = "md5 of the archive"
@@ -44,6 +45,8 @@ def save(dest: Path, entry: dict[str, Any]) -> None:
 def new_entry(archive: Archive, address: str, channel: int | None, checked: str, **clips: Any) -> dict[str, Any]:
     """Return the entry of an archive; `checked` is `BY_ARCHIVE` or `BY_CLIP`."""
     channels = "all" if channel is None else channel
-    address = address.partition("?")[0] if address.startswith("http") else archive.name  # without folders of a machine
+    address = (
+        without_password(address.partition("?")[0]) if address.startswith("http") else archive.name
+    )  # without folders of a machine
     known = {name: getattr(archive, name) for name in ("name", "source", "licence", "citation", "snr", "machine")}
     return known | {"address": address, "checked": checked, "channel": channels} | clips

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from mimii_lib.errors import MimiiError
 
@@ -28,8 +29,32 @@ Report = Callable[[str], None]
 Result = TypeVar("Result")
 
 
+class TooSlow(requests.ConnectionError):
+    """A server gave a few bytes a minute."""
+
+
 class WrongContent(requests.RequestException):
     """A server gave other bytes than the archive's directory promises; another attempt may give the right ones."""
+
+
+def without_password(url: str) -> str:
+    """Return an address as it may be shown: without the name and password of a user."""
+    return re.sub(r"(?<=//)[^/@]*@", "", url)
+
+
+def chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yield the bytes of a response as they arrive; raise RequestException if they stop, or come too slowly."""
+    begin, arrived = time.monotonic(), 0
+    try:
+        while chunk := response.raw.read1(CHUNK):
+            yield chunk
+            arrived += len(chunk)
+            if (now := time.monotonic()) - begin > TIMEOUT:
+                if arrived < CHUNK:
+                    raise TooSlow(f"{arrived} bytes in {TIMEOUT:.0f} s")
+                begin, arrived = now, 0
+    except HTTPError as error:
+        raise requests.ConnectionError(str(error)) from None
 
 
 def patiently(
@@ -46,13 +71,17 @@ def patiently(
     `progress` is a number that grows with what arrives, `kept` says what of it is kept. Attempts in a row without
     progress are limited by `WAITS`; one more raises MimiiError.
     """
-    largest, failures = progress(), 0
+    largest, failures, url = progress(), 0, without_password(url)
     while True:
         try:
             return attempt()
-        except requests.RequestException as error:
-            if isinstance(error, ValueError):
-                raise MimiiError(f"mirror: {url}: not an address ({error}); expected one like http://host/a") from None
+        except MimiiError:
+            raise
+        except (requests.RequestException, ValueError) as error:
+            if not isinstance(error, requests.RequestException) or isinstance(error, ValueError):
+                raise MimiiError(
+                    f"mirror: {url}: not an address, or it leads to none; expected one like http://host/a"
+                ) from None
             reason, minimum = f"was not reached, fell silent or broke off ({type(error).__name__})", 0.0
             if isinstance(error, WrongContent):
                 reason = str(error)
@@ -60,7 +89,8 @@ def patiently(
                 reason = f"answered {error.response.status_code} {error.response.reason}"
                 minimum = _retry_after(error.response.headers.get("Retry-After", ""))
             # Progress is more than ever: a server may start from 0 each time and break off.
-            failures, largest = (0, progress()) if progress() > largest else (failures, largest)
+            failures = 0 if progress() > largest and not isinstance(error, TooSlow) else failures
+            largest = max(largest, progress())
             if failures == len(WAITS):
                 raise MimiiError(
                     f"{name}: given up after {failures + 1} attempts in a row that brought nothing ({url} {reason}); "
@@ -92,7 +122,7 @@ def request(
     """
     headers = HEADERS | {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
     with (session or requests).get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        status = response.status_code
+        status, url = response.status_code, without_password(url)
         if status in (408, 429) or status >= 500:
             response.raise_for_status()
         if status not in (200, 206, 416):
@@ -116,7 +146,7 @@ class RemoteFile:
     """
 
     def __init__(self, name: str, url: str, size: int):
-        self.name, self.where, self.size = name, url, size
+        self.name, self.where, self.size, self._url = name, without_password(url), size, url
         self.received = 0
         self.count: Callable[[int], object] = lambda _: None
         self._session = requests.Session()
@@ -127,7 +157,7 @@ class RemoteFile:
         """Return the bytes from `start` to before `end`; raise RequestException if they do not arrive."""
         begun = self._begun.setdefault((start, end), bytearray())
         first = start + len(begun)
-        with request(self.name, self.where, self.size, first, end, self._session) as (response, answered, _):
+        with request(self.name, self._url, self.size, first, end, self._session) as (response, answered, _):
             if answered != first or response.status_code == 200:
                 raise MimiiError(
                     f"{self.name}: {self.where} gave the whole file for a byte range, and single clips need ranges; "
@@ -140,7 +170,7 @@ class RemoteFile:
                         f"{self.name}: {self.where} changed between two requests ({key} {before}, then {now}); give "
                         "the same command again: it reads the new directory and fetches what differs"
                     )
-            for chunk in response.iter_content(CHUNK):
+            for chunk in chunks(response):
                 arrived = chunk[: end - start - len(begun)]
                 begun += arrived
                 self.received += len(arrived)

@@ -9,6 +9,7 @@ from pathlib import Path
 import requests
 
 from mimii_lib.data import download
+from mimii_lib.data.remote import without_password
 from mimii_lib.data.weights import OFFLINE
 from mimii_lib.errors import MimiiError
 
@@ -60,7 +61,7 @@ def _check_network(dest: Path, url: str) -> None:
         if not reason:
             requests.head(url, timeout=TIMEOUT)
     except requests.RequestException as error:
-        reason = f"{url.partition('?')[0]} is not reached ({type(error).__name__})"
+        reason = f"{without_password(url.partition('?')[0])} is not reached ({type(error).__name__})"
     if reason:
         raise MimiiError(
             f"{dest}: the sample of MIMII is not there, and {reason}; connect to a network and repeat the command, or "

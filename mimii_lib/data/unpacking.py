@@ -23,6 +23,7 @@ from mimii_lib.data.sources import CHANNELS, Archive
 from mimii_lib.errors import MimiiError
 
 ONE_CHANNEL = 320_044  # bytes of a clip: 10 s of 16 bit at 16 kHz and a header
+ALL_CHANNELS = CHANNELS * ONE_CHANNEL
 LARGEST_CLIP = 4 * CHANNELS * ONE_CHANNEL  # bytes that no clip in an archive may exceed
 
 BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError, struct.error)
@@ -125,9 +126,9 @@ def clip_entries(file: zipfile.ZipFile, archive: Archive, size: int) -> dict[str
 
 
 def bytes_of(clips: Iterable[Clip], channel: int | None) -> int:
-    """Return the bytes that clips take on the disk."""
-    largest = LARGEST_CLIP if channel is None else ONE_CHANNEL
-    return sum(min(clip.entry.file_size, largest) for clip in clips)
+    """Return the bytes that clips take on the disk: what is larger than all of MIMII's channels is kept as it is."""
+    sizes = [clip.entry.file_size for clip in clips]
+    return sum(ONE_CHANNEL if channel is not None and ONE_CHANNEL < size <= ALL_CHANNELS else size for size in sizes)
 
 
 def save(path: Path, content: bytes, channel: int | None, name: str, note: Callable[[], object] = lambda: None) -> None:
@@ -140,7 +141,10 @@ def save(path: Path, content: bytes, channel: int | None, name: str, note: Calla
 
 
 def _read(file: IO[bytes] | zipfile.ZipExtFile, entry: zipfile.ZipInfo) -> bytes:
-    content = file.read(LARGEST_CLIP)
+    try:
+        content = file.read(LARGEST_CLIP)
+    except OSError as error:  # as bz2 calls what it cannot decompress
+        raise zipfile.BadZipFile(f"{entry.filename!r}: {error}") from None
     if len(content) != entry.file_size:
         raise zipfile.BadZipFile(f"{len(content)} bytes of {entry.filename!r}, expected {entry.file_size}")
     return content

@@ -47,6 +47,8 @@ def download_command(
             raise unknown_value("--machines", dest, paper.MACHINES)
     if dest is None and len(ids) > 1 and not re.fullmatch(r"id_\d\d", ids[-1]):
         *ids, dest = ids
+    if dest is None and (unknown := [name for name in machines if name not in paper.MACHINES]):
+        raise unknown_value("--machines", unknown[0], paper.MACHINES)
     if dest is None or not machines:
         raise MimiiError("DEST: found no folder; name the one to hold the recordings, after the machine types")
     options["machines"] = as_tuple(" ".join(machines), "--machines")
@@ -69,6 +71,8 @@ def check_command(data: Path) -> int:
 
 def auc_command(*, json_file: Path | None = None, save: Path | None = None, **options: Any) -> None:
     """Compute and print the AUCs, and write them where that is asked for."""
+    if json_file and save and json_file.resolve() in {(save / name).resolve() for name in SAVED}:
+        raise MimiiError(f"--json: {json_file} is a file of --save, too; name another one")
     with exclusive_write(json_file) if json_file else nullcontext():
         runs = runs_of(**_parameters(**options))
         for run in runs:
@@ -101,6 +105,9 @@ def auc_text(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+SAVED = (*metadata.OUTPUTS, metadata.CRATE)
+
+
 def _save(table: pd.DataFrame, runs: Sequence[Run], folder: Path) -> None:
     """Write the AUCs with their provenance, the splits, the report, and what describes them to other programs."""
     with atomic_write(folder / "auc.parquet") as file:
@@ -117,12 +124,14 @@ def _save(table: pd.DataFrame, runs: Sequence[Run], folder: Path) -> None:
 
 def _write_json(file: Path, content: Any) -> None:
     with atomic_write(file) as part:
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def features_command(**options: Any) -> None:
     """Compute and keep features; print a line for each machine ID and network."""
     for run in runs_of(**_parameters(**options)):
+        for reason in run.stages.unavailable_extractors.values():
+            print(f"not run: {reason}", file=sys.stderr)
         # Features are the same for every seed, unless the range of the training clips scales the patches.
         seeds: Sequence[int | None] = run.profile.seeds if run.settings.imaging.scaling == "training" else [None]
         extractors = dict.fromkeys(name for name, _ in run.results.systems() if name)

@@ -76,7 +76,7 @@ class Point:
 
 
 def _points() -> Iterator[Point]:
-    for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text()):
+    for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")):
         settings = {name: source for name, source in SOURCES.items() if source.point == entry["number"]}
         alone = settings.keys() - set(entry.pop("together", ()))
         base, detectors = entry.pop("base", {}), tuple(entry.pop("detectors", paper.DETECTORS))

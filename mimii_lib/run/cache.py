@@ -118,7 +118,7 @@ class ResultCache:
                 texts = {"key.json": key.text, "timing.json": json.dumps(timing), SEAL: _seal(key, temporary)}
                 for name, text in texts.items():
                     with atomic_write(file.with_name(name)) as beside:
-                        beside.write_text(text)
+                        beside.write_text(text, encoding="utf-8")
         return key.format.read(file)
 
     def _sealed(self, key: CacheKey, file: Path) -> Any:

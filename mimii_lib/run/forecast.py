@@ -47,6 +47,8 @@ class Forecast:
 
     def __str__(self) -> str:
         """Return a text for a reader: a table of the stages, the totals, and what can be left out."""
+        if not self.stages:
+            return "\n".join([*self.facts, *self.problems])
         stages = pd.DataFrame(self.stages)
         stages.loc[stages.part == "choices", "what"] = "what the open choices change"
         table = stages.groupby("what", sort=False)[["pieces", "there", "seconds", "bytes"]].sum().rename_axis(None)
@@ -96,7 +98,8 @@ def forecast(
         stages=kinds[["there", "seconds", "bytes", "pieces"]].sum().reset_index().to_dict("records"),
         facts=_facts(runs),
         suggestions=_suggestions(evaluable[0], pieces),
-        problems=[f"{folder}: {full}"] if size > free else [],
+        problems=[f"{folder}: {full}"] * (size > free)
+        + ["Nothing can be run; the reasons stand above."] * pieces.empty,
         missing=len(missing),
         seconds=float(pieces.seconds.sum()),
         bytes=size,

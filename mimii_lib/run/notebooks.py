@@ -79,15 +79,26 @@ def run_command(
     The `options` are those of the command line: ``not_run``, ``leave_out`` and ``without``.
     """
     names, reason, left_out = [notebook.stem for notebook in sources], options.get("not_run"), options.get("leave_out")
+    pages = [output if len(sources) == 1 else output / notebook.name for notebook in sources]
+    if same := {page.resolve() for page in pages} & {notebook.resolve() for notebook in sources}:
+        raise MimiiError(
+            f"{same.pop()}: is a notebook to execute, so no page can be written to it; name another output"
+        )
     if left_out not in (None, *names):
         raise unknown_value("--leave-out", left_out, names)
     with shared_kernel() as kernel:
-        for notebook in sources:
-            page = output if len(sources) == 1 else output / notebook.name
+        for notebook, page in zip(sources, pages, strict=True):
             if reason and left_out in (None, notebook.stem):
                 not_run(notebook, page, dict(parameters), reason)
             else:
                 execute(notebook, page, dict(parameters), kernel, options.get("without"))
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise MimiiError(f"{name}: {text!r} cannot be read as YAML ({' '.join(str(error).split())[:80]})") from None
 
 
 def _filled(notebook: Path, parameters: dict[str, Any]) -> tuple[nbformat.NotebookNode, dict[str, Any]]:
@@ -97,7 +108,7 @@ def _filled(notebook: Path, parameters: dict[str, Any]) -> tuple[nbformat.Notebo
         raise MimiiError(f"{notebook}: found no notebook; expected an .ipynb file") from None
     if unknown := [name for name in parameters if name not in known]:
         raise unknown_value(f"{notebook.name}: parameter", unknown[0], known)
-    values = {name: yaml.safe_load(value) if isinstance(value, str) else value for name, value in parameters.items()}
+    values = {name: _value(name, value) if isinstance(value, str) else value for name, value in parameters.items()}
     machine = str(values.get("machine", PLACEHOLDER))
     for cell in page.cells:
         if cell.cell_type == "markdown":

@@ -67,7 +67,7 @@ def write_plan(
         if expected.problems:
             raise MimiiError("the run cannot end well, as the forecast says above")
     with atomic_write(output) as file:
-        file.write_text(json.dumps(content, indent=1) + "\n")
+        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _take_lock(descriptor: int) -> None:

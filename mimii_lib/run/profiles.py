@@ -5,17 +5,25 @@ An unknown name and a wrong value are a :class:`MimiiError`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mimii_lib import paper
-from mimii_lib.errors import MimiiError, invalid_input, unknown_value
+from mimii_lib.errors import MimiiError, invalid_input, shown, unknown_value
 from mimii_lib.extractors import EXTRACTORS
-from mimii_lib.settings import DETECTORS, Settings, StrictModel
+from mimii_lib.settings import DETECTORS, SEEDS, Settings, StrictModel
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout, or the folder in which the package is installed
 IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
@@ -29,7 +37,11 @@ def as_tuple(value: Any, parameter: str = "value") -> tuple[str, ...] | None:
     if value is None:
         return None
     items = re.findall(r"[^\s,\[\]()'\"]+", value) if isinstance(value, str) else value
-    names = tuple(dict.fromkeys(map(str, items if isinstance(items, Iterable) else [items])))
+    items = list(items) if isinstance(items, Iterable) and not isinstance(items, (bytes, Mapping)) else [items]
+    for item in items:
+        if isinstance(item, Iterable) and not isinstance(item, str):
+            raise MimiiError(f"{parameter}: found {shown(item)}, expected one item or a list of them")
+    names = tuple(dict.fromkeys(map(str, items)))
     if not names:
         raise MimiiError(f"{parameter}: found nothing, expected at least one item")
     return names
@@ -38,7 +50,8 @@ def as_tuple(value: Any, parameter: str = "value") -> tuple[str, ...] | None:
 Folder = Annotated[Path, Field(strict=False)]
 Several = BeforeValidator(lambda value, info: as_tuple(value, info.field_name))
 Names = Annotated[tuple[str, ...], Several]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0, strict=False)], ...], Several]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=SEEDS, strict=False)], ...], Several]
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 
 
 class Miniature(StrictModel):
@@ -46,7 +59,7 @@ class Miniature(StrictModel):
 
     normal: PositiveInt = 24
     abnormal: PositiveInt = 8
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Sample(StrictModel):
@@ -54,7 +67,7 @@ class Sample(StrictModel):
 
     normal: PositiveInt = 100
     abnormal: PositiveInt = 50
-    seed: int = 0
+    seed: Seed = 0
     mirror: str | None = None  # address or folder of the archives; None: Zenodo
     registry: Folder | None = None  # CSV of other archives than MIMII's and DCASE's
 
@@ -83,7 +96,7 @@ class Profile(StrictModel):
     data: Folder | None = None
     miniature: Miniature | None = None
     sample: Sample | None = None
-    snr: int = -6  # dB
+    snr: Annotated[int, Field(ge=-100, le=100)] = -6  # dB
     machines: Names = paper.MACHINES
     ids: Names | None = None
     extractors: Names = ("squeezenet1_1",)
@@ -101,6 +114,19 @@ class Profile(StrictModel):
             raise unknown_value(str(info.field_name), name, KNOWN[str(info.field_name)])
         return names
 
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        view, trained = self.settings.imaging, self.settings.autoencoders.seeds
+        if view.patches == 0:
+            found = f"found {view.patch_frames}, expected at most the {view.frames} frames of a clip"
+            raise MimiiError(f"settings: imaging: patch_frames: {found}")
+        if trained is not None and not {*trained} & {*self.seeds}:
+            found, expected = (", ".join(map(str, seeds)) for seeds in (trained, self.seeds))
+            raise MimiiError(
+                f"settings: autoencoders: seeds: found {found}, expected some of the run's seeds {expected}"
+            )
+        return self
+
     @property
     def recordings(self) -> Path | None:
         """The folder of the recordings at the profile's SNR."""
@@ -115,13 +141,20 @@ def load_profile(name: str | Path | None, machine: str | None = None) -> Profile
     if name is None:
         return Profile()
     file = Path(name) if str(name).endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
-    if not file.is_file():
+    try:
+        values = _read_yaml(file.read_bytes(), file.name)
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, MimiiError):
+            raise
         known = sorted(path.stem for path in PROFILES.glob("*.yaml"))
-        raise unknown_value("profile", name, [*known, "a path to a YAML file"])
-    values = _read_yaml(file.read_bytes(), file.name)
+        raise unknown_value("profile", name, [*known, "a path to a YAML file"]) from None
+    except OSError as error:
+        raise MimiiError(f"profile: {file}: cannot be opened ({error.strerror})") from None
     per_machine = values.pop("per_machine", {}) if isinstance(values, dict) else {}
     if not isinstance(per_machine, dict) or set(per_machine) - set(paper.MACHINES):
-        raise MimiiError(f"{file.name}: per_machine: found {per_machine!r}, expected values by name of a machine type")
+        raise MimiiError(
+            f"{file.name}: per_machine: found {shown(per_machine)}, expected values by name of a machine type"
+        )
     profile = _merged(Profile(name=file.stem), values, file.name)
     profile = _merged(profile, per_machine.get(machine, {}), f"{file.name}: per_machine: {machine}")
     start, folders = ROOT if IN_CHECKOUT else Path.cwd(), {"data": profile.data, "weights": profile.weights}
@@ -140,6 +173,11 @@ def with_parameters(profile: Profile, /, **parameters: Any) -> Profile:
         values["settings"] = _read_yaml(lines.replace("=", ": "), "settings")
         if not isinstance(values["settings"], dict):
             raise MimiiError(f"settings: found {text!r}, expected name=value such as imaging.hop=512")
+    if "seeds" in values and profile.settings.autoencoders.seeds is not None:
+        seeds = _merged(Profile(), {"seeds": values["seeds"]}, "").seeds
+        if not {*seeds} & {*profile.settings.autoencoders.seeds}:  # the profile's few are of other seeds
+            own = {"autoencoders.seeds": list(seeds[:1])}
+            profile = _merged(profile, {"seeds": seeds, "settings": own}, "")
     return _merged(profile, values | ({"miniature": None, "sample": None} if "data" in values else {}), "")
 
 
@@ -148,6 +186,8 @@ def _read_yaml(text: str | bytes, where: str) -> Any:
         return yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
         raise MimiiError(f"{where}: not YAML ({' '.join(str(error).split())})") from None
+    except (RecursionError, ValueError):  # a number or a date that is none is a ValueError
+        raise MimiiError(f"{where}: not YAML that can be read (nested too deeply, or an impossible number)") from None
 
 
 def _merged(profile: Profile, values: Any, where: str) -> Profile:

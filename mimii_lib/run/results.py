@@ -61,7 +61,7 @@ class Results:
         """Return the seeds of a detector: auto-encoders may be trained for fewer."""
         fewer = self.profile.settings.autoencoders.seeds
         if detector in paper.AUTOENCODERS and fewer is not None:
-            return tuple(seed for seed in self.profile.seeds if seed in fewer) or self.profile.seeds[:1]
+            return tuple(seed for seed in self.profile.seeds if seed in fewer)
         return self.profile.seeds
 
     def trials(self, systems: Sequence[System] | None = None, seeds: Sequence[int] | None = None) -> list[Trial]:

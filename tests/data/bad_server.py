@@ -24,6 +24,7 @@ class Fault:
     cut: int | None = None  # close the connection after this many bytes
     stall: float = 0.0  # seconds of silence before the connection is closed
     pause: float = 0.0  # seconds of silence after every 16 KiB
+    drip: float = 0.0  # seconds of silence after every byte
     ignore_range: bool = False  # the whole file, whatever the range
     shift: int = 0  # begin this many bytes before the range
     size: int | None = None  # state that the file has this many bytes, and send what there is
@@ -87,7 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.owner.requests.append((name, requested))
         content = self.owner.files.get(name)
         if fault.status or content is None:
-            self._headers(fault.status or 404, {"Retry-After": fault.retry_after, "Content-Length": "0"})
+            self._headers(
+                fault.status or 404, {"Retry-After": fault.retry_after, "Content-Length": "0", **fault.headers}
+            )
             return
         size = len(content) if fault.size is None else fault.size
         if requested is None or fault.ignore_range:
@@ -114,11 +117,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, body: bytes, fault: Fault) -> None:
         body = body[: fault.cut]
         try:
-            for start in range(0, len(body), CHUNK):
-                self.wfile.write(body[start : start + CHUNK])
+            size = 1 if fault.drip else CHUNK
+            for start in range(0, len(body), size):
+                self.wfile.write(body[start : start + size])
                 with self.owner.counting:
-                    self.owner.sent += len(body[start : start + CHUNK])
-                self.owner.closing.wait(fault.pause)
+                    self.owner.sent += len(body[start : start + size])
+                self.owner.closing.wait(fault.drip or fault.pause)
             self.owner.closing.wait(fault.stall)
         except OSError:  # the client has gone
             pass

@@ -217,6 +217,45 @@ def test_a_transfer_that_gets_nowhere_ends(fault, reason, have, get, part, waits
         get(server, dest=tmp_path / "other")
 
 
+@pytest.mark.parametrize("clips", [None, 1])
+def test_a_server_that_drips_is_given_up(clips, get, waits):
+    """A byte now and then is no progress, for whole archives as for single clips."""
+    sentence = f"{NAME}: given up after 9 .*TooSlow"
+    with BadServer(FILES, otherwise=Fault(drip=0.1)) as server, pytest.raises(MimiiError, match=sentence):
+        get(server, clips=clips)
+
+
+def test_a_redirect_to_no_address_is_a_sentence(get):
+    """A server that sends on to what is no address is named."""
+    fault = Fault(status=302, headers={"Location": "http://[::1"})
+    with BadServer(FILES, otherwise=fault) as server, pytest.raises(MimiiError, match="not an address, or it leads to"):
+        get(server)
+
+
+@pytest.mark.parametrize("fault", [BUSY, Fault(status=404), Fault(wrong=True), Fault(more=bytes(10)), Fault()])
+def test_a_password_is_never_shown(fault, get, tmp_path):
+    """The address of a mirror that asks for a password is shown, and recorded, without it."""
+    with BadServer(FILES, otherwise=fault) as server:
+        error, mirror = "", server.url.replace("//", "//somebody:secret@")
+        try:
+            messages = get(mirror)
+        except MimiiError as raised:
+            error, messages = str(raised), []
+        assert error == "" if fault == Fault() else server.url in error
+    record = tmp_path / "data" / dataset.DOWNLOADED
+    shown = [error, *messages, record.read_text() if record.is_file() else ""]
+    assert not any(word in text for text in shown for word in ("somebody", "secret"))
+
+
+def test_room_is_checked_for_clips_that_are_kept_as_they_are(get, room, folder):
+    """Clips larger than eight channels are written whole, so their whole size has to fit."""
+    large = packed([(CLIPS[0], bytes(9_000_000))])
+    room(1_000_000)
+    for clips in (None, 1):
+        with pytest.raises(MimiiError, match="9 MB needed for the clips"):
+            get(folder({NAME: large}), files={NAME: large}, clips=clips)
+
+
 SIZES = [Fault(size=size) for size in (len(ARCHIVE) - 1, len(ARCHIVE) + 1, 500)]
 OTHER = [*SIZES, Fault(no_size=True), Fault(ignore_range=True, size=1), Fault(ignore_range=True, no_size=True)]
 MD5 = hashlib.md5(ARCHIVE).hexdigest()

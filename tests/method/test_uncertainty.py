@@ -86,6 +86,18 @@ def test_a_perfect_system_is_not_certain(order):
     assert 0 < many.high - many.low < few.high - few.low < 0.5
 
 
+@pytest.mark.parametrize(("normal", "abnormal"), [(6, 3), (1, 1), (5, 1)])
+@pytest.mark.parametrize("scores", ["tied", "perfect"])
+def test_few_clips_are_never_certain(normal, abnormal, scores):
+    """Where the bootstrap finds no variance, tied scores or a perfect row of few clips have a wide interval."""
+    values = (np.arange(normal + abnormal) >= normal) * (scores == "perfect")
+    interval = bootstrap_aucs([clip_scores(values, normal=normal)], draws=50).interval(SYSTEM)
+    assert interval.value == (1 if scores == "perfect" else 0.5)
+    assert 0 <= interval.low < interval.value - 0.2
+    assert interval.high <= 1
+    assert (interval.high > 0.7) if scores == "tied" else (interval.high == 1)
+
+
 def test_correction_is_for_the_number_of_comparisons():
     """One p-value stays as it is; among many it must be smaller to remain significant."""
     assert corrected([0.03]) == pytest.approx([0.03])

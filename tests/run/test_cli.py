@@ -141,6 +141,43 @@ def test_features_are_those_that_the_detectors_need(mimii, tiny, quick, monkeypa
     assert [line.split(":")[0][-6:] for line in out.splitlines()] == ["seed 0", "seed 1"]
 
 
+def test_an_ascii_locale_prints_and_writes_all(tiny, quick, tmp_path):
+    """Where the terminal has no UTF-8, signs beyond ASCII are escapes on it, and files are UTF-8 all the same."""
+    words = ["auc", tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick, "--detectors", "level"]
+    words += ["--settings", "split.min_train_clips=1", "--save", tmp_path / "saved"]
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "mimii_lib.cli", *map(str, words)]
+    done = subprocess.run(command, env=os.environ | ascii_only, capture_output=True, text=True)
+    assert (done.returncode, "\\u2013" in done.stdout) == (0, True), done.stderr
+    assert "“" in "".join(json.loads((tmp_path / "saved" / "report.json").read_text(encoding="utf-8"))["left_out"])
+
+
+def test_files_that_are_asked_for_twice_and_pipes(mimii, tiny, quick, tmp_path):
+    """A file of --save is refused for --json; a link stays a link; a pipe is written to, and not replaced."""
+    words = ("auc", tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick, "--detectors", "level")
+    code, _, errors = mimii(*words, "--save", tmp_path / "sd", "--json", tmp_path / "x" / ".." / "sd" / "auc.csv")
+    assert (code, is_one_sentence(errors), "a file of --save, too" in errors) == (2, True, True)
+    (tmp_path / "link.json").symlink_to("target.json")
+    assert mimii(*words, "--json", tmp_path / "link.json")[0] == 0
+    assert (tmp_path / "link.json").is_symlink()
+    reading, writing = os.pipe()
+    assert mimii(*words, "--json", f"/dev/fd/{writing}")[0] == 0
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert json.loads(pipe.read()) == json.loads((tmp_path / "target.json").read_text())
+
+
+def test_a_run_without_any_system_says_so(mimii, tiny, quick, monkeypatch):
+    """Where no network can be had, the forecast does not say that all is done, and features say what is missing."""
+    monkeypatch.setenv("MIMII_OFFLINE", "1")
+    words = (tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick, "--extractors", "resnet34")
+    for command, options in (("forecast", ["--count", "--no-choices"]), ("features", [])):
+        code, out, errors = mimii(command, *words, *options)
+        assert ("Nothing can be run" in out, "nothing is left" in out.lower()) == (command == "forecast", False)
+        assert "not run: resnet34: weights not reachable" in out + errors
+        assert code == (2 if command == "forecast" else 0)
+
+
 REFUSED = {  # what the error names, and the words of the command
     "hops": "auc {tiny} --machine fan --settings imaging.hops=512",
     "drone": "auc {tiny} --machine drone",
@@ -157,6 +194,11 @@ REFUSED = {  # what the error names, and the words of the command
     "frobnicate": "frobnicate",
     "data": "auc --machine fan",
     "DEST": "download --machines fan pump",
+    "toaster": "download --machines toaster pump",
+    "channels is 2000": "miniature {tmp_path}/m --channels 2000",
+    "snr is -99999": "miniature {tmp_path}/m --snr -99999",
+    "o.ipynb": "run {tmp_path}/o.ipynb {tmp_path}/o.ipynb",
+    "'['": "run notebooks/01_dataset.ipynb {tmp_path}/o.ipynb -p machine [",
     "missing: no such folder": "auc {tmp_path}/missing",
     "-6_dB_fan/fan": "auc {tmp_path}",
     "-6_dB_fan": "check {tmp_path}",

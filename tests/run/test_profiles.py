@@ -77,16 +77,49 @@ REFUSED = {
     "per_machine: {fan: loud}": "per_machine: fan: found 'loud'",
     "- 1\n- 2": "found .1, 2., expected values by name",
     "a: [1, 2": "not YAML",
+    "settings:": "settings: found None, expected values by name",
+    "settings: {imaging: }": "settings: imaging: found None, expected values by name",
+    "extractors:": "extractors: found None",
+    "seeds: [[0], [1]]": "seeds: found .0., expected one item or a list of them",
+    "detectors: {gmm: 1}": "detectors: found .*gmm.*, expected one item or a list of them",
+    f"seeds: [{2**32}]": "seeds: found '4294967296', expected less than 4294967296",
+    "miniature: {seed: -1}": "miniature: seed: found -1, expected greater",
+    "snr: -99999": "snr: found -99999, expected greater than or equal to -100",
+    "settings: {detectors: {nu: .nan}}": "nu: found nan, expected a finite number",
+    "settings: {detectors: {bandwidth: 1e300}}": "bandwidth: found '1e300', expected less than or equal to 1000000",
+    "settings: {imaging: {image_size: 1}}": "image_size: found 1, expected greater than or equal to 64",
+    "settings: {imaging: {patch_frames: 700}}": "patch_frames: found 700, expected at most the 626 frames of a clip",
+    "settings: {autoencoders: {batch_size: 1}}": "batch_size: found 1, expected greater than or equal to 2",
+    "seeds: 0\nsettings: {autoencoders: {seeds: 5}}": "seeds: found 5, expected some of the run's seeds 0",
+    "a: " + 1500 * "[" + 1500 * "]": "nested too deeply",
+    "a: " + 5000 * "1": "an impossible number",
+    "extractors: " + 1000 * "x": "extractors: 'x{80}' is not known",
+    "snr: &a [*a]": r"snr: found .*\[\.\.\.\].*, expected",
+    "x0: &x0 [1]\n"
+    + "".join(f"x{n}: &x{n} [{', '.join(9 * [f'*x{n - 1}'])}]\n" for n in range(1, 9))
+    + "snr: *x8": "snr: found ",
 }
 
 
-@pytest.mark.parametrize("text", REFUSED)
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:30])
 def test_a_wrong_profile_is_an_error_of_one_sentence(text, profile):
     """The error names the file, the place, what was found and what is expected."""
     with pytest.raises(MimiiError) as error:
         load_profile(profile(text), "fan")
     assert re.match(rf"some\.yaml: .*{REFUSED[text]}", str(error.value))
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500  # aliases of aliases are not written out
+
+
+def test_auto_encoders_train_for_the_runs_seeds(profile):
+    """A profile that trains them for few seeds follows a run of other seeds; a setting that names others is refused."""
+    loaded = load_profile(profile("seeds: 0 1 2\nsettings: {autoencoders: {seeds: [0, 1]}}"))
+    for seeds, trained in (("1 2", (0, 1)), ("7 8", (7,))):
+        assert with_parameters(loaded, seeds=seeds).settings.autoencoders.seeds == trained
+    own = {"seeds": "7", "settings": "autoencoders.seeds=[7]"}
+    assert with_parameters(loaded, **own).settings.autoencoders.seeds == (7,)
+    with pytest.raises(MimiiError, match="autoencoders: seeds: found 5, expected some of the run's seeds 7"):
+        with_parameters(loaded, seeds="7", settings="autoencoders.seeds=5")
 
 
 def test_a_missing_profile_is_an_error_with_the_known_names(tmp_path):

@@ -271,6 +271,18 @@ def test_an_error_of_a_thread_is_one_sentence(run_on, two_threads):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("detector", "settings"), [("oc-svm", {"nu": 1.0}), ("gmm", {"reg_covar": 0.0, "n_components": 3})]
+)
+def test_settings_that_allow_no_fit_are_named(detector, settings):
+    """Where scikit-learn cannot fit a detector, the error is one sentence with its reason."""
+    features = np.random.default_rng(0).integers(2, size=(4, 1, 3)).astype(np.float32)
+    settings, rows = Detectors(**{"n_components": 2} | settings), np.arange(4)
+    inputs = detection.preprocess(features, rows, rows, settings, 0)
+    with pytest.raises(MimiiError, match=rf"\A{detector}: cannot be fitted with these settings \(.*\); change them\Z"):
+        detection.detector_scores(detector, inputs, 4, settings, 0)
+
+
 def test_a_mixture_without_variance_in_float32():
     """Equal patches far from the mean are a component whose variance vanishes in float32 alone."""
     rng = np.random.default_rng(0)

@@ -53,7 +53,8 @@ def fit_detector(detector: str, features: Preprocessed, settings: Detectors, see
     Raises
     ------
     MimiiError
-        If there are fewer patches than mixture components, or rounding in float32 leaves a mixture without variance.
+        If there are fewer patches than mixture components, rounding in float32 leaves a mixture without variance, or
+        the settings allow no fit.
     """
     if detector in MIXTURES and len(features.train) < settings.n_components:
         raise MimiiError(
@@ -67,13 +68,14 @@ def fit_detector(detector: str, features: Preprocessed, settings: Detectors, see
         try:
             return unfitted.fit(features.train)
         except ValueError as error:
-            if detector not in MIXTURES or settings.precision == "float64":
-                raise
-            # scikit-learn subtracts the square of a component's mean from its mean square.
-            raise MimiiError(
-                f"{detector}: found a component without variance in float32, expected one above 0; set "
-                f"detectors.precision=float64, or raise detectors.reg_covar ({settings.reg_covar:g})"
-            ) from error
+            if detector in MIXTURES and settings.precision == "float32":
+                # scikit-learn subtracts the square of a component's mean from its mean square.
+                raise MimiiError(
+                    f"{detector}: found a component without variance in float32, expected one above 0; set "
+                    f"detectors.precision=float64, or raise detectors.reg_covar ({settings.reg_covar:g})"
+                ) from error
+            reason = str(error).partition(". ")[0].rstrip(".")
+            raise MimiiError(f"{detector}: cannot be fitted with these settings ({reason}); change them") from error
 
 
 def detector_scores(
