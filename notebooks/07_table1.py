@@ -43,7 +43,7 @@ from mimii_lib.evaluation import (
     table_1_shape,
 )
 from mimii_lib.extractors import EXTRACTORS
-from mimii_lib.pages import contrasts, figures, report, run_box, tables
+from mimii_lib.pages import claims, contrasts, figures, report, run_box, tables
 from mimii_lib.paper import table_1
 from mimii_lib.run import runs_of
 from mimii_lib.settings import SIMPLE_BASELINES, Split
@@ -136,6 +136,11 @@ if run_box.comparable(runs):
         f"({facts['lowest_name']}) to {means.max():.1f} % ({facts['highest_name']}). {tables.verdict(runs)}"
     )
 glue("own_results", own_results, display=False)
+verdicts = claims.verdicts(contrasts.published())
+glue("n_claims", len(verdicts), display=False)
+glue("n_true", int((verdicts.as_printed == claims.TRUE).sum()), display=False)
+glue("n_in_part", int((verdicts.as_printed == claims.IN_PART).sum()), display=False)
+glue("n_survive", int(verdicts.survives.sum()), display=False)
 
 # %% [markdown]
 # ## Our results

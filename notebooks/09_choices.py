@@ -66,8 +66,8 @@ run_box.facts(measured_part)
 # ## How an alternative is measured
 #
 # For each alternative, a second run differs from the default run in that choice alone. Both have the machine IDs, the seeds and the
-# network in the box, and the detectors {glue:text}`detectors`, or those that the choice concerns. The change is the mean
-# AUC of the alternative minus that of the default, in percentage points.
+# network in the box. Of the detectors that the choice can affect, {glue:text}`detectors` are run, or all of them if none of these is
+# among them. The change is the mean AUC of the alternative minus that of the default, in percentage points.
 #
 # Both runs score the same clips, so their errors are correlated, and the difference is more certain than either AUC. Its 95 % interval is that of
 # a percentile bootstrap: the clips of each machine ID are drawn with replacement a thousand times, and so are the seeds if there are several,

@@ -47,7 +47,7 @@ proof = "benchmarks/proof_real.json"  # record of the comparison on recordings, 
 # :class: decision
 # The protocol is the paper's (§5): for each machine ID 150 normal and up to 150 abnormal test clips, all other normal clips train, five seeds,
 # standardised features. Six detectors take one vector a clip: the Mahalanobis distance {cite:p}`ledoit2004well` and the mean distance to three
-# neighbours, both also rows of [Table 1](table1.ipynb) here; a Gaussian mixture of 8 components; a one-class SVM (ν = 10⁻⁴); an isolation
+# neighbours, which are also rows of [Table 1](table1.ipynb) here; a Gaussian mixture of 8 components; a one-class SVM (ν = 10⁻⁴); an isolation
 # forest of 128 trees; and the level alone, by its distance to the training mean in dB. Every other value is
 # the paper's or this library's; no other was tried for this record, and every detector that was run is shown.
 # :::
@@ -220,7 +220,7 @@ at_snr.rename(evidence.decibels).round(2)
 # The paper's text says 6 dB or −6 dB. At −6 dB the simple detectors are near the paper's systems; at +6 dB the paper's systems would be far
 # below the plainest of baselines. A method can be that weak, and images scaled clip by clip lose the level: no number excludes it. Together
 # with the re-run of MIMII's own auto-encoder ([Table 1](table1.ipynb)), we think −6 dB by far the likelier. The typeset page would settle
-# it. About 0 dB, which the text does not name, nothing is said: on one microphone the simple detectors may be near the paper's there, too.
+# it. The numbers do not exclude 0 dB, which the text does not name: on one microphone the simple detectors may be near the paper's there, too.
 # :::
 #
 # ## The paper's method on real recordings
@@ -282,8 +282,8 @@ f"{draws.max(axis=1).mean():.1f} %"
 
 # %% [markdown]
 # :::{dropdown} Interpretation
-# Rows that share their test clips err together, so the paper's best cells gain less than that by luck. How much less cannot be
-# told from its table. No system has the mean of the best cells, ours neither.
+# Rows that share their test clips err together, so the paper's best cells gain less than that by luck. Its table does not say how much
+# less. No system has the mean of the best cells, neither the paper's nor ours.
 # :::
 #
 # **2.** On which machine IDs is the paper ahead at −6 dB, even of the best of our detectors?
@@ -296,4 +296,4 @@ ours = evidence.by_id(spectra[spectra.snr == -6]).max()
 # ## In short
 #
 # On real MIMII, one averaged spectrum and a covariance matrix are a baseline that the paper's table lacks and that its systems would have to beat.
-# Whether they do on one microphone, the recordings themselves must show.
+# Only the recordings themselves can show whether they do on one microphone.

@@ -59,7 +59,8 @@ def verdicts(estimates: TableEstimates, level: float = 0.05) -> pd.DataFrame:
     outcomes["counted"] = [CLAIMS.counted[number].format(*counts[number][1:]) for number in outcomes.index]
     outcomes["as_printed"] = [_as_printed(counts[number][0]) for number in outcomes.index]
     outcomes["survives"] = (outcomes.verdict == HOLDS) & (outcomes.as_printed != FALSE)
-    return outcomes.reindex(CLAIMS.index).fillna({"verdict": INCONCLUSIVE, "survives": False})
+    outcomes = outcomes.reindex(CLAIMS.index).fillna({"verdict": INCONCLUSIVE, "survives": False})
+    return outcomes.astype({"survives": bool})
 
 
 def _as_printed(parts: Sequence[bool]) -> str:

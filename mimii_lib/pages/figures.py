@@ -265,15 +265,18 @@ def effects(effects: pd.DataFrame) -> Figure:
     A change far beyond the others is an arrow at the edge with its number. Alternatives without a change are left out.
     """
     shown = effects[(effects.not_run == "") & ((effects.low != 0) | (effects.high != 0))]
-    limit = max(10.0, 1.5 * float(shown[["low", "high"]].abs().max(axis=1).quantile(0.85)))
+    limit = max(10.0, 2.5 * float(shown[["low", "high"]].abs().max(axis=1).median()))
     with drawing(figsize=(WIDTH, 0.7 + 0.36 * len(shown))) as (figure, ((axis,),)):
         for row, effect in enumerate(shown.itertuples()):
             marker, colour = ("D", ABNORMAL) if effect.low > 0 or effect.high < 0 else ("o", NORMAL)
             edge = np.sign(effect.difference) * limit
             if abs(effect.difference) > limit:
                 axis.plot(edge, row, "<" if edge < 0 else ">", color=colour, clip_on=False)
-                text = f"   {tables.signed(effect.difference)}   "
-                axis.text(edge, row, text, ha="left" if edge < 0 else "right", va="center", fontsize=9)
+                side: dict[str, Any] = (
+                    {"ha": "left", "xytext": (8, 0)} if edge < 0 else {"ha": "right", "xytext": (-8, 0)}
+                )
+                place = {"textcoords": "offset points", "va": "center", "fontsize": 9}
+                axis.annotate(tables.signed(effect.difference), (edge, row), **side, **place)
             else:
                 axis.plot(np.clip([effect.low, effect.high], -limit, limit), [row, row], color=colour, lw=2)
                 axis.plot(effect.difference, row, marker, color=colour)

@@ -2,8 +2,7 @@
 
 A point's values, reasons and alternatives are those of the settings that carry its number
 (:mod:`mimii_lib.settings`); its texts are in ``open_points.yaml``. An alternative is measured by the change of the mean
-AUC, with the first extractor, on as many machine types, IDs and seeds as the profile's `sensitivity` says. The machine
-IDs are those whose default AUC is closest to `MIDDLE`, since an AUC near 100 % has no room to rise.
+AUC, with the first extractor, on the part of the runs that the profile's `sensitivity` names.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +98,8 @@ def measured_part(runs: Sequence[Run], *, compute: bool = True) -> list[Run]:
     """Return the part of the runs on which alternatives are measured: some machine types, IDs and seeds, one extractor.
 
     Of each machine type these are the IDs whose mean AUC by default, over the detectors of the profile's `sensitivity`
-    and all seeds, is closest to `MIDDLE`. Missing results are computed first; without `compute` the first IDs stand in.
+    and all seeds, is closest to `MIDDLE`, since an AUC near 100 % has no room to rise. Missing results are computed
+    first; without `compute` the first IDs stand in.
     """
     parts, size = [], runs[0].profile.sensitivity
     for run in runs[: size.machines]:
@@ -124,6 +124,9 @@ def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
         raise MimiiError("the files have one channel")
     if alternative.needs_features and alternative.order >= (part.profile.sensitivity.alternatives or np.inf):
         raise MimiiError(f"not part of the profile “{part.profile.name}”")
+    at_snr = part.profile.model_copy(update={"snr": alternative.change.get("snr", part.profile.snr)})
+    if at_snr.recordings is not None and not at_snr.recordings.is_dir():
+        raise MimiiError(f"no recordings of the {part.machine} at {at_snr.snr} dB")
     default = part.with_overrides(**alternative.base) if alternative.base else part
     change = {f"settings.{name}" if "." in name else name: value for name, value in alternative.change.items()}
     changed = default.with_overrides(**change)
@@ -136,7 +139,6 @@ def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
 
 
 def _detectors(part: Run, alternative: Alternative) -> tuple[str, ...]:
-    """Return the detectors that an alternative is measured on: of those that it can affect the profile's, if any."""
     measured = part.profile.sensitivity.detectors
     return tuple(name for name in alternative.detectors if name in measured) or alternative.detectors
 
@@ -180,7 +182,7 @@ def at_equal_dimension(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIO
                 reference = reference or scores
                 effect = _difference(reference, scores)
             except MimiiError as error:
-                effect = _not_measured(_reason(error, parts))
+                effect = dict.fromkeys(MEASURED, np.nan) | {"not_run": _reason(error, parts)}
             rows.append({"extractor": name, "dimensions": n} | effect)
     return pd.DataFrame(rows)
 
@@ -256,7 +258,7 @@ def _effect(parts: Sequence[Run], alternative: Alternative) -> dict[str, Any]:
     try:
         return _difference(*_clip_scores(parts, alternative))
     except MimiiError as error:
-        return _not_measured(_reason(error, parts))
+        return dict.fromkeys(MEASURED, np.nan) | {"not_run": _reason(error, parts)}
 
 
 def _difference(before: Sequence[ClipScores], after: Sequence[ClipScores]) -> dict[str, Any]:
@@ -265,10 +267,6 @@ def _difference(before: Sequence[ClipScores], after: Sequence[ClipScores]) -> di
     if all(abs(value) < SHOWN for value in change):
         change = [0.0] * 3
     return dict(zip(MEASURED, (default, mean, *change), strict=True)) | {"not_run": ""}
-
-
-def _not_measured(reason: str) -> dict[str, Any]:
-    return dict.fromkeys(MEASURED, np.nan) | {"not_run": reason}
 
 
 def _clip_scores(parts: Sequence[Run], alternative: Alternative) -> tuple[list[ClipScores], list[ClipScores]]:
@@ -323,7 +321,7 @@ def effects_table(table: pd.DataFrame) -> HTML:
     for (number, title, reason), effects in table.groupby(["point", "title", "not_run"], sort=False):
         point, names = f"{number}. {escape(title)}", effects.alternative.map("<code>{}</code>".format)
         if reason:
-            rows.append((point, ", ".join(names), "–", "–", _interval(effects.iloc[0])))
+            rows.append((point, ", ".join(names), "", "", _interval(effects.iloc[0])))
             continue
         for name, row in zip(names, effects.itertuples(), strict=True):
             rows.append((point, name, f"{row.default:.1f}", f"{row.auc:.1f}", _interval(row)))
@@ -334,7 +332,7 @@ def effects_table(table: pd.DataFrame) -> HTML:
 def dimensions_table(table: pd.DataFrame) -> HTML:
     """Show :func:`at_equal_dimension`: a row for each network, a column for each number of dimensions."""
     heads = ("network", *(f"{n} dimensions" if n else "all features" for n in table.dimensions.unique()))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, effects in table.groupby("extractor", sort=False):
         texts = [_interval(row) if row.not_run or rows else "" for row in effects.itertuples()]
         aucs = ["" if row.not_run else f"{row.auc:.1f}<br>" for row in effects.itertuples()]

@@ -88,6 +88,7 @@ def test_what_is_not_true_as_printed_does_not_survive():
     """A statement survives if it is true of the table, at least in part, and its contrast is significant."""
     outcomes = claims.verdicts(PUBLISHED)
     assert outcomes.verdict["4c"] == claims.HOLDS and not outcomes.survives["4c"]
+    assert list(outcomes.index[~outcomes.survives]) == ["1a", "1b", "2b", "2e", "3b", "4c"]
     assert list(outcomes.index[outcomes.survives]) == ["1c", "2a", "2c", "2d", "3a", "3c", "4a", "4b", "4d"]
 
 

@@ -4,6 +4,7 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_hex
@@ -89,3 +90,16 @@ def test_auto_encoders_and_patches_are_drawn_as_images():
     np.testing.assert_allclose(grid[0].images[0].get_array(), rgb)
     assert [axis.get_ylabel() for axis in grid] == ["input", "", "LeNet-DCAE", ""]
     assert (grid[3].images[0].get_array() == 0.25).all()
+
+
+def test_one_large_change_does_not_squeeze_the_others():
+    """A change far beyond the others is an arrow with its number; alternatives without a change are left out."""
+    changes = {"some": (2, -3, 7), "other": (-4, -9, 1), "none": (0, 0, 0), "huge": (-60, -80, -40)}
+    table = pd.DataFrame(
+        {"title": "a point", "alternative": name, "difference": value, "low": low, "high": high, "not_run": ""}
+        for name, (value, low, high) in changes.items()
+    )
+    (axis,) = figures.effects(table).axes
+    texts = [text.get_text().strip() for text in axis.texts]
+    assert texts == ["a point: some", "a point: other", "−60.0", "a point: huge"]
+    assert 9 <= axis.get_xlim()[1] <= 30

@@ -251,6 +251,28 @@ def test_search_finds_pages_from_disk(page, html, word, title):
     assert title in results(page, html, word)
 
 
+@pytest.mark.parametrize(
+    ("words", "title"),
+    [
+        ("own recordings", "Hearing faults with an image network"),
+        ("false alarm", "Results: fan"),
+        ("bootstrap", "Results: fan"),
+        ("Gaussian mixture", "Detectors: fan"),
+        ("how long", "At full size"),
+    ],
+)
+def test_search_finds_the_page_on_a_term_first(page, html, words, title, names):
+    """Of the pages that have a term, the one that explains it comes first."""
+    if not any(page_title(html / f"{name}.html") == title for name in names):
+        pytest.skip("needs a book with this page: --book")
+    assert results(page, html, words)[0].startswith(title)
+
+
+def page_title(file: Path) -> str:
+    """Return the title of a page."""
+    return re.search("<title>(.*?)( &#8212; .*)?</title>", file.read_text(), re.DOTALL)[1].strip()
+
+
 def results(page: Page, html: Path, words: str) -> list[str]:
     """Type words into the search page; return the titles that it finds, best first."""
     page.goto((html / "search.html").as_uri())
