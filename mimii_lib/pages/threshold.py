@@ -89,7 +89,7 @@ def _sentence(pooling: str, facts: Mapping[str, Any]) -> str:
     values = {"pooling": pooling, "threshold": threshold, "alarms": alarms, "misses": misses, "auc": facts["auc"]}
     return (
         "Threshold {threshold} on the {pooling} of the patch scores: {alarms} of {n_normal} normal clips are false "
-        "alarms, and {misses} of {n_abnormal} abnormal clips are missed. Over all thresholds the AUC is {auc} %."
+        "alarms, and {misses} of {n_abnormal} abnormal clips are missed. Over all thresholds the AUC is {auc}&nbsp;%."
     ).format(
         **{name: f'<strong data-value="{name}">{value}</strong>' for name, value in values.items()},
         n_normal=len(facts["normal"]),
