@@ -27,6 +27,7 @@ METHOD = [file for file in LIBRARY if not file.startswith("mimii_lib/pages/")]  
 ON_PROJECT = {"open_points": [], "conformance": ["results/conformance.json"]}
 ON_PROJECT["faults"] = sorted(map(str, Path("benchmarks").glob("faults.json")))
 ON_PROJECT["scale"] = sorted(str(file) for file in Path().glob("*/rehearsal_*.json"))  # in benchmarks and results
+ON_PROJECT["miniature"] = sorted(map(str, Path("benchmarks").glob("miniature_*.json")))
 ON_PROJECT["real_mimii"] = sorted(str(file) for file in Path("benchmarks").glob("*real*.json"))
 RECORDED_BY = {"faults": "make faults", "scale": "make rehearsal"}
 

@@ -1,68 +1,70 @@
-"""Measure how hard each machine ID of the miniature is for the simplest baseline.
+"""Set the severities of the miniature's faults by their level alone, without any detector.
 
-Mean and standard deviation over time of the log-mel spectrogram, and the distance to the nearest training
-clip on standardised features. Half of the normal clips train; the other half and all abnormal clips test.
+    python benchmarks/miniature_severity.py [--json FILE]
 
-    python benchmarks/miniature_severity.py [--normal 32] [--abnormal 8] [--snr -6]
+Of each machine type, the machine ID whose fault is loudest at severity 1 gets the highest step of `STEPS`, the next one
+the next step. The severities of its clips are those at which :func:`mimii_lib.data.fault_level.fault_level` is `SPREAD`
+below and above that step, found by bisection. `FAULTS` of `mimii_lib.data.synthesis` holds them.
 """
 
 import argparse
-import tempfile
+import json
 from pathlib import Path
 
-import librosa
-import numpy as np
-import soundfile
-from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
+from scipy.optimize import bisect
 from tqdm import tqdm
 
 from mimii_lib import paper
-from mimii_lib.data import miniature
+from mimii_lib.data.fault_level import fault_level
+from mimii_lib.data.files import atomic_write
+from mimii_lib.data.synthesis import FAULTS
 
-SPLITS = 5
-
-
-def features(path: Path) -> NDArray[np.float64]:
-    """Return mean and standard deviation over time of a clip's 64 log-mel bands, shape (128,)."""
-    sound, rate = soundfile.read(path, dtype="float32")
-    mel = librosa.feature.melspectrogram(y=sound, sr=rate, n_fft=1024, hop_length=256, n_mels=64)
-    log_mel = librosa.power_to_db(mel, ref=np.max, top_db=80)
-    return np.concatenate([log_mel.mean(axis=1), log_mel.std(axis=1)])
+STEPS = (3.0, -1.0, -5.0, -9.0)  # dB
+SPREAD = 1.5  # dB
+DRAWS = 8
+RECORD = Path(__file__).with_suffix(".json")
 
 
-def auc(normal: NDArray[np.float64], abnormal: NDArray[np.float64], seed: int) -> float:
-    """Return the AUC of one split; `normal` and `abnormal` have shape (clips, 128)."""
-    train, test = np.split(np.random.default_rng(seed).permutation(normal), 2)
-    scaler = StandardScaler().fit(train)
-    neighbours = NearestNeighbors(n_neighbors=1).fit(scaler.transform(train))
-    scores = neighbours.kneighbors(scaler.transform(np.concatenate([test, abnormal])))[0][:, 0]
-    return float(roc_auc_score(np.repeat([0, 1], [len(test), len(abnormal)]), scores))
+def dealt(reach: dict[str, float]) -> dict[str, float]:
+    """Return the step of each machine ID of a type from the level, in dB, that its fault has at severity 1."""
+    return dict(zip(sorted(reach, key=reach.__getitem__, reverse=True), STEPS, strict=True))
+
+
+def severity_at(level: float, machine: str, machine_id: str) -> float:
+    """Return the severity, to three digits, at which a fault has this level in dB."""
+
+    def excess(exponent: float) -> float:
+        return fault_level(machine, machine_id, 10**exponent, draws=DRAWS) - level
+
+    return float(f"{10 ** bisect(excess, -2, 0, xtol=0.004):.3g}")
 
 
 def main() -> None:
-    """Make the miniature in a temporary folder and print a table of AUC × 100, one row per machine type."""
-    parser = argparse.ArgumentParser(description="AUC of the simplest baseline on the miniature")
-    parser.add_argument("--normal", type=int, default=32, help="normal clips per machine ID, an even number")
-    parser.add_argument("--abnormal", type=int, default=8, help="abnormal clips per machine ID")
-    parser.add_argument("--snr", type=int, default=-6, help="signal-to-noise ratio in dB")
+    """Print the severity and the level of every fault, and write them down if asked to."""
+    parser = argparse.ArgumentParser(description="Severities of the miniature's faults, by level alone")
+    parser.add_argument("--json", type=Path, help="file of the record")
     options = parser.parse_args()
-    print(f"| AUC × 100 | {' | '.join(paper.IDS)} |")
-    print(f"|---|{'---|' * len(paper.IDS)}")
-    for machine in paper.MACHINES:
-        with tempfile.TemporaryDirectory() as folder:
-            miniature.make_miniature(Path(folder), machines=[machine], **vars(options))
-            aucs = []
-            for machine_id in tqdm(paper.IDS, desc=machine, leave=False, disable=None):
-                top = Path(folder) / f"{options.snr}_dB_{machine}" / machine / machine_id
-                normal, abnormal = (
-                    np.array([features(path) for path in sorted((top / label).glob("*.wav"))])
-                    for label in ("normal", "abnormal")
-                )
-                aucs.append(100 * np.mean([auc(normal, abnormal, seed) for seed in range(SPLITS)]))
-        print(f"| {machine} | {' | '.join(f'{value:.1f}' for value in aucs)} |", flush=True)
+    rows = []
+    for machine in tqdm(paper.MACHINES, leave=False, disable=None):
+        reach = {name: fault_level(machine, name, 1, draws=DRAWS) for name in paper.IDS}
+        steps = dealt(reach)
+        for name in paper.IDS:
+            severity = [severity_at(steps[name] + spread, machine, name) for spread in (-SPREAD, SPREAD)]
+            row = {
+                "machine": machine,
+                "id": name,
+                "shares": FAULTS[machine, name].shares,
+                "reach": round(reach[name], 2),
+                "step": steps[name],
+                "severity": severity,
+                "level": [round(fault_level(machine, name, value, draws=DRAWS), 2) for value in severity],
+            }
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+    if options.json:
+        record = {"steps": STEPS, "spread": SPREAD, "draws": DRAWS, "snr": -6}
+        with atomic_write(options.json) as file:
+            file.write_text(json.dumps(record | {"faults": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

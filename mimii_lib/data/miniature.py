@@ -7,7 +7,6 @@ machine's fault at a severity drawn anew. Its name seeds its random generators, 
 
 import json
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -54,8 +53,7 @@ def clip_parts(
     machine_rng, noise_rng = (np.random.default_rng([*name, part]) for part in (0, 1))
     fault = FAULTS[machine, machine_id]
     severity = machine_rng.uniform(*fault.severity) if condition == "abnormal" else 0.0
-    kinds = defaultdict(float, {name: severity * share for name, share in fault.shares.items()})
-    sound = MODELS[machine, machine_id].synthesize(machine_rng, kinds)
+    sound = MODELS[machine, machine_id].synthesize(machine_rng, fault.kinds(severity))
     noise = factory_noise(noise_rng)
     level = MACHINE_RMS * 10 ** (machine_rng.normal(0, 0.5) / 20)
     sound *= level / rms(sound)

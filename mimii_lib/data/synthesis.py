@@ -1,12 +1,13 @@
 """Physical models of the miniature's machines, their faults, and factory noise.
 
-Each machine ID has a fault of its own, of a severity from 0 (none) to 1 (ruined). The severities in `FAULTS` were set
-once with the simplest baseline (``benchmarks/miniature_severity.py``) and are never changed. The sounds say nothing
-about MIMII's.
+Each machine ID has a fault of its own, of a severity from 0 (none) to 1 (ruined). The severities in `FAULTS` are set by
+the level of each fault alone (:mod:`~mimii_lib.data.fault_level`, ``benchmarks/miniature_severity.py``), and never
+changed after a result. The sounds say nothing about MIMII's.
 
 Conventions: time in seconds, frequency in Hz, sounds as float64 arrays of shape (160000,), at arbitrary level.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -76,6 +77,13 @@ def _random_impulses(rng: Generator, per_second: float) -> Sound:
     return _impulses(times, rng.lognormal(-0.5, 1.0, times.size))
 
 
+def _growing_impulses(rng: Generator, per_second: float, severity: float) -> Sound:
+    """Return impulses at random times, of which more sound, and each louder, the more severe the fault; at 1 all."""
+    times = rng.uniform(0, SECONDS, rng.poisson(per_second * SECONDS))
+    growth = np.maximum(severity - rng.random(times.size), 0)
+    return _impulses(times, 2 * growth * rng.lognormal(-0.5, 1.0, times.size))
+
+
 def _resonate(impulses: Sound, modes: Iterable[tuple[float, float]]) -> Sound:
     """Return the response of struck metal: every impulse excites each mode (frequency in Hz, decay in ms)."""
     sound = np.zeros(SAMPLES)
@@ -102,7 +110,9 @@ class Fan(NamedTuple):
         wobble = 1 + 0.6 * severity["unbalance"] * np.sin(2 * np.pi * shaft)
         blades = load * _harmonics(self.blades * shaft, self.rolloff ** np.arange(8))
         mount = _harmonics(shaft, (0.05 + 1.2 * severity["unbalance"]) * 0.92 ** np.arange(30))
-        motor = _harmonics(_phase(rng, 100), (0.05 + 1.2 * severity["voltage change"]) * 0.9 ** np.arange(32))
+        # At a wrong voltage the iron of the motor saturates: it hums louder, and with more harmonics.
+        hum = (0.9 + 0.05 * severity["voltage change"]) ** np.arange(32)
+        motor = _harmonics(_phase(rng, 100), (0.05 + 1.2 * severity["voltage change"]) * hum)
         # A clogged fan moves less air: the flow stalls and surges at low frequency.
         surge = (1 + 2 * severity["clogging"]) * np.exp(0.8 * severity["clogging"] * _random_curve(rng, 40))
         air = self.air * surge * _coloured_noise(rng, _sloped_spectrum(self.slope + 3 * severity["clogging"]))
@@ -133,10 +143,10 @@ class Pump(NamedTuple):
         swell = (1 - 0.4 * severity["clogging"]) * (1 + (0.5 + 0.5 * severity["clogging"]) * push)
         flow = self.flow * swell * _coloured_noise(rng, _sloped_spectrum(self.slope))
         hiss = 4 * severity["leakage"] * _coloured_noise(rng, _sloped_spectrum(-2))
-        bubbles = _random_impulses(rng, self.bubbles * (1 + 3 * severity["leakage"]))
+        bubbles = _random_impulses(rng, self.bubbles) + _growing_impulses(rng, 3 * self.bubbles, severity["leakage"])
         # A clogged inlet causes cavitation during the push; grit passes at any time.
-        cavities = np.maximum(push, 0) * _random_impulses(rng, 60 * severity["clogging"])
-        grains = _random_impulses(rng, 40 * severity["contamination"])
+        cavities = np.maximum(push, 0) * _growing_impulses(rng, 60, severity["clogging"])
+        grains = _growing_impulses(rng, 40, severity["contamination"])
         knocks = _resonate(bubbles, [(1500, 6), (2300, 3)]) + _resonate(2 * cavities + 4 * grains, [(3800, 2)])
         return beat + whine + flow + hiss + 0.8 * knocks
 
@@ -238,25 +248,29 @@ class Fault(NamedTuple):
     shares: Mapping[str, float]
     severity: tuple[float, float]
 
+    def kinds(self, severity: float) -> Mapping[str, float]:
+        """Return the severity of each kind of fault, 0 for those that the machine does not have."""
+        return defaultdict(float, {kind: severity * share for kind, share in self.shares.items()})
 
-# The fault of each (machine type, machine ID).
+
+# The fault of each (machine type, machine ID); benchmarks/miniature_severity.json holds the levels of these severities.
 FAULTS = {
-    ("fan", "id_00"): Fault({"rubbing": 1, "unbalance": 0.5}, (0.5, 1.0)),
-    ("fan", "id_02"): Fault({"clogging": 1}, (0.5, 1.0)),
-    ("fan", "id_04"): Fault({"voltage change": 1}, (0.7, 1.0)),
-    ("fan", "id_06"): Fault({"unbalance": 1}, (0.3, 0.7)),
-    ("pump", "id_00"): Fault({"leakage": 1}, (0.3, 0.8)),
-    ("pump", "id_02"): Fault({"contamination": 1}, (0.05, 0.25)),
-    ("pump", "id_04"): Fault({"clogging": 1}, (0.1, 0.35)),
-    ("pump", "id_06"): Fault({"contamination": 1, "clogging": 0.5}, (0.5, 1.0)),
-    ("slider", "id_00"): Fault({"no grease": 1}, (0.1, 0.25)),
-    ("slider", "id_02"): Fault({"loose belt": 1}, (0.1, 0.3)),
-    ("slider", "id_04"): Fault({"rail damage": 1}, (0.7, 1.0)),
-    ("slider", "id_06"): Fault({"loose belt": 1, "no grease": 0.7}, (0.5, 1.0)),
-    ("valve", "id_00"): Fault({"voltage change": 1}, (0.1, 0.25)),
-    ("valve", "id_02"): Fault({"contamination": 0.5, "leakage": 1}, (0.5, 1.0)),
-    ("valve", "id_04"): Fault({"contamination": 1}, (0.4, 0.9)),
-    ("valve", "id_06"): Fault({"leakage": 1}, (0.15, 0.35)),
+    ("fan", "id_00"): Fault({"rubbing": 1, "unbalance": 0.5}, (0.176, 0.262)),
+    ("fan", "id_02"): Fault({"clogging": 1}, (0.343, 0.858)),
+    ("fan", "id_04"): Fault({"voltage change": 1}, (0.474, 0.77)),
+    ("fan", "id_06"): Fault({"unbalance": 1}, (0.161, 0.313)),
+    ("pump", "id_00"): Fault({"leakage": 1}, (0.0578, 0.0828)),
+    ("pump", "id_02"): Fault({"contamination": 1}, (0.308, 0.389)),
+    ("pump", "id_04"): Fault({"clogging": 1}, (0.0219, 0.0743)),
+    ("pump", "id_06"): Fault({"contamination": 1, "clogging": 0.5}, (0.403, 0.519)),
+    ("slider", "id_00"): Fault({"no grease": 1}, (0.343, 0.667)),
+    ("slider", "id_02"): Fault({"loose belt": 1}, (0.227, 0.466)),
+    ("slider", "id_04"): Fault({"rail damage": 1}, (0.0253, 0.0519)),
+    ("slider", "id_06"): Fault({"loose belt": 1, "no grease": 0.7}, (0.189, 0.368)),
+    ("valve", "id_00"): Fault({"voltage change": 1}, (0.145, 0.211)),
+    ("valve", "id_02"): Fault({"contamination": 0.5, "leakage": 1}, (0.0858, 0.135)),
+    ("valve", "id_04"): Fault({"contamination": 1}, (0.0368, 0.0874)),
+    ("valve", "id_06"): Fault({"leakage": 1}, (0.276, 0.426)),
 }
 
 FACTORY_SITES = (

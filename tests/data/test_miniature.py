@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from functools import cache
 
+import miniature_severity
 import numpy as np
 import pytest
 import soundfile
@@ -12,11 +13,13 @@ from kills import killed
 from scipy import signal, stats
 
 from mimii_lib import paper
+from mimii_lib.data.fault_level import fault_level
 from mimii_lib.data.miniature import clip_parts, make_miniature
-from mimii_lib.data.synthesis import FAULTS, MODELS, SAMPLE_RATE, SAMPLES
+from mimii_lib.data.synthesis import FAULTS, MODELS, SAMPLE_RATE, SAMPLES, Fault
 from mimii_lib.errors import MimiiError
 
 MACHINES, IDS = paper.MACHINES, paper.IDS
+RECORD = json.loads(miniature_severity.RECORD.read_text())["faults"]
 SETTINGS = {"normal": 2, "abnormal": 1, "seed": 3, "machines": ["fan", "valve"]}
 
 
@@ -139,10 +142,30 @@ def test_every_machine_id_has_a_fault():
     assert all(0 < fault.severity[0] < fault.severity[1] <= 1 for fault in FAULTS.values())
 
 
+def test_severities_are_those_of_the_record():
+    """The library has the recorded severities, and in each machine type the louder fault the higher of four steps."""
+    assert {(row["machine"], row["id"]): Fault(row["shares"], tuple(row["severity"])) for row in RECORD} == FAULTS
+    for machine in MACHINES:
+        rows = sorted((row for row in RECORD if row["machine"] == machine), key=lambda row: -row["reach"])
+        assert [row["step"] for row in rows] == sorted({row["step"] for row in RECORD}, reverse=True)
+        assert len(set(np.diff([row["step"] for row in rows]))) == 1
+
+
+@pytest.mark.parametrize("row", RECORD[::5], ids=lambda row: f"{row['machine']} {row['id']}")
+def test_faults_have_the_recorded_levels(row):
+    """On a part of the record's draws the fault lies around its step; with less noise it stands out more."""
+    low, high = (fault_level(row["machine"], row["id"], severity, draws=3) for severity in row["severity"])
+    assert (low, high) == pytest.approx(row["level"], abs=0.5)
+    assert row["level"] == pytest.approx([row["step"] - 1.5, row["step"] + 1.5], abs=0.2)
+    quiet = fault_level(row["machine"], row["id"], row["severity"][1], draws=3, snr=0)
+    assert high < quiet < high + 6
+
+
 def test_tree_is_mimiis(tree):
     """Folders, names, counts, rate, length and sample format are MIMII's; a marker holds the settings and faults."""
     marker = json.loads((tree / "miniature.json").read_text())
-    assert marker.pop("severity")["valve"]["id_06"] == {"shares": {"leakage": 1}, "severity": [0.15, 0.35]}
+    fault = FAULTS["valve", "id_06"]
+    assert marker.pop("severity")["valve"]["id_06"] == {"shares": {"leakage": 1}, "severity": [*fault.severity]}
     assert marker == SETTINGS | {"kind": "miniature", "snr": -6, "channels": 1}
     names = [("normal", 0), ("normal", 1), ("abnormal", 0)]
     kinds = [(machine, machine_id, *name) for machine in SETTINGS["machines"] for machine_id in IDS for name in names]
