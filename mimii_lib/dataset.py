@@ -8,7 +8,8 @@ abnormal) and its ``path``, relative to the data folder, with forward slashes. *
 
 Two directory layouts are read: MIMII's ``<snr>_dB_<machine>/<machine>/id_0X/{normal,abnormal}/*.wav``, with or without
 the outer folder, and that of DCASE 2020 Task 2, ``<machine>/{train,test}/{normal,anomaly}_id_0X_*.wav``, which holds
-MIMII's recordings at -6 dB. Nothing is ever written into a folder of recordings.
+MIMII's recordings at -6 dB. Nothing is ever written into a folder of recordings. :func:`read` takes the settings
+:class:`mimii_lib.settings.Imaging`, :func:`split` takes :class:`mimii_lib.settings.Split`. None: the paper's.
 """
 
 import json

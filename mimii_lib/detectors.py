@@ -4,7 +4,8 @@ Conventions
 -----------
 Features X have shape (patches, dimension); one row is one patch. A detector is a scikit-learn estimator: ``fit`` on
 features of normal clips, then ``score_samples`` returns the *normality* of every row, shape (patches,), higher for more
-normal patches. Only :func:`mimii_lib.evaluation.anomaly_scores` changes the sign.
+normal patches. Only :func:`mimii_lib.evaluation.anomaly_scores` changes the sign. `settings` is a
+:class:`mimii_lib.settings.Detectors`.
 """
 
 from typing import Any, Self

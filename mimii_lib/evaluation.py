@@ -37,7 +37,7 @@ def pool(patch_scores: ArrayLike, settings: Evaluation | None = None) -> NDArray
     Parameters
     ----------
     patch_scores : array of shape (..., patches)
-    settings
+    settings : mimii_lib.settings.Evaluation, optional
         `pooling` is mean, max, or weighted_rank: the mean of the scores in descending order, weighted by 1, r, r², …
         with r the `rank_weight`: the maximum for r = 0, the mean for r = 1.
 

@@ -11,7 +11,7 @@ Shapes of one clip of 10 s, at the paper's settings::
     extractor input   (18, 3, 224, 224)    float32, ImageNet-standardised
 
 A patch is kept as its pixels' indices into the 256 colours of the colour map: the same information as the RGB image,
-in a twelfth of the memory.
+in a twelfth of the memory. `settings` is a :class:`mimii_lib.settings.Imaging` in every function.
 """
 
 from functools import cache
@@ -68,7 +68,7 @@ def scaled(
     Parameters
     ----------
     decibels : array of any shape
-    limits
+    limits : pair of numbers, optional
         Decibels that become 0 and 1; values beyond are clipped. None: -80 and 0 dB where `scaling` is range, else the
         minimum and maximum of `decibels`. A constant array becomes 0.
     """
@@ -86,7 +86,7 @@ def patches(
     Parameters
     ----------
     decibels : array of shape (n_mels, frames)
-    limits
+    limits : pair of numbers, optional
         See :func:`scaled`.
 
     Returns

@@ -10,11 +10,12 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
-NAME = re.compile(r'<span class="n">(\w+)</span>(?:<span class="o">\.</span><span class="n">(\w+)</span>)?')
+DOT = r'<span class="o">\.</span>'
+NAME = re.compile(rf'(?<!{DOT})<span class="n">(\w+)</span>(?:{DOT}<span class="n">(\w+)</span>)?')
 
 
 def imported(doctree: nodes.document) -> dict[str, str]:
-    """Return what the names that a page's code imports stand for, such as ``{"log_mel": "mimii_lib.imaging.log_mel"}``."""
+    """Return the full names of what a page's code imports, such as ``{"log_mel": "mimii_lib.imaging.log_mel"}``."""
     full = {}
     for block in doctree.findall(nodes.literal_block):
         try:

@@ -44,6 +44,7 @@ def leave_out_of_contents_and_search(app: Sphinx, doctree: nodes.document) -> No
     """Mark a page of another type as one that the contents and the search do not know."""
     if app.env.docname not in app.config.external_site_map:
         app.env.metadata[app.env.docname] |= {"orphan": True, "nosearch": True}
+        app.env.domains["index"].data["entries"].pop(app.env.docname, None)
 
 
 def switch(app: Sphinx, page: str, machine: str) -> str:

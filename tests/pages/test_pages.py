@@ -111,8 +111,8 @@ def violations(page: Page) -> list[tuple[str, str, str]]:
     if axe is None:
         return []
     page.wait_for_timeout(400)  # the theme makes wide elements focusable 300 ms after a change
-    similar_rows = {"exclude": [["table tbody tr:nth-child(n+12)"]]}
-    response = axe.Axe().run(page, similar_rows, options={"resultTypes": ["violations"]}).response
+    similar = {"exclude": [["table tbody tr:nth-child(n+12)"], ["dl.py:nth-of-type(n+4)"]]}
+    response = axe.Axe().run(page, similar, options={"resultTypes": ["violations"]}).response
     serious = [rule for rule in response["violations"] if rule["impact"] in ("serious", "critical")]
     return [(rule["id"], str(node["target"]), node["failureSummary"]) for rule in serious for node in rule["nodes"]]
 
@@ -251,6 +251,28 @@ def test_search_finds_pages_from_disk(page, html, word, title):
     assert title in results(page, html, word)
 
 
+@pytest.mark.parametrize(
+    ("words", "title"),
+    [
+        ("own recordings", "Hearing faults with an image network"),
+        ("false alarm", "Results: fan"),
+        ("bootstrap", "Results: fan"),
+        ("Gaussian mixture", "Detectors: fan"),
+        ("how long", "At full size"),
+    ],
+)
+def test_search_finds_the_page_on_a_term_first(page, html, words, title, names):
+    """Of the pages that have a term, the one that explains it comes first."""
+    if not any(page_title(html / f"{name}.html") == title for name in names):
+        pytest.skip("needs a book with this page: --book")
+    assert results(page, html, words)[0].startswith(title)
+
+
+def page_title(file: Path) -> str:
+    """Return the title of a page."""
+    return re.search("<title>(.*?)( &#8212; .*)?</title>", file.read_text(), re.DOTALL)[1].strip()
+
+
 def results(page: Page, html: Path, words: str) -> list[str]:
     """Type words into the search page; return the titles that it finds, best first."""
     page.goto((html / "search.html").as_uri())
@@ -306,13 +328,13 @@ def test_one_path_leads_through_the_pages_of_a_machine_type(page, html):
         page.goto((html / f"{pages[0]}.html").as_uri())
         assert page.locator("a.left-prev").evaluate("link => link.href").endswith("book/approach.html")
         for name in pages:
-            assert page.url.endswith(f"{name}.html")
+            page.wait_for_url(f"**/{name}.html")
             links = page.locator(".bd-sidebar-primary li a").evaluate_all("links => links.map(link => link.href)")
             assert [link for link in links if "/0" in link] == [
                 (html / f"{other}.html").as_uri() + "#" * (other == name) for other in pages
             ]
             page.locator("a.right-next").click()
-        assert page.url.endswith("executed/table1.html")
+        page.wait_for_url("**/executed/table1.html")
 
 
 def test_the_machine_type_is_switched_by_keyboard(page, html):
@@ -327,7 +349,7 @@ def test_the_machine_type_is_switched_by_keyboard(page, html):
     page.get_by_role("link", name="the page of the fan").click()
     page.wait_for_url("**/fan/04_detectors.html")
     assert "/valve/" in (html / "searchindex.js").read_text()
-    assert results(page, html, "Detectors")[0] == "Detectors: fan"
+    assert "Detectors: fan" in results(page, html, "detectors")
     assert not [title for title in results(page, html, "valve") if title.endswith(": valve")]
 
 
