@@ -330,7 +330,7 @@ by_moment = auc(is_abnormal, tested.path.map(loudest_moment))
 f"AUC of the loudest tenth of a second: {by_moment:.1%}"
 
 # %% [markdown]
-# ## In short
+# ## Summary
 #
 # We know which recordings of the {machine} there are, what a normal and an abnormal one sound like, and which of them
 # train and test in each seed. Next, [sound becomes an image](02_spectrogram_imaging.ipynb).

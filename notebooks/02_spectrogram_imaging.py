@@ -343,7 +343,7 @@ unused = by_hand.shape[1] - (starts[-1] + 64)
 unused, f"{unused * 256 / 16_000:.2f} s"
 
 # %% [markdown]
-# ## In short
+# ## Summary
 #
 # Each clip of the {machine} is now a handful of images, by steps that are the paper's wherever it states them. Next,
 # [a network describes them](03_feature_extraction.ipynb).

@@ -393,6 +393,6 @@ f"{neighbours:.1f} between neighbours, {strangers:.1f} between clips"
 # :::
 
 # %% [markdown]
-# ## In short
+# ## Summary
 #
 # The images of the {machine} have become vectors. Next, [detectors learn what is normal](04_detectors.ipynb).

@@ -200,7 +200,7 @@ narrowest = np.sqrt(gmm.covariances_.min())
 f"{(sizes <= 1).sum()} of {K}; smallest standard deviation {narrowest:.3f}"
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} Reading
+# :::{dropdown} Interpretation
 # The variances of one point are 0. scikit-learn adds `reg_covar` = 10⁻⁶ to every variance, which leaves a standard deviation of 0.001.
 # Seen from such a component, an ordinary new patch lies a thousand standard deviations away in most features, so that its score is dominated by the
 # squared distance to the nearest components. With the training clips of whole MIMII a component holds many more patches.
@@ -317,7 +317,7 @@ scores = -svm.score_samples(lengths[:, None] * direction) / svm.offset_
 pd.DataFrame({"length of z": lengths, "score / ρ": scores}).round(4)
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} Reading
+# :::{dropdown} Interpretation
 # A standardised training patch has a length of about $\sqrt d$, that of the first row. On the hyperplane, $\mathcal F = -\rho$; far from all training patches every kernel is 0, so that
 # $\mathcal F = 0$ is the largest score that there is. Beyond some distance it is reached, and farther patches score the same.
 # :::
@@ -486,7 +486,7 @@ for width in (0.1, 1, 5, 20):
 pd.Series(shares).round(3).to_frame("largest term")
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} Reading
+# :::{dropdown} Interpretation
 # 1 means that a single training patch makes up the density, $1/N$ that all count alike. Distances between patches are far larger than a bandwidth of 0.1.
 # :::
 #
@@ -506,7 +506,7 @@ for system in table_rows:
 pd.DataFrame.from_dict(aucs_by_pooling, orient="index").round(1)
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} Reading
+# :::{dropdown} Interpretation
 # Where a fault is short, as on a valve that sticks now and then, the maximum has the better chance; where it lasts, the mean
 # varies less. One seed of one machine ID is no evidence: [the choices](../choices.ipynb) compare more.
 # :::

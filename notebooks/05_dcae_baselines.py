@@ -327,7 +327,7 @@ last = {name: round(values[-1], 4) for name, values in losses.items()}
 {"mean picture": round(of_mean, 4)} | last
 
 # %% [markdown]
-# :::{dropdown} Reading
+# :::{dropdown} Interpretation
 # A network with a larger loss than that of the mean picture has not learned how normal pictures differ from each other, and its reconstructions say little. The paper's 80 epochs are
 # there for that.
 # :::
@@ -393,7 +393,7 @@ errors = run.scores(machine_id, None, names[0], seed).ravel()
 f"correlation: {np.corrcoef(spread, errors)[0, 1]:.2f}"
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} Reading
+# :::{dropdown} Interpretation
 # The nearer this is to 1, the more the score measures how varied a patch is, and not whether it is strange: what is hard to draw gets a high score, whether or not
 # it was in the training.
 # :::

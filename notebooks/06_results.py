@@ -114,7 +114,7 @@ assert np.isclose(right_order, area)
 f"in {right_order:.2%} of the pairs"
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} Reading
+# :::{dropdown} Interpretation
 # It is the area. Each step to the right is a normal clip, and the height of the curve there is the share of abnormal clips with a higher score; the area is the mean of
 # these shares. A pair of equal scores counts half, as the slope of a trapezoid does.
 # :::
@@ -298,7 +298,7 @@ first, second = ranks[0], ranks[min(3, len(ranks) - 1)]
 }
 
 # %% [markdown] tags=["once"]
-# :::{dropdown} Reading
+# :::{dropdown} Interpretation
 # An ensemble helps if its members err on different clips.
 # :::
 

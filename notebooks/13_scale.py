@@ -258,7 +258,7 @@ pd.DataFrame(
 # container, since results are folders with locks, which a bucket does not have; inputs and outputs of the workflow itself can lie in
 # a bucket (`--default-storage-provider`). None of these was tried here.
 #
-# ## In short
+# ## Summary
 #
 # One machine with {glue:text}`cores` cores and {glue:text}`whole_memory` of memory is enough for the experiment without the LeNet-DCAE.
 # Train the LeNet-DCAE on several machines, on a GPU, or for fewer seeds.

@@ -221,12 +221,12 @@ fans = published.select(published.table.index, published.table.columns[:4])
 claims.verdicts(fans)[["as_printed", "counted", "p", "survives"]]
 
 # %% [markdown]
-# :::{dropdown} What it says
+# :::{dropdown} Interpretation
 # Statements that compare machine types (2c, 4a, 4d) cannot be tested on one of them. Most of the others become inconclusive: with a
 # quarter of the cells the standard error is about twice as large.
 # :::
 #
-# ## In short
+# ## Summary
 #
 # The paper's statements on averages over many cells survive the sampling error of its table. Those that compare neighbours in the
 # ranking do not.

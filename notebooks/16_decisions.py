@@ -191,7 +191,7 @@ figures.side_by_side(
 )
 
 # %% [markdown]
-# :::{dropdown} What it says
+# :::{dropdown} Interpretation
 # A normal clip with a high score is not always an error of the detector. Machines vary, and a recording labelled as normal may contain
 # a sound that no training clip contains.
 # :::
@@ -215,12 +215,12 @@ for run in list(examples)[:1]:
 pd.DataFrame(comparison).round(1)
 
 # %% [markdown]
-# :::{dropdown} What it says
+# :::{dropdown} Interpretation
 # The more features share a distance, the less it depends on one that hardly varied in training. Whether that makes a better
 # detector is another question: [the choices](choices.ipynb) measure it.
 # :::
 #
-# ## In short
+# ## Summary
 #
 # A score can be traced back to a second of sound, to the nearest training patches, and with care to a region of the image. This
 # shows whether a system is right for an acceptable reason.

@@ -293,7 +293,7 @@ ours = evidence.by_id(spectra[spectra.snr == -6]).max()
 (published.max() - ours).nlargest(4).round(1).rename("points")
 
 # %% [markdown]
-# ## In short
+# ## Summary
 #
 # On real MIMII, one averaged spectrum and a covariance matrix are a baseline that the paper's table lacks and that its systems would have to beat.
 # Only the recordings themselves can show whether they do on one microphone.

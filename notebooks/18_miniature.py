@@ -312,7 +312,7 @@ columns = ["difference of samples (dB to the fan)", "level (dB)"]
 pd.DataFrame.from_dict(rows, "index", columns=columns).round(1)
 
 # %% [markdown]
-# :::{dropdown} What it says
+# :::{dropdown} Interpretation
 # The difference of samples hardly falls. A fan that is slower by one part in a thousand is out of step within seconds, and then the difference of
 # two tones is as loud as both together. It cannot tell a slight fault from a severe one; the difference of powers can.
 # :::
