@@ -17,7 +17,7 @@ UNKNOWN := $(filter-out $(KNOWN) -%,$(foreach name,$(.VARIABLES),$(if $(filter c
 $(if $(UNKNOWN),$(error $(UNKNOWN) is not known; expected one of $(KNOWN)))
 CLUSTERS := $(patsubst profiles/%/config.yaml,%,$(wildcard profiles/*/config.yaml))
 $(if $(filter-out yes no,$(CHOICES)),$(error CHOICES: $(CHOICES) is not known; expected one of yes no))
-$(if $(filter 0,$(shell expr X$(call quoted,$(CORES)) : 'X[1-9][0-9]*$$')),$(error CORES: $(CORES) is no number of cores; \
+$(if $(filter 0,$(shell expr X$(call quoted,$(CORES)) : 'X[1-9][0-9]*$$')),$(error CORES: $(CORES) is not known; \
   expected a whole number from 1))
 $(if $(filter-out $(CLUSTERS),$(CLUSTER)),$(error CLUSTER: $(CLUSTER) is not known; expected one of $(CLUSTERS)))
 

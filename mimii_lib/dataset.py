@@ -244,7 +244,7 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
         raise MimiiError(f"{file}: {reason}; expected a CSV with the columns seed, path, role") from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise MimiiError(f"{file}: not a CSV with the columns seed (whole numbers), path, role ({error})") from None
     splits = splits[splits.seed.isin(list(seeds))].fillna("")
     spelled = [posixpath.normpath(path.strip().replace("\\", "/")) for path in splits.path]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mimii_lib.data.formatting import gigabytes
-from mimii_lib.errors import MimiiError, unknown_value
+from mimii_lib.errors import MimiiError, shown, unknown_value
 
 SOURCES = ("dcase2020", "mimii")  # the smaller one first
 CHANNELS = 8  # of MIMII's clips
@@ -66,7 +66,7 @@ def read_registry(file: Path | None = None) -> dict[str, Archive]:
                 for column, pattern in _COLUMNS.items():
                     text = row.get(column)
                     if text is None or not re.fullmatch(pattern, text):
-                        raise MimiiError(f"{file}: line {reader.line_num}: {column} is '{text or ''}'; {expected}")
+                        raise MimiiError(f"{file}: line {reader.line_num}: {column} is {shown(text or '')}; {expected}")
                 if (name := row["name"]) in archives:
                     raise MimiiError(f"{file}: line {reader.line_num}: {name} a second time; expected it once")
                 archive = _archive(name, row["bytes"], row["md5"])

@@ -187,7 +187,10 @@ def _from_folder(extractor: Extractor, folder: Path | None) -> Weights | str:
     path = folder / f"{extractor.name}.pt"
     if not path.is_file():
         return f"no {path.name} in {folder.name}"
-    return Weights(extractor.name, f"folder: {path.name}", file_digest(path), path)
+    try:
+        return Weights(extractor.name, f"folder: {path.name}", file_digest(path), path)
+    except OSError as error:
+        raise MimiiError(f"weights: {path}: cannot be opened ({error.strerror}); see to its rights") from None
 
 
 def _from_package(extractor: Extractor, _: Path | None) -> Weights | str:

@@ -170,15 +170,15 @@ def test_the_seed_decides_the_scores(name, trained, patches):
 
 @both
 def test_the_number_of_threads_does_not_matter(name, patches):
-    """One, two and three threads train to the same losses and scores, bit for bit, and leave the number as it was."""
+    """One thread and three train to the same losses and scores, bit for bit, and leave the number as it was."""
     before, results = torch.get_num_threads(), []
-    for threads in (1, 2, 3):
+    for threads in (1, 3):
         torch.set_num_threads(threads)
         fitted = DCAE(name, epochs=1, batch_size=8).fit(patches)
         results.append((fitted.losses_, fitted.score_samples(patches).tolist()))
         assert torch.get_num_threads() == threads
     torch.set_num_threads(before)
-    assert results[0] == results[1] == results[2]
+    assert results[0] == results[1]
 
 
 @both

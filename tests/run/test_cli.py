@@ -141,17 +141,6 @@ def test_features_are_those_that_the_detectors_need(mimii, tiny, quick, monkeypa
     assert [line.split(":")[0][-6:] for line in out.splitlines()] == ["seed 0", "seed 1"]
 
 
-def test_an_ascii_locale_prints_and_writes_all(tiny, quick, tmp_path):
-    """Where the terminal has no UTF-8, signs beyond ASCII are escapes on it, and files are UTF-8 all the same."""
-    words = ["auc", tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick, "--detectors", "level"]
-    words += ["--settings", "split.min_train_clips=1", "--save", tmp_path / "saved"]
-    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-m", "mimii_lib.cli", *map(str, words)]
-    done = subprocess.run(command, env=os.environ | ascii_only, capture_output=True, text=True)
-    assert (done.returncode, "\\u2013" in done.stdout) == (0, True), done.stderr
-    assert "“" in "".join(json.loads((tmp_path / "saved" / "report.json").read_text(encoding="utf-8"))["left_out"])
-
-
 def test_files_that_are_asked_for_twice_and_pipes(mimii, tiny, quick, tmp_path):
     """A file of --save is refused for --json; a link stays a link; a pipe is written to, and not replaced."""
     words = ("auc", tiny, "--machine", "fan", "--ids", "id_00", "--profile", quick, "--detectors", "level")

@@ -54,6 +54,8 @@ def test_every_package_that_is_installed_is_pinned():
     [
         (["help"], "book      run the experiment"),
         (["plan", "CLUSTER=moon"], "CLUSTER: moon is not known; expected one of slurm"),
+        (["plan", "CORES=0"], "CORES: 0 is not known; expected a whole number from 1"),
+        (["plan", "CORES=-1"], "CORES: -1 is not known"),
         (["plan", "SEED=1"], "SEED is not known; expected one of"),
         (["-n", "plan", "DATA=it's here", "CHOICES=no"], r"mimii plan 'it'\''s here' --profile='miniature'"),
         (["-n", "book", "CLUSTER=slurm"], "--workflow-profile profiles/slurm"),
