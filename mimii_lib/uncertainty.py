@@ -62,19 +62,20 @@ class AucEstimates:
     def interval(self, system: Hashable) -> Interval:
         """Return a system's AUC with its interval, symmetric on the logit scale, so that it lies within [0, 1].
 
-        The bootstrap finds no variance for an AUC of exactly 0 or 1. The interval then ends at the AUC from which the
-        estimate is `Z` standard errors of Hanley and McNeil away.
+        The bootstrap finds no variance for an AUC of exactly 0 or 1, or where all scores are equal. The interval then
+        ends at the AUCs from which the estimate is `Z` standard errors of Hanley and McNeil away.
         """
         value, error = self.estimate(system)
-        if 0 < value < 1:
+        if 0 < value < 1 and error > 0:
             reach = Z * error / (value * (1 - value))
             return Interval(value, float(expit(logit(value) - reach)), float(expit(logit(value) + reach)))
 
         def excess(area: float) -> float:
             return abs(value - area) - Z * standard_error(area, self.n_normal, self.n_abnormal)
 
-        end = brentq(excess, 0.5, value - np.sign(value - 0.5) * 1e-9)
-        return Interval(value, *sorted((value, float(end))))
+        low = brentq(excess, 0, min(value, 1 - 1e-9)) if value > 0 else 0.0
+        high = brentq(excess, max(value, 1e-9), 1) if value < 1 else 1.0
+        return Interval(value, float(low), float(high))
 
 
 def symmetric(value: float, error: float) -> Interval:
