@@ -16,7 +16,7 @@ if not PLAN_FILE.is_file():
 PLAN = json.loads(PLAN_FILE.read_text())
 IDENTITIES, NOT_RUN, PIECES = PLAN["identities"], PLAN["not_run"], PLAN["pieces"]
 MACHINES = list(IDENTITIES)
-CHANGED = [f"results/choices/{machine}.txt" for machine in PLAN["choices"]]  # two pages ask for the same results
+CHANGED = [f"results/choices/{machine}.txt" for machine in PLAN["choices"] or []]  # two pages ask for the same results
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
 BASELINES = next(name for name in NOTEBOOKS if name.endswith("_baselines"))
@@ -183,7 +183,7 @@ def options_of_page(wildcards):
         return f"--not-run 'There is no record yet: {RECORDED_BY[page]}.'"
     if page in ON_PROJECT and page not in OF_RUN:
         return ""
-    left_out = " --not-run 'Left out of this run: CHOICES=no.'" if page == "choices" and not PLAN["choices"] else ""
+    left_out = " --not-run 'Left out of this run: CHOICES=no.'" if page == "choices" and PLAN["choices"] is None else ""
     return f"-p machine '{' '.join(MACHINES)}' {OF_NOTEBOOK}{left_out}"
 
 

@@ -24,7 +24,7 @@ from torch import nn
 from torch.nn.functional import conv2d, elu, max_pool2d, mse_loss, one_hot, pixel_shuffle
 from tqdm import trange
 
-from mimii_lib.errors import MimiiError, unknown_value
+from mimii_lib.errors import MimiiError, NotRun, unknown_value
 from mimii_lib.imaging import rgb_patches
 from mimii_lib.settings import DETECTORS, Autoencoders, Imaging
 
@@ -113,7 +113,7 @@ def picture_side(n_pixels: int, width: int | None = None) -> int:
         if side**2 >= n_pixels if width is None else side >= max(width, -(-n_pixels // width)):
             return side
     rows = "" if width is None else f" in rows of {width}"
-    raise MimiiError(f"auto-encoder: {n_pixels} pixels a patch{rows} found, expected at most {SIZES[-1]} x {SIZES[-1]}")
+    raise NotRun(f"auto-encoder: {n_pixels} pixels a patch{rows} found, expected at most {SIZES[-1]} x {SIZES[-1]}")
 
 
 def initial_network(name: str, channels: int, side: int, seed: int) -> nn.Module:
@@ -276,10 +276,14 @@ def torch_device(name: str) -> torch.device:
 
 
 def build_autoencoder(name: str, settings: Autoencoders, imaging: Imaging, seed: int) -> DCAE:
-    """Return the auto-encoder `name` (lenet-dcae or small-dcae), not trained, with the paper's parameters (§5.2)."""
+    """Return the auto-encoder `name` (lenet-dcae or small-dcae), not trained, with the paper's parameters (§5.2).
+
+    Raises :class:`MimiiError` for a name, a device or a patch that it cannot take: before anything is computed.
+    """
     if name not in NETWORKS:
         raise unknown_value("detectors", name, DETECTORS)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise MimiiError("autoencoders.device: found cuda, and torch finds no GPU; name auto or cpu")
+    picture_side(imaging.n_mels * imaging.patch_frames, imaging.patch_frames)
     training = {key: value for key, value in vars(settings).items() if key != "seeds"}
     return DCAE(name, colormap=imaging.colormap, random_state=seed, width=imaging.patch_frames, **training)

@@ -20,6 +20,10 @@ class MimiiError(ValueError):
     """Input that cannot be used: one sentence with what was found, what was expected and what to do."""
 
 
+class NotRun(MimiiError):
+    """Choices that are valid and leave nothing for a page to show: its message completes "not run, because …"."""
+
+
 def unknown_value(parameter: str, value: object, allowed: Iterable[object]) -> MimiiError:
     """Return the error for a `parameter` whose `value` is not one of the names `allowed`, with the closest one."""
     names, text = [str(name) for name in allowed], str(value)[:LONGEST]

@@ -239,7 +239,8 @@ f"AUC {area:.1%}; 95 % of the draws lie between {low:.1%} and {high:.1%}"
 # %% [markdown]
 # ## The clips that are easiest and hardest to detect
 #
-# Which abnormal clips rank highest and lowest? We ask the system with the highest mean among those that score patches.
+# Which abnormal clips rank highest and lowest? We ask the system with the highest mean among those that score patches, or among all
+# if none does.
 
 # %%
 from mimii_lib.pages import explanations
@@ -259,8 +260,9 @@ for clip in explanations.example_clips(ranked, k=1).itertuples():
 figures.clips(run, paths, scores)
 
 # %% [markdown]
-# Above each spectrogram are the scores of its patches over time, and their mean. Listen to both clips, then look at the spectrograms:
-# what distinguishes the first from a normal clip, and what could the system have missed in the second? (A level line is that of a detector that has reached its largest score, as [the OC-SVM](04_detectors.ipynb) does.)
+# Above each spectrogram are the scores of its patches over time, and their mean. Listen to the clips, then look at the spectrograms:
+# what distinguishes the first from a normal clip, and what could the system have missed in another? (A level line is that of a detector that has reached its largest score, as [the OC-SVM](04_detectors.ipynb) does. A simple baseline scores
+# whole clips: it has the orange line alone.)
 
 # %% [markdown] tags=["once"]
 # ## Exercises

@@ -77,14 +77,15 @@ glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
 glue("seeds", run_box.seeds_of(runs), display=False)
 glue("training", run_box.training_of(runs), display=False)
 glue("verdict", tables.verdict(runs), display=False)
-system = (runs[0].stages.extractors[0], "kde")
-log_density = -runs[0].scores(runs[0].ids[0], *system, runs[0].profile.seeds[0])
-logarithms = {
-    "log_density": log_density.max(),
-    "log_smallest": np.log(np.finfo(float).smallest_subnormal),
-}
-for name, value in logarithms.items():
-    glue(name, f"{value:,.0f}".replace("-", "−"), display=False)
+density = "This run has no kernel density that could show it."
+if kdes := [system for system in runs[0].results.systems() if system[1] == "kde"]:
+    scores = runs[0].scores(runs[0].ids[0], *kdes[0], runs[0].profile.seeds[0])
+    smallest = np.log(np.finfo(float).smallest_subnormal)
+    density = (
+        f"The logarithm is at most {-scores.min():,.0f} here, "
+        f"and that of the smallest positive double is {smallest:,.0f}."
+    ).replace("-", "−")
+glue("density", density, display=False)
 
 # %% tags=["remove-cell"]
 # Numbers of the approach and the outlook: what one clip becomes, and the standard error of an AUC.
@@ -221,13 +222,22 @@ tables.sortable(cells, "Table 1 by cells", coloured=not run_box.scope(runs))
 # %% tags=["remove-cell"]
 glue("half_width", float((cells.high - cells.low).median() / 2), display=False)
 patches = cells[~cells.features.isin([row[0] for row in SIMPLE_BASELINES.values()])]
-for name in ("max", "rank"):
-    gain = tables.signed((patches[name] - patches.ours).mean())
-    glue(f"pooled_{name}", gain, display=False)
+pooled = (
+    "No system of this run scores patches, so that the pooling changes nothing."
+)
+if len(patches):
+    gains = [
+        tables.signed((patches[name] - patches.ours).mean())
+        for name in ("max", "rank")
+    ]
+    pooled = (
+        f"Over all systems that score patches, the maximum changes the mean AUC by {gains[0]} points "
+        f"and the weighted mean by {gains[1]}."
+    )
+glue("pooled", pooled, display=False)
 
 # %% [markdown]
-# Over all systems that score patches, the maximum changes the mean AUC by {glue:text}`pooled_max` points and the weighted mean by
-# {glue:text}`pooled_rank`. The page on [choices](choices.ipynb) gives intervals for such changes.
+# {glue:text}`pooled` The page on [choices](choices.ipynb) gives intervals for such changes.
 #
 # ## Rows that the paper should have had
 #

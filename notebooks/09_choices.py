@@ -44,7 +44,7 @@ settings = None  # settings by name, such as {"imaging.hop": 512}
 # :::
 
 # %% tags=["hide-input"]
-from mimii_lib.pages import open_points, run_box
+from mimii_lib.pages import evidence, open_points, run_box
 from mimii_lib.run import runs_of
 
 runs = runs_of(
@@ -184,7 +184,7 @@ project = Path("..") if Path("../benchmarks").is_dir() else Path()
 record = pd.DataFrame(
     json.loads((project / "benchmarks" / "precision.json").read_text())
 )
-arithmetic = open_points.by_arithmetic(record)
+arithmetic = evidence.by_arithmetic(record)
 by_start = arithmetic[arithmetic.detector.isin(["gmm", "b-gmm", "if"])]
 spread = {
     f"float{bits}": by_start.apply(

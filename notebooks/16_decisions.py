@@ -73,8 +73,8 @@ run_box.facts(runs)
 # %%
 import pandas as pd
 
-aucs = {run: run.auc(explanations.trained_systems(run)) for run in runs}
-aucs = {run: table for run, table in aucs.items() if len(table)}
+trained = explanations.trained_systems(runs)
+aucs = {run: run.auc(systems) for run, systems in trained.items()}
 best = {run: explanations.best_system(table) for run, table in aucs.items()}
 means = {
     run: table.groupby(["extractor", "detector"]).auc.mean().max()
@@ -87,8 +87,7 @@ names = {
     }
     for run in best
 }
-reasons = runs[0].stages.unavailable_extractors or "No network was asked for."
-pd.DataFrame(names).T if names else reasons
+pd.DataFrame(names).T
 
 # %% [markdown]
 # ## Caught, missed, and a false alarm

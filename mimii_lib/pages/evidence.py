@@ -1,4 +1,4 @@
-"""The record on real MIMII, of systems that need no time axis, beside the paper's Table 1.
+"""The record on real MIMII, of systems that need no time axis, beside the paper's Table 1; and by arithmetic.
 
 Conventions: AUCs, differences and their errors are in percentage points. A *cell* is one system on one machine ID at
 one SNR. Errors of different machine IDs are independent.
@@ -152,3 +152,35 @@ def dots(table: pd.DataFrame, systems: tuple[str, ...] = ("mahalanobis", "knn"))
         figure.supxlabel("AUC (%)")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, columnspacing=1)
     return figure
+
+
+def by_arithmetic(record: pd.DataFrame) -> pd.DataFrame:
+    """Compare the AUCs of detectors in float64 and float32 over their random starts.
+
+    Parameters
+    ----------
+    record
+        Rows of ``benchmarks/precision.json``: where, machine, id, n_train, extractor, detector, precision, start, auc.
+        auc is in [0, 1], or NaN where the fit failed.
+
+    Returns
+    -------
+    DataFrame
+        A row for each detector, network and number of training patches, over `starts` starts. In percent: the means
+        `float64` and `float32` and their standard deviations, `sd64` and `sd32`; the mean `difference` of the two from
+        the same start, with its 95 % interval from `low` to `high` over starts, of no width where all starts agree; and
+        `failed`, the number of float32 fits that failed.
+    """
+    rows, keys = [], ["where", "machine", "id", "n_train", "extractor", "detector"]
+    for key, group in record.groupby(keys, sort=False):
+        exact, reduced = (
+            100 * group[group.precision == name].set_index("start").auc for name in ("float64", "float32")
+        )
+        differences = (reduced - exact).dropna()
+        low = high = difference = differences.mean()
+        if differences.std() > 0:
+            low, high = ttest_1samp(differences, 0).confidence_interval()
+        values = (exact.mean(), exact.std(), reduced.mean(), reduced.std(), difference, low, high, reduced.isna().sum())
+        rows.append((*key, len(exact), *values))
+    columns = ["starts", "float64", "sd64", "float32", "sd32", "difference", "low", "high", "failed"]
+    return pd.DataFrame(rows, columns=keys + columns)

@@ -109,9 +109,7 @@ def occlusion_maps(explanation: Explanation) -> str:
 
 
 def readings(examples: Mapping[Run, pd.DataFrame], explained: Sequence[Explanation]) -> dict[str, str]:
-    """Return the sentences that read the figures, by figure; empty where there is none."""
-    if not explained:
-        return dict.fromkeys(("examples", "tracks", "nearest", "maps"), "")
+    """Return the sentences that read the figures, by figure."""
     clips = pd.concat(examples.values())
     caught, missed, alarms = (clips[clips.kind == kind] for kind in KINDS)
     outside = [(item.measures.round(DECIMALS) > item.bands[:, -1:].round(DECIMALS)).mean(axis=1) for item in explained]

@@ -8,7 +8,7 @@ Units: patch scores are in standard deviations of the normal test patches of the
 detector has its own scale. Distances are Euclidean, between features as the detector takes them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from mimii_lib import evaluation, extractors, imaging
+from mimii_lib.errors import NotRun
 from mimii_lib.run import Run, engines
 from mimii_lib.settings import SIMPLE_BASELINES
 
@@ -32,18 +33,28 @@ DECIMALS = 3
 KINDS = ("best caught", "worst missed", "worst false alarm")  # example clips, in the order in which they are shown
 
 
-def trained_systems(run: Run) -> list[evaluation.System]:
-    """Return the systems (extractor, detector) of a run that rest on a pretrained network."""
-    return [system for system in run.results.systems() if system[0] and extractors.get(system[0]).seed is None]
+def trained_systems(runs: Sequence[Run]) -> dict[Run, list[evaluation.System]]:
+    """Return the systems (extractor, detector) that rest on a pretrained network, of the runs that have any.
+
+    Raises :class:`NotRun` if none has.
+    """
+    systems = {
+        run: [system for system in run.results.systems() if system[0] and extractors.get(system[0]).seed is None]
+        for run in runs
+    }
+    if not any(systems.values()):
+        raise NotRun("this run has no pretrained network with a detector of its features")
+    return {run: of_run for run, of_run in systems.items() if of_run}
 
 
 def best_system(aucs: pd.DataFrame) -> evaluation.System:
-    """Return the system with the highest mean AUC over machine IDs and seeds, among those that score patches.
+    """Return the system with the highest mean AUC over machine IDs and seeds, if any scores patches among those.
 
     Takes a table of :meth:`mimii_lib.run.Run.auc`. The extractor of an auto-encoder is None.
     """
     of_patches = aucs[~aucs.detector.isin(SIMPLE_BASELINES)]
-    extractor, detector = of_patches.groupby(["extractor", "detector"], dropna=False).auc.mean().idxmax()
+    scored = aucs if of_patches.empty else of_patches
+    extractor, detector = scored.groupby(["extractor", "detector"], dropna=False).auc.mean().idxmax()
     return (None if pd.isna(extractor) else extractor), detector
 
 

@@ -5,6 +5,7 @@ import html
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -85,15 +86,21 @@ def clip_pairs(*runs: Run) -> HTML:
 
     The columns are the machine IDs of a single run, or the first machine ID of each of several runs.
     """
-    columns = [examples(run, name) for run in runs for name in (run.ids if len(runs) == 1 else run.ids[:1])]
-    pairs = ("".join(clip(runs[0], caption, path, width=2.0) for caption, path in pair.items()) for pair in columns)
+    columns = [(run, name) for run in runs for name in (run.ids if len(runs) == 1 else run.ids[:1])]
+    pairs = (
+        "".join(clip(run, caption, path, width=2.0) for caption, path in examples(run, name).items())
+        for run, name in columns
+    )
     return HTML(f'<div class="clips narrow">{"".join(f"<div>{pair}</div>" for pair in pairs)}</div>')
 
 
 def clip(
     run: Run, caption: str, path: str, scores: NDArray[np.float64] | None = None, width: float = 3.6, details: str = ""
 ) -> str:
-    """Return the spectrogram of a clip, `width` inches wide, with its player and over it its patch scores, as HTML."""
+    """Return the spectrogram of a clip, `width` inches wide, with its player and over it its patch scores, as HTML.
+
+    The score (1,) of a system that scores no patches is drawn as a line.
+    """
     settings, waveform = run.settings.imaging, run.waveform(path)
     decibels = imaging.log_mel(waveform, settings)
     levels = decibels.mean(axis=1)
@@ -107,11 +114,12 @@ def clip(
         if scores is not None:
             middles = imaging.patch_starts(decibels.shape[1], settings) + settings.patch_frames // 2
             times = [imaging.seconds(int(middle), settings) for middle in middles]
-            axes[0, 0].plot(times, scores, "o-", color="black", ms=3, lw=1)
+            if len(scores) == len(times):
+                axes[0, 0].plot(times, scores, "o-", color="black", ms=3, lw=1)
+                description += f"; highest score in patch {scores.argmax()} of {len(scores)}"
             axes[0, 0].axhline(scores.mean(), color=ABNORMAL, lw=1)
             axes[0, 0].set(ylabel="score")
             axes[0, 0].locator_params(axis="y", nbins=2)
-            description += f"; highest score in patch {scores.argmax()} of {len(scores)}"
         image = svg(figure, description)
     text = html.escape(caption) + (f"<span>{html.escape(details)}</span>" if details else "")
     return card(text, image, player(waveform, settings.sample_rate, caption))
@@ -167,7 +175,11 @@ def reconstructions(fits: dict[str, Any], patches: dict[str, NDArray[np.uint8]],
     """
     stacked = np.stack(list(patches.values()))
     inputs = imaging.rgb_patches(stacked, settings).numpy()
-    drawings = {name: fitted.reconstruct(stacked.reshape(len(stacked), -1)) for name, fitted in fits.items()}
+    height, width = stacked.shape[1:]  # the networks draw squares, of which the rest is padding
+    drawings = {
+        name: fitted.reconstruct(stacked.reshape(len(stacked), -1))[..., :height, :width]
+        for name, fitted in fits.items()
+    }
     errors = {name: ((drawn - inputs) ** 2).mean(axis=1, keepdims=True) ** 0.5 for name, drawn in drawings.items()}
     largest = max(error.max() for error in errors.values())
     columns = [inputs, *chain(*((drawings[name], errors[name] / largest) for name in fits))]
@@ -265,39 +277,45 @@ def effects(effects: pd.DataFrame) -> Figure:
 def pipeline(run: Run) -> HTML:
     """Show the method as a map of the book, after the paper's Figure 1: one abnormal clip from sound to AUC.
 
-    Each step links to its page, relative to a page of ``book/``.
+    Each step links to its page, relative to a page of ``book/``. The scores are those of the run's first system; if
+    it has no network, no step shows features.
     """
-    settings, machine_id, extractor = run.settings.imaging, run.ids[0], run.stages.extractors[0]
-    seed, system = run.profile.seeds[0], run.results.systems(extractor)[0]
+    settings, machine_id, system = run.settings.imaging, run.ids[0], run.results.systems()[0]
+    seed = run.results.seeds(system[1])[0]
     test, scores = run.recordings.split_clips(machine_id, seed, "test"), run.scores(machine_id, *system, seed)
     abnormal = (test.label == "abnormal").to_numpy()
     clip, path = test.index[abnormal][0], test.path[abnormal].iloc[0]
     waveform, decibels = run.waveform(path), run.spectrograms(machine_id)[clip]
-    patches, features = run.patches(machine_id)[clip], run.features(machine_id, extractor)[clip, 0]
+    patches = run.patches(machine_id)[clip]
     ranks = rankdata(evaluation.pool(scores, run.settings.evaluation))
     image = imaging.rgb_patches(patches[:1], settings)[0].permute(1, 2, 0).numpy()
     peaks = np.abs(waveform[: len(waveform) // 200 * 200]).reshape(200, -1).max(axis=1)
-    side, colours = int(len(features) ** 0.5), np.where(abnormal, ABNORMAL, NORMAL)
+    colours = np.where(abnormal, ABNORMAL, NORMAL)
     levels = f"the level over time in {len(decibels)} mel bands"
-    dimension = f"{len(features):,} numbers per image, by {extractors.get(extractor).title}"
+    scored = "each image is, and their mean" if scores.shape[1] > 1 else "the clip is"
     baseline = "an auto-encoder reconstructs the images; a large error means an anomaly"
     steps: list[tuple[str, str, str, Callable[[Axes], Any]]] = [
         ("01_dataset", "Sound", f"{settings.seconds} s of a {run.machine}",
          lambda axis: axis.fill_between(range(200), -peaks, peaks, color=NORMAL, lw=0)),
         ("02_spectrogram_imaging", "Spectrogram", levels, lambda axis: draw_spectrogram(axis, decibels, settings)),
         ("02_spectrogram_imaging", "Images", f"{len(patches)} overlapping patches", lambda axis: axis.imshow(image)),
-        ("03_feature_extraction", "Features", dimension,
-         lambda axis: axis.imshow(np.abs(features[: side**2]).reshape(side, side) ** 0.5, cmap=settings.colormap)),
-        ("04_detectors", "Scores", "how anomalous each image is, and their mean",
+        ("04_detectors", "Scores", f"how anomalous {scored}",
          lambda axis: axis.plot(scores[abnormal][0], "o-", color="black", ms=3, lw=1)),
         ("06_results", "AUC", "do abnormal clips (upper row) score above normal ones (lower)?",
          lambda axis: axis.scatter(ranks, abnormal, s=12, c=colours)),
         ("05_dcae_baselines", "The baseline", baseline, lambda axis: axis.imshow(image[::8, ::8])),
     ]  # fmt: skip
+    if system[0] is not None:
+        features = run.features(machine_id, system[0])[clip, 0]
+        text = f"{len(features):,} numbers per image, by {extractors.get(system[0]).title}"
+        side = int(len(features) ** 0.5)
+        square = np.abs(features[: side**2]).reshape(side, side) ** 0.5
+        draw = partial(Axes.imshow, X=square, cmap=settings.colormap)
+        steps.insert(3, ("03_feature_extraction", "Features", text, draw))
     items = ""
-    for page, title, text, draw in steps:
+    for page, title, text, draw_on in steps:
         with drawing(figsize=(1.6, 1.0)) as (figure, ((axis,),)):
-            draw(axis)
+            draw_on(axis)
             axis.set_axis_off()
             content = f"{svg(figure, '')}<span><strong>{title}</strong> {text}</span>"  # the text is the description
         items += f'<li><a href="../executed/{run.machine}/{page}.html">{content}</a></li>'

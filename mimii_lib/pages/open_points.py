@@ -19,10 +19,9 @@ import pandas as pd
 import soundfile
 import yaml
 from IPython.display import HTML
-from scipy.stats import ttest_1samp
 
 from mimii_lib import paper
-from mimii_lib.errors import MimiiError
+from mimii_lib.errors import MimiiError, NotRun
 from mimii_lib.evaluation import ClipScores, auc, table_1_shape
 from mimii_lib.extractors import get
 from mimii_lib.pages.report import reason_not_run
@@ -98,11 +97,15 @@ def measured_part(runs: Sequence[Run], *, compute: bool = True) -> list[Run]:
     """Return the part of the runs on which alternatives are measured: some machine types, IDs and seeds, one extractor.
 
     Of each machine type these are the IDs whose mean AUC by default, over the detectors of the profile's `sensitivity`
-    and all seeds, is closest to `MIDDLE`, since an AUC near 100 % has no room to rise. Missing results are computed
-    first; without `compute` the first IDs stand in.
+    and all seeds, is closest to `MIDDLE`. Missing results are computed first; without `compute` the first IDs stand in.
+    Machine types on which nothing can be measured are left out; if there are no others, :class:`NotRun` is raised.
     """
     parts, size = [], runs[0].profile.sensitivity
-    for run in runs[: size.machines]:
+    if not (measurable := [run for run in runs if run.results.measurable]):
+        raise NotRun(
+            "the choices concern networks, their detectors and auto-encoders; no network runs, or only baselines"
+        )
+    for run in measurable[: size.machines]:
         extractor, ids = run.stages.extractors[0], run.ids
         systems = [system for system in run.results.systems() if system[0] == extractor and system[1] in size.detectors]
         known = compute or not run.results.missing(run.results.trials(systems))
@@ -112,6 +115,11 @@ def measured_part(runs: Sequence[Run], *, compute: bool = True) -> list[Run]:
         part = {"ids": ids[: size.ids], "seeds": run.profile.seeds[: size.seeds], "extractors": extractor}
         parts.append(run.with_overrides(**part))
     return parts
+
+
+def _networks(runs: Sequence[Run]) -> list[str]:
+    """Return the networks that run on any machine type."""
+    return list(dict.fromkeys(name for run in runs for name in run.stages.weights_used))
 
 
 def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
@@ -139,16 +147,22 @@ def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
 
 
 def _detectors(part: Run, alternative: Alternative) -> tuple[str, ...]:
-    measured = part.profile.sensitivity.detectors
-    return tuple(name for name in alternative.detectors if name in measured) or alternative.detectors
+    """Return the detectors that an alternative is measured on: of those that it can affect the run's, if any.
+
+    Of these they are those of the profile's `sensitivity`, if it has any of them.
+    """
+    affected = [name for name in alternative.detectors if name in part.profile.detectors]
+    measured = tuple(name for name in affected if name in part.profile.sensitivity.detectors)
+    return measured or tuple(affected) or alternative.detectors
 
 
 def alternative_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, tuple[str, ...]]]:
     """Yield the runs that :func:`effects` and :func:`at_equal_dimension` compute, with their detectors, uncomputed."""
     alternatives = [alternative for point in POINTS for alternative in point.alternatives]
-    networks = runs[0].stages.weights_used
+    networks = _networks(runs)
     alternatives += [Alternative({"extractors": name, "detectors.pca": n}) for n in DIMENSIONS for name in networks]
-    for part, alternative in product(measured_part(runs, compute=False), alternatives):
+    parts = measured_part(runs, compute=False) if any(run.results.measurable for run in runs) else []
+    for part, alternative in product(parts, alternatives):
         with suppress(MimiiError):
             yield from ((side, _detectors(part, alternative)) for side in pair(part, alternative))
 
@@ -176,7 +190,7 @@ def at_equal_dimension(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIO
     rows, parts = [], measured_part(runs)
     for n in dimensions:
         reference: list[ClipScores] = []
-        for name in runs[0].stages.extractors:
+        for name in _networks(runs):
             try:
                 _, scores = _clip_scores(parts, Alternative({"extractors": name, "detectors.pca": n}))
                 reference = reference or scores
@@ -219,38 +233,6 @@ def at_each_snr(runs: Sequence[Run]) -> pd.DataFrame:
         distance = (cells["ours"] - cells["the paper"]).abs().mean()
         rows[snr] = dict(cells.mean()) | {"distance": distance, "correlation": cells.corr().iloc[0, 1]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("SNR (dB)")
-
-
-def by_arithmetic(record: pd.DataFrame) -> pd.DataFrame:
-    """Compare the AUCs of detectors in float64 and float32 over their random starts.
-
-    Parameters
-    ----------
-    record
-        Rows of ``benchmarks/precision.json``: where, machine, id, n_train, extractor, detector, precision, start, auc.
-        auc is in [0, 1], or NaN where the fit failed.
-
-    Returns
-    -------
-    DataFrame
-        A row for each detector, network and number of training patches, over `starts` starts. In percent: the means
-        `float64` and `float32` and their standard deviations, `sd64` and `sd32`; the mean `difference` of the two from
-        the same start, with its 95 % interval from `low` to `high` over starts, of no width where all starts agree; and
-        `failed`, the number of float32 fits that failed.
-    """
-    rows, keys = [], ["where", "machine", "id", "n_train", "extractor", "detector"]
-    for key, group in record.groupby(keys, sort=False):
-        exact, reduced = (
-            100 * group[group.precision == name].set_index("start").auc for name in ("float64", "float32")
-        )
-        differences = (reduced - exact).dropna()
-        low = high = difference = differences.mean()
-        if differences.std() > 0:
-            low, high = ttest_1samp(differences, 0).confidence_interval()
-        values = (exact.mean(), exact.std(), reduced.mean(), reduced.std(), difference, low, high, reduced.isna().sum())
-        rows.append((*key, len(exact), *values))
-    columns = ["starts", "float64", "sd64", "float32", "sd32", "difference", "low", "high", "failed"]
-    return pd.DataFrame(rows, columns=keys + columns)
 
 
 def _effect(parts: Sequence[Run], alternative: Alternative) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jupyter_core.utils import run_sync
 from papermill.exceptions import PapermillExecutionError
 
 from mimii_lib.data.files import atomic_write
-from mimii_lib.errors import MimiiError, unknown_value
+from mimii_lib.errors import MimiiError, NotRun, unknown_value
 from mimii_lib.run.cache import exclusive_write
 
 PLACEHOLDER = "{machine}"  # in prose, labels and captions, where papermill fills nothing in
@@ -41,6 +41,8 @@ def execute(
 ) -> None:
     """Execute `notebook` and write it to `output`, unless a parameter is not known or a cell raises: MimiiError.
 
+    Where a cell raises :class:`~mimii_lib.errors.NotRun`, the page is that of :func:`not_run` with its reason.
+
     Parameters are given by name; a text is read as YAML, so that ``seeds`` may be ``[0, 1]`` or ``0 1``. The `kernel`
     of :func:`shared_kernel` is emptied first; None: a kernel of its own. Cells with the tag `without` are left out.
     """
@@ -56,6 +58,9 @@ def execute(
         try:
             _write(papermill.execute_notebook(source, None, values, **options), output)
         except PapermillExecutionError as error:
+            if error.ename == NotRun.__name__:
+                print(f"{notebook.name}: not run, because {error.evalue}", file=sys.stderr)
+                return not_run(notebook, output, parameters, f"This page was not run, because {error.evalue}.")
             if error.ename == MimiiError.__name__:  # its sentence says all
                 raise MimiiError(error.evalue) from None
             print("\n".join(error.traceback), file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import Any
 
 from mimii_lib import dataset, paper
 from mimii_lib.data.files import atomic_write
-from mimii_lib.errors import MimiiError
+from mimii_lib.errors import MimiiError, NotRun
 from mimii_lib.run import Run, runs_of
 from mimii_lib.run.forecast import forecast
 from mimii_lib.run.profiles import load_profile, with_parameters
@@ -54,10 +54,11 @@ def write_plan(
             return
         parameters = {**parameters, "data": folder}  # as it is: nothing more is downloaded
     runs = runs_of(machines, **parameters)
-    evaluable = [run for run in runs if run.recordings.evaluable]
+    reasons = {run.machine: reason for run in runs if (reason := _reason_not_run(run))}
+    evaluable = [run for run in runs if run.machine not in reasons]
     lines = [f"left out: {reason}" for run in runs for reason in run.recordings.left_out.values()]
     lines += [f"not run: {reason}" for run in runs for reason in run.stages.unavailable_extractors.values()]
-    lines += [f"not run: {run.recordings.no_ids_reason}" for run in runs if run not in evaluable]
+    lines += [f"not run: {reason}" for reason in reasons.values()]
     print("".join(f"{line}\n" for line in dict.fromkeys(lines)), end="", file=sys.stderr)
     content = plan(runs, profile_options=parameters, choices=alternatives is not None, pieces=pieces)
     if profile.miniature is None:
@@ -85,14 +86,15 @@ def plan(
     """Return what the workflow has to do, as plain data under the names that the Snakefile reads.
 
     There is a run for each machine type; jobs are given the `profile_options` that these runs have. With `choices` the
-    page on the open choices is made, too. With `pieces` each network of a machine ID and each auto-encoder is a job of
-    its own, as on a cluster. Raises :class:`MimiiError` if no machine ID can be evaluated.
+    page on the open choices is made, too, and None stands for its jobs without. With `pieces` each network of a machine
+    ID and each auto-encoder is a job of its own, as on a cluster. Raises :class:`MimiiError` if nothing can be run.
     """
     not_run = {name: "not part of this run" for name in paper.MACHINES if name not in [run.machine for run in runs]}
-    reasons = {run.machine: run.recordings.no_ids_reason for run in runs if not run.recordings.evaluable}
-    profile, runs = runs[0].profile, [run for run in runs if run.recordings.evaluable]
+    reasons = {run.machine: reason for run in runs if (reason := _reason_not_run(run))}
+    profile, runs = runs[0].profile, [run for run in runs if run.machine not in reasons]
     if not runs:
         raise MimiiError(f"nothing can be run: {'; '.join(reasons.values())}")
+    measured = [run.machine for run in runs if run.results.measurable]
     parameters = {name: value for name, value in profile_options.items() if value is not None}
     paths = {name: str(Path(parameters[name]).resolve()) for name in ("data", "weights") if name in parameters}
     return {
@@ -102,8 +104,17 @@ def plan(
         "detectors": {run.machine: [name for name in run.profile.detectors if name in paper.DETECTORS] for run in runs},
         "autoencoders": {run.machine: run.results.autoencoders for run in runs},
         "pieces": {run.machine: _pieces(run) if pieces else {} for run in runs},
-        "choices": [run.machine for run in runs[: profile.sensitivity.machines]] if choices else [],
+        "choices": measured[: profile.sensitivity.machines] if choices else None,
     }
+
+
+def _reason_not_run(run: Run) -> str:
+    """Return why nothing of a machine type can be run; an empty text if something can."""
+    try:
+        run.results.systems()
+    except NotRun as error:
+        return f"{run.machine}: {error}"
+    return "" if run.recordings.evaluable else run.recordings.no_ids_reason
 
 
 def _pieces(run: Run) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mimii_lib import evaluation, paper
 from mimii_lib.autoencoders import one_thread
-from mimii_lib.errors import MimiiError
+from mimii_lib.errors import NotRun
 from mimii_lib.evaluation import System
 from mimii_lib.run import provenance
 from mimii_lib.run.profiles import Profile
@@ -37,15 +37,16 @@ class Results:
     def systems(self, extractor: str | None = None) -> list[System]:
         """Return the systems that can be run; those of one extractor if one is named.
 
-        Raises :class:`MimiiError` if an extractor is named and the run has no detector that takes features.
+        Raises :class:`NotRun` if there are none.
         """
         detectors = [name for name in self.profile.detectors if name in paper.DETECTORS]
         if extractor is not None:
             if not detectors:
-                raise MimiiError(f"detectors: only auto-encoders found; name one of {', '.join(paper.DETECTORS)} too")
+                raise NotRun(f"no detector of features was asked for; name one of {', '.join(paper.DETECTORS)}")
             return [(extractor, name) for name in detectors]
-        systems: list[System] = [(network, name) for network in self.stages.weights_used for name in detectors]
-        return systems + [(None, name) for name in (*self.autoencoders, *self.simple_baselines)]
+        others: list[System] = [(None, name) for name in (*self.autoencoders, *self.simple_baselines)]
+        networks = self.stages.weights_used if others else self.stages.extractors
+        return [(network, name) for network in networks for name in detectors] + others
 
     @property
     def autoencoders(self) -> list[str]:
@@ -56,6 +57,11 @@ class Results:
     def simple_baselines(self) -> list[str]:
         """Simple baselines that were asked for."""
         return [name for name in self.profile.detectors if name in SIMPLE_BASELINES]
+
+    @property
+    def measurable(self) -> bool:
+        """Whether alternatives to the open choices can be measured: with a network, not on simple baselines alone."""
+        return bool(self.stages.weights_used) and not set(self.profile.detectors) <= set(SIMPLE_BASELINES)
 
     def seeds(self, detector: str) -> tuple[int, ...]:
         """Return the seeds of a detector: auto-encoders may be trained for fewer."""

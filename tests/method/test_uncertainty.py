@@ -8,7 +8,7 @@ from intervals import SYSTEM, covered, simulated
 from sklearn.metrics import roc_auc_score
 
 from mimii_lib.evaluation import ClipScores, auc, standard_error
-from mimii_lib.uncertainty import bootstrap_aucs, corrected, mean_difference, weighted_aucs
+from mimii_lib.uncertainty import Z, bootstrap_aucs, corrected, mean_difference, weighted_aucs
 
 OTHER = ("other", "simulated")
 
@@ -86,16 +86,18 @@ def test_a_perfect_system_is_not_certain(order):
     assert 0 < many.high - many.low < few.high - few.low < 0.5
 
 
-@pytest.mark.parametrize(("normal", "abnormal"), [(6, 3), (1, 1), (5, 1)])
-@pytest.mark.parametrize("scores", ["tied", "perfect"])
-def test_few_clips_are_never_certain(normal, abnormal, scores):
-    """Where the bootstrap finds no variance, tied scores or a perfect row of few clips have a wide interval."""
-    values = (np.arange(normal + abnormal) >= normal) * (scores == "perfect")
-    interval = bootstrap_aucs([clip_scores(values, normal=normal)], draws=50).interval(SYSTEM)
-    assert interval.value == (1 if scores == "perfect" else 0.5)
-    assert 0 <= interval.low < interval.value - 0.2
-    assert interval.high <= 1
-    assert (interval.high > 0.7) if scores == "tied" else (interval.high == 1)
+@pytest.mark.parametrize("wins", [0, 0.5, 1])
+@pytest.mark.parametrize("n", [(1, 1), (1, 12), (12, 1), (150, 1)])
+def test_without_variance_an_interval_is_not_certain(n, wins):
+    """However few clips there are, the interval of equal scores or a perfect order has a width and ends in [0, 1]."""
+    n_normal, n_abnormal = n
+    scores = np.repeat([0, 2 * wins - 1], n)
+    interval = bootstrap_aucs([clip_scores(scores, normal=n_normal)], draws=20).interval(SYSTEM)
+    assert interval.value == wins
+    assert 0 <= interval.low <= wins <= interval.high <= 1
+    for end in {interval.low, interval.high} - {wins}:  # where the estimate is as far as an interval reaches
+        assert abs(wins - end) == pytest.approx(Z * standard_error(end, n_normal, n_abnormal), abs=1e-6)
+    assert interval.high - interval.low > 0.05
 
 
 def test_correction_is_for_the_number_of_comparisons():

@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 
 from mimii_lib import detectors, paper
 from mimii_lib.data import weights
+from mimii_lib.errors import NotRun
 from mimii_lib.pages import explanation_figures, explanations
 from mimii_lib.run import Run
 
@@ -174,7 +175,10 @@ def test_figures_and_sounds_have_descriptions(new_run):
 
 
 def test_without_a_network_nothing_is_explained(new_run, tmp_path):
-    """Where weights are missing or no detector was asked for, no system is explained and no sentence shown."""
-    for run in (new_run(extractors="resnet18", weights=tmp_path), new_run(detectors="small-dcae")):
-        assert explanations.trained_systems(run) == []
-    assert set(explanation_figures.readings({}, []).values()) == {""}
+    """Where weights are missing or no detector was asked for, the page is not run; a run that has both is explained."""
+    without = [new_run(extractors="resnet18", weights=tmp_path), new_run(detectors="small-dcae")]
+    for run in without:
+        with pytest.raises(NotRun):
+            explanations.trained_systems([run])
+    run = new_run()
+    assert explanations.trained_systems([without[1], run]) == {run: [SYSTEM]}

@@ -11,7 +11,7 @@ import pytest
 from mimii_lib import paper
 from mimii_lib.cli import main
 from mimii_lib.errors import MimiiError
-from mimii_lib.pages import open_points
+from mimii_lib.pages import evidence, open_points
 from mimii_lib.pages.open_points import POINTS, SOURCES, Alternative, Point
 from mimii_lib.run import Run
 from mimii_lib.settings import Settings
@@ -169,7 +169,7 @@ def test_the_record_of_the_arithmetics_is_compared_over_starts():
         for (detector, precision), values in areas.items()
         for start, area in enumerate(values)
     )
-    gmm, kde = open_points.by_arithmetic(record).itertuples()
+    gmm, kde = evidence.by_arithmetic(record).itertuples()
     assert (gmm.starts, gmm.float64, gmm.float32, gmm.failed) == pytest.approx((3, 52, 62.5, 1))
     assert gmm.sd64 == pytest.approx(2)
     assert gmm.difference == pytest.approx((12 + 9) / 2)

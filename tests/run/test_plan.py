@@ -84,6 +84,26 @@ def test_what_is_not_run_has_its_reason(planned, tiny, tmp_path, monkeypatch):
         planned(data=copy, machines="valve")
 
 
+def test_a_machine_type_without_any_system_is_not_run(planned):
+    """Where no network of a machine type has weights and nothing else was asked for, the others are run alone."""
+    fan = ", per_machine: {fan: {extractors: [resnet34], detectors: [gmm%s]}}"
+    content = planned(text=fan % "")
+    assert list(content["identities"]) == content["choices"] == ["valve"]
+    assert "resnet34" in content["not_run"]["fan"]
+    content = planned(text=fan % ", level")
+    assert list(content["identities"]) == ["fan", "valve"]
+    assert content["choices"] == ["valve"]  # without a network no choice can be measured
+    with pytest.raises(MimiiError, match="nothing can be run: fan: no network has weights"):
+        planned(text=fan % "", machines="fan")
+
+
+def test_pictures_that_auto_encoders_cannot_take_stop_the_plan(planned):
+    """They take up to 64 x 64 pixels; without them larger ones are planned."""
+    assert planned(settings="imaging.n_mels=128", detectors="kde")["identities"]
+    with pytest.raises(MimiiError, match="expected at most 64 x 64"):
+        planned(settings="imaging.n_mels=128")
+
+
 def test_a_second_book_in_a_folder_waits_for_the_first(profile, tmp_path, capsys, monkeypatch):
     """A lock ends with its holder, however that ends; a dry run makes no miniature and leaves no earlier plan."""
     monkeypatch.chdir(tmp_path)

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from mimii_lib import autoencoders, dataset, detectors, extractors, paper
 from mimii_lib.data import checks
 from mimii_lib.data.weights import Weights, WeightsNotFound, find_weights
-from mimii_lib.errors import MimiiError, unknown_value
+from mimii_lib.errors import NotRun, unknown_value
 from mimii_lib.imaging import SPECTROGRAM_SETTINGS
 from mimii_lib.run import engines, simple_baselines
 from mimii_lib.run.cache import STATE, CacheKey, ResultCache
@@ -87,9 +87,9 @@ class Stages:
 
     @property
     def extractors(self) -> list[str]:
-        """Extractors that can run; raises with the reasons if there is none."""
+        """Extractors that can run; raises :class:`NotRun` with the reasons if there is none."""
         if not self.weights_used:
-            raise MimiiError("; ".join(self.unavailable_extractors.values()))
+            raise NotRun(f"no network has weights ({'; '.join(self.unavailable_extractors.values())})")
         return list(self.weights_used)
 
     # From a recording to features
