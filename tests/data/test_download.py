@@ -1,6 +1,7 @@
 """Downloads: what arrives is what was registered, whatever the server, the disk or the archive does."""
 
 import hashlib
+import io
 import itertools
 import re
 import resource
@@ -245,6 +246,19 @@ def test_a_password_is_never_shown(fault, get, tmp_path):
     record = tmp_path / "data" / dataset.DOWNLOADED
     shown = [error, *messages, record.read_text() if record.is_file() else ""]
     assert not any(word in text for text in shown for word in ("somebody", "secret"))
+
+
+@pytest.mark.parametrize("clips", [None, 1])
+def test_what_bzip2_cannot_unpack_is_a_broken_archive(clips, get, folder):
+    """The archive is blamed, and not the folder that the clips would lie in."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr(CLIPS[0], clip(0))
+        archive.writestr(CLIPS[2], clip(1))
+    broken = bytearray(file.getvalue())
+    broken[200:300] = bytes(100)
+    with pytest.raises(MimiiError, match=f"{NAME}.*(broken, though|wrong content).*name another mirror"):
+        get(folder({NAME: bytes(broken)}), files={NAME: bytes(broken)}, clips=clips)
 
 
 def test_room_is_checked_for_clips_that_are_kept_as_they_are(get, room, folder):

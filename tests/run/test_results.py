@@ -42,7 +42,7 @@ def test_an_auc_does_not_depend_on_what_else_was_asked_for(run_on):
 
 def test_autoencoders_may_be_trained_for_fewer_seeds(run_on, profile, quick):
     """The auto-encoders may be given fewer seeds than the detectors, and never none."""
-    fewer = profile(quick.read_text() + "    seeds: [1]\n")
+    fewer = profile(quick.read_text().replace("seeds: [0]", "seeds: [0, 1]") + "    seeds: [1]\n")
     run = run_on(profile=fewer, seeds="0 1")
     assert (run.results.seeds("kde"), run.results.seeds("small-dcae")) == ((0, 1), (1,))
     assert run_on(profile=fewer, seeds="0 2").results.seeds("small-dcae") == (0,)

@@ -4,6 +4,7 @@ They are ``spectrograms`` (clips, n_mels, frames), ``features`` (clips, patches,
 networks) and ``scores`` (test clips, patches); the modules of this folder compute them.
 """
 
+from contextlib import nullcontext
 from functools import lru_cache
 from importlib.metadata import version
 from threading import Lock
@@ -43,6 +44,8 @@ class Stages:
         # Standardised features are as large as all others together: those of two seeds are kept for their detectors.
         self._preprocess = lru_cache(maxsize=2)(self._preprocess_features)
         self._lock = Lock()
+        on_gpu = autoencoders.torch_device(self.settings.autoencoders.device).type == "cuda"
+        self._device = Lock() if on_gpu else nullcontext()  # one auto-encoder at a time trains on a GPU
         self._kept_scores = lru_cache(maxsize=None)(self._scores)
         self.keys = lru_cache(maxsize=None)(self._keys)
 
@@ -183,10 +186,11 @@ class Stages:
         train, untrained = self._rows(machine_id, seed, "train"), self.detector(detector, seed)
         if detector in SIMPLE_BASELINES:
             return untrained.fit(self.summary(machine_id, detector)[train])
-        state = self.cache.get(
-            self._training_key(machine_id, detector, seed),
-            lambda: reconstruction.train_autoencoder(untrained, self.patches(machine_id, seed), train),
-        )
+        with self._device:
+            state = self.cache.get(
+                self._training_key(machine_id, detector, seed),
+                lambda: reconstruction.train_autoencoder(untrained, self.patches(machine_id, seed), train),
+            )
         return reconstruction.restore_autoencoder(untrained, state)
 
     def scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
