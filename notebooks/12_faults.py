@@ -90,6 +90,9 @@ glue("n_not_tried", int(outcomes.passed.isna().sum()), display=False)
 # the versions that it depends on. All of them stand in plain text beside it (`.cache/*/*/key.json`). After a change the
 # cache need not be cleared: another setting gives another digest, and results that do not depend on the setting are used again.
 #
+# **Results are sealed.** Beside a result lies a digest of its key and of its content. A kept file that was edited, damaged or exchanged for
+# another is noticed when it is read, and computed again. Reading one executes nothing.
+#
 # **Results are locked.** The process that computes a result holds its lock. A second process that needs the same result waits and reads it.
 # The operating system releases the lock when the process is killed. Two runs of `make book` in one folder run one after the other.
 #
@@ -98,7 +101,6 @@ glue("n_not_tried", int(outcomes.passed.isna().sum()), display=False)
 #
 # :::{admonition} Not covered
 # :class: open
-# A disk that returns other bytes than were written, without an error, is not noticed. Power was not cut: processes were killed, and kept
-# files were truncated, as a power cut can leave them. We rely on the operating system to write files to the disk before they are moved into
-# place. Locks need a file system that supports them; some network shares do not.
+# Power was not cut: processes were killed, and kept files were truncated, as a power cut can leave them.
+# We rely on the operating system to write files to the disk before they are moved into place. Locks need a file system that supports them; some network shares do not.
 # :::

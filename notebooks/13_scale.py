@@ -245,8 +245,8 @@ pd.DataFrame(
 #
 # **What the nodes share**, at the same paths: the project's folder with its environment (`.venv`), the recordings, the kept
 # results, and torchvision's downloads (`TORCH_HOME`, by default in the home folder), on a file system that locks between nodes (NFSv4, or Lustre with `flock`). Features and detectors belong on
-# nodes of one kind, since a feature is known by the engine that computed it. Equal numbers of threads (`set-threads` in the
-# profile) give equal numbers to the last bit.
+# nodes of one kind, since a feature is known by the engine that computed it. The number of threads
+# (`set-threads` in the profile) changes no result.
 #
 # **What was tested.** `tests/cluster/slurm.py` installs Slurm on one node, runs the miniature on it, kills two jobs while they compute,
 # and compares every table, every kept result and the pages with those of a local run. Several nodes, a GPU and a network

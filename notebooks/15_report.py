@@ -81,8 +81,8 @@ recordings.assign(sha256=recordings.sha256.str[:12])
 # %% [markdown]
 # ## Results
 #
-# The mean AUC of every system over machine IDs and seeds, in percent. Two runs of a profile on one machine, with the same versions and the same
-# number of threads, give identical AUCs. Another processor was not tried.
+# The mean AUC of every system over machine IDs and seeds, in percent. Two runs of a profile on one machine, with the same versions, give identical AUCs,
+# whatever the number of threads. Another processor was not tried.
 
 # %%
 pd.Series(summary["auc"], name="AUC").to_frame()
