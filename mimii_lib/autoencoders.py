@@ -278,7 +278,10 @@ def torch_device(name: str) -> torch.device:
 def build_autoencoder(name: str, settings: Autoencoders, imaging: Imaging, seed: int) -> DCAE:
     """Return the auto-encoder `name` (lenet-dcae or small-dcae), not trained, with the paper's parameters (§5.2).
 
-    Raises :class:`MimiiError` for a name, a device or a patch that it cannot take: before anything is computed.
+    Raises
+    ------
+    MimiiError
+        If it cannot take the name, the device or the size of a patch.
     """
     if name not in NETWORKS:
         raise unknown_value("detectors", name, DETECTORS)

@@ -382,9 +382,11 @@ f"{samples:,} samples, {described:,.0f} features a second"
 
 # %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
 by_clip = plain.transform(train).reshape(-1, *features.shape[1:])
-neighbours = np.linalg.norm(np.diff(by_clip, axis=1), axis=2).mean()
-strangers = np.linalg.norm(np.diff(by_clip, axis=0), axis=2).mean()
-f"{neighbours:.1f} between neighbours, {strangers:.1f} between clips"
+steps = {"neighbours": np.diff(by_clip, axis=1), "clips": np.diff(by_clip, axis=0)}
+{
+    between: round(pd.Series(np.linalg.norm(step, axis=2).ravel()).mean(), 1)
+    for between, step in steps.items()
+}
 
 # %% [markdown] tags=["once"]
 # :::{dropdown} Interpretation

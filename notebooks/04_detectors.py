@@ -45,11 +45,13 @@ run_box.facts([run])
 # %% [markdown]
 # ## Training patches and test patches
 #
-# We take one machine ID, one network and one seed, which decides the split into training clips and test clips.
+# We take one machine ID, one network with the detectors of this run, and one seed, which decides the split into training clips and test clips.
+# A *system* is a network with a detector.
 
 # %%
 machine_id, seed = run.ids[0], run.profile.seeds[0]
 extractor = run.stages.extractors[0]
+table_rows = run.results.systems(extractor)
 
 train_clips = run.recordings.split_clips(machine_id, seed, "train")
 test_clips = run.recordings.split_clips(machine_id, seed, "test")
@@ -408,11 +410,9 @@ f"log N is {np.log(N):.1f}; the scores range over {np.ptp(log_p):,.0f}"
 # %% [markdown]
 # ## The scores of two clips
 #
-# The library's scores have a row for each test clip and a column for each of its patches. A *system* is a network with a detector;
-# we take the first one of this run.
+# The library's scores have a row for each test clip and a column for each of its patches. We take the first system of this run.
 
 # %%
-table_rows = run.results.systems(extractor)
 scores = run.scores(machine_id, *table_rows[0], seed)
 scores.shape
 

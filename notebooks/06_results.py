@@ -166,10 +166,11 @@ glue("best", by_system.idxmax(), display=False)
 glue("best_auc", float(by_system.max()), display=False)
 glue("easiest", by_id.idxmax(), display=False)
 glue("hardest", by_id.idxmin(), display=False)
-glue("training", run.results.training, display=False)
+trained = f"The auto-encoders were trained for {run.results.training}."
+glue("training", trained * bool(run.results.autoencoders), display=False)
 
 # %% [markdown]
-# The auto-encoders were trained for {glue:text}`training`. The highest mean over the machine IDs is that of {glue:text}`best`, {glue:text}`best_auc:.1f`. By the mean over the systems,
+# {glue:text}`training` The highest mean over the machine IDs is that of {glue:text}`best`, {glue:text}`best_auc:.1f`. By the mean over the systems,
 # {glue:text}`easiest` is the easiest machine ID and {glue:text}`hardest` the hardest. A system below 50 ranks abnormal clips as the more normal ones.
 #
 # ## Uncertainty

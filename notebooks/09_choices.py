@@ -90,7 +90,7 @@ def count(number, noun):
 
 
 n_ids = sum(len(part.ids) for part in measured_part)
-measured = effects[effects.not_run == ""]
+measured = open_points.measured(effects)
 changed = measured[(measured.low != 0) | (measured.high != 0)]
 significant = changed[(changed.low > 0) | (changed.high < 0)]
 largest = measured.loc[measured.difference.abs().idxmax()]

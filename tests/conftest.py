@@ -53,6 +53,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--book", metavar="DIR", type=Path, help="look at every page of this rendered book, not at those of a small one"
     )
+    parser.addoption(
+        "--grid", action="store_true", help="run every notebook on every choice of the grid, not the telling ones alone"
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -102,9 +102,7 @@ def measured_part(runs: Sequence[Run], *, compute: bool = True) -> list[Run]:
     """
     parts, size = [], runs[0].profile.sensitivity
     if not (measurable := [run for run in runs if run.results.measurable]):
-        raise NotRun(
-            "the choices concern networks, their detectors and auto-encoders; no network runs, or only baselines"
-        )
+        raise NotRun("an alternative needs a network and a detector that is no simple baseline, and this run lacks one")
     for run in measurable[: size.machines]:
         extractor, ids = run.stages.extractors[0], run.ids
         systems = [system for system in run.results.systems() if system[0] == extractor and system[1] in size.detectors]
@@ -151,9 +149,11 @@ def _detectors(part: Run, alternative: Alternative) -> tuple[str, ...]:
 
     Of these they are those of the profile's `sensitivity`, if it has any of them.
     """
-    affected = [name for name in alternative.detectors if name in part.profile.detectors]
-    measured = tuple(name for name in affected if name in part.profile.sensitivity.detectors)
-    return measured or tuple(affected) or alternative.detectors
+    own, measured = set(part.profile.detectors), set(part.profile.sensitivity.detectors)
+    for names in (own & measured, own, measured):
+        if detectors := tuple(name for name in alternative.detectors if name in names):
+            return detectors
+    return alternative.detectors
 
 
 def alternative_runs(runs: Sequence[Run]) -> Iterator[tuple[Run, tuple[str, ...]]]:
@@ -180,6 +180,13 @@ def effects(runs: Sequence[Run], points: Sequence[Point] = POINTS) -> pd.DataFra
         for point in points
         for alternative in point.alternatives
     )
+
+
+def measured(effects: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of :func:`effects` that were measured; raise :class:`NotRun` with the reasons if none was."""
+    if (effects.not_run != "").all():
+        raise NotRun(f"no alternative can be measured ({'; '.join(effects.not_run.unique())})")
+    return effects[effects.not_run == ""]
 
 
 def at_equal_dimension(runs: Sequence[Run], dimensions: Sequence[int] = DIMENSIONS) -> pd.DataFrame:

@@ -13,7 +13,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mimii_lib.cli import main
-from mimii_lib.run import notebooks
+from mimii_lib.run import notebooks, runs_of
+from mimii_lib.run.plan import plan
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -21,6 +22,25 @@ PER_MACHINE = sorted((ROOT / "notebooks").glob("0[1-6]_*.ipynb"))  # the others 
 PROFILE = """{data: "%s", machines: [fan, valve], ids: [id_00], detectors: [kde, small-dcae], seeds: [0, 1],
 weight_sources: [package], sensitivity: {machines: 1, seeds: 1},
 settings: {imaging: {patch_offset: 281}, detectors: {n_components: 2}, autoencoders: {epochs: 1, seeds: [0]}}}"""
+
+SMALL = """{data: "%s", machines: [fan, valve], ids: [id_00], weight_sources: [package], seeds: [3],
+sensitivity: {machines: 2, seeds: 1, alternatives: 1, detectors: [gmm]},
+settings: {imaging: {patch_offset: 281}, detectors: {n_components: 2}, autoencoders: {epochs: 1, seeds: [0]}}, %s}"""
+CHOICES = {  # what a profile says, pages on which it shows, and those of all pages that are not run
+    "baselines alone": ("detectors: [knn, level]", "04 06 09", "04 09 16"),
+    "no weights, one abnormal clip": ("extractors: [resnet34], detectors: [mahalanobis]", "03 06 07 16", "03 04 09 16"),
+    "an auto-encoder alone": ("detectors: [small-dcae], settings.imaging.patch_frames: 32", "04 05 07", "04 16"),
+    "large pictures, pooled by the maximum": (
+        "detectors: [oc-svm], settings.imaging.n_mels: 128, settings.evaluation.pooling: max",
+        "02 06",
+        "05",
+    ),
+    "machine types that differ": (
+        "detectors: kde, settings.detectors.pca: 8, per_machine: {valve: {detectors: knn, settings.imaging.hop: 512}}",
+        "07 15",
+        "",
+    ),
+}
 
 
 @pytest.fixture
@@ -86,6 +106,28 @@ def test_papermill_runs_the_notebook(source, kernel, quick, tmp_path, request):
     assert {"execute_result", "display_data"} & kinds
     assert not {"stream", "error"} & kinds
     assert source not in PER_MACHINE or ("valve" in prose and notebooks.PLACEHOLDER not in prose)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_every_page_runs_or_says_why_not(name, kernel, tiny, fan_id_00, profile, tmp_path, request):
+    """Whatever a plan accepts, no page fails. Here the pages on which a choice shows; with ``--grid`` all of them."""
+    choices, telling, not_run = CHOICES[name]
+    for clip in sorted(fan_id_00.glob("*/fan/id_00/abnormal/*.wav"))[1:]:
+        clip.unlink()
+    file = str(profile(SMALL % (fan_id_00 if "one abnormal" in name else tiny, choices)))
+    runs = runs_of("fan" if "one abnormal" in name else None, profile=file)
+    machines = list(plan(runs, profile_options={"profile": file})["identities"])
+    whole = request.config.getoption("--grid")
+    for source in SOURCES if whole else [source for source in SOURCES if source.stem[:2] in telling.split()]:
+        if "profile" not in papermill.inspect_notebook(str(source)):
+            continue
+        for machine in machines[: None if whole else 1] if source in PER_MACHINE else [" ".join(machines)]:
+            page = tmp_path / f"{source.stem} {machine}.ipynb"
+            notebooks.execute(source, page, {"machine": machine, "profile": file}, kernel)
+            prose, outputs = read(page)
+            assert not {"stream", "error"} & {output.output_type for output in outputs}
+            if machine != "valve":  # by its pages alone, and only with --grid
+                assert ("This page was not run, because" in prose) == (source.stem[:2] in not_run.split())
 
 
 def test_the_same_notebook_is_the_same_page(tmp_path, quick, kernel):
