@@ -278,10 +278,7 @@ def torch_device(name: str) -> torch.device:
 def build_autoencoder(name: str, settings: Autoencoders, imaging: Imaging, seed: int) -> DCAE:
     """Return the auto-encoder `name` (lenet-dcae or small-dcae), not trained, with the paper's parameters (§5.2).
 
-    Raises
-    ------
-    MimiiError
-        If it cannot take the name, the device or the size of a patch.
+    An unknown name, a device that is missing, and a patch that is too large raise MimiiError.
     """
     if name not in NETWORKS:
         raise unknown_value("detectors", name, DETECTORS)
