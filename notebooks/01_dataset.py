@@ -17,7 +17,7 @@
 # (dataset-{machine})=
 # # Dataset: {machine}
 #
-# The paper's detectors are fitted on normal sound alone. This takes recordings, and a rule that says which of them train and which test.
+# The paper's detectors are fitted on normal sound alone. They need recordings, and a rule that assigns each clip to training or to test.
 # This page shows both for the {machine}. It follows §4 of the paper and the part of §5 that draws the test set.
 
 # %% [markdown] tags=["once"]

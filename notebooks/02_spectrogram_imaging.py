@@ -93,7 +93,8 @@ power.shape
 
 # %% [markdown] tags=["once"]
 # **Mel bands.** The ear tells low frequencies apart better than high ones, and the *mel scale* spaces them accordingly. 64 triangular
-# filters, narrow at low frequencies and wide at high ones, sum the powers of neighbouring frequencies.
+# filters from 0 to 8 kHz, narrow at low frequencies and wide at high ones, take weighted sums of neighbouring powers. We use librosa's
+# defaults: Slaney's mel scale, and each filter divided by its width.
 
 # %% tags=["once"]
 import librosa
@@ -236,6 +237,8 @@ values = values[:, ::-1]
 values.shape, f"{values.min():.2f} to {values.max():.2f}"
 
 # %% [markdown] tags=["once"]
+# The largest value is below 1 if the loudest point of the clip lies in its last frames, which no patch covers.
+#
 # **Colours.** The colour map gives every value a red, a green and a blue, and a transparency that we drop.
 
 # %% tags=["once"]
@@ -252,7 +255,7 @@ coloured.shape
 indices = imaging.patches(imaging.log_mel(waveform, default), default)
 differences = abs(np.minimum((values * 256).astype(int), 255) - indices)
 assert differences.max() <= 1 and differences.mean() < 0.001
-f"{(differences > 0).mean():.3%} of the pixels differ, by one colour"
+f"{(differences > 0).sum()} of {differences.size:,} pixels differ, by one colour"
 
 # %% [markdown] tags=["once"]
 # A value on the border of two colours can fall on either side by rounding, hence the tolerance.

@@ -177,8 +177,8 @@ def cut(net):
 
 
 # %% [markdown] tags=["once"]
-# SqueezeNet's `features` end in a map of 512 patterns at 13 × 13 places of the image. Each of the four quarters of the map is averaged
-# (`AdaptiveAvgPool2d(2)`). How long is the feature vector?
+# SqueezeNet's `features` end in a map of 512 patterns at 13 × 13 places of the image. Four windows of 7 × 7 places, which overlap by
+# one, are averaged (`AdaptiveAvgPool2d(2)`). How long is the feature vector?
 
 # %% tags=["once"]
 with torch.inference_mode():
@@ -390,8 +390,8 @@ steps = {"neighbours": np.diff(by_clip, axis=1), "clips": np.diff(by_clip, axis=
 
 # %% [markdown] tags=["once"]
 # :::{dropdown} Interpretation
-# The nearer neighbours are, compared with patches of other clips, the less each of them adds. Patches are no independent examples, which is
-# why [intervals](../table1.ipynb) are made by drawing whole clips.
+# A small difference means that overlapping patches differ nearly as much as patches of different clips do. The patches of one clip still
+# share its noise and the state of its machine, which is why [intervals](../table1.ipynb) are made by drawing whole clips.
 # :::
 
 # %% [markdown]

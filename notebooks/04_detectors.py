@@ -18,8 +18,10 @@
 # # Detectors: {machine}
 #
 # The network has turned every patch of the {machine}'s sound, 64 frames of its spectrogram, into a vector of features. A **detector** is a
-# statistical model of these vectors. It is fitted to the patches of normal clips of one machine ID, which is one machine of this type, and
-# then states for a new patch how normal it is. This page follows the first part of §5.2 of the paper, which compares five detectors.
+# statistical model of these vectors. It is fitted to the patches of normal clips of one machine ID, which is one product model of this type,
+# and then states for a new patch how normal it is. This page follows the first part of §5.2 of the paper, which compares five detectors: a
+# Gaussian mixture (GMM), a Bayesian Gaussian mixture (B-GMM), an isolation forest (IF), a one-class support vector machine (OC-SVM) and a
+# kernel density estimate (KDE).
 
 # %% tags=["parameters", "remove-cell"]
 machine = "fan"  # machine type: fan, pump, slider or valve
@@ -98,12 +100,12 @@ glue("dimension", train.shape[1], display=False)
 # We build all five from scikit-learn, in the notation of [the approach](../../book/approach.md): $\mathcal F$ is the anomaly score, high
 # for anomalies. The opposite, high for normal patches, is called **normality** here; it is what scikit-learn's `score_samples` returns.
 #
-# Four settings are the paper's: $K$ components, $T$ trees, the bandwidth $h$ and $\nu$. This run uses
+# These four settings of the paper appear in the formulas below: $K$ components, $B$ trees, the bandwidth $h$ and $\nu$. This run uses
 
 # %% tags=["once"]
 ours = run.settings.detectors
-K, T, h, nu = ours.n_components, ours.n_trees, ours.bandwidth, ours.nu
-K, T, h, nu
+K, B, h, nu = ours.n_components, ours.n_trees, ours.bandwidth, ours.nu
+K, B, h, nu
 
 # %% [markdown] tags=["once"]
 # Where the paper is silent on a setting, an assumption stands in for it.
@@ -204,8 +206,8 @@ f"{(sizes <= 1).sum()} of {K}; smallest standard deviation {narrowest:.3f}"
 # %% [markdown] tags=["once"]
 # :::{dropdown} Interpretation
 # The variances of one point are 0. scikit-learn adds `reg_covar` = 10⁻⁶ to every variance, which leaves a standard deviation of 0.001.
-# Seen from such a component, an ordinary new patch lies a thousand standard deviations away in most features, so that its score is dominated by the
-# squared distance to the nearest components. With the training clips of whole MIMII a component holds many more patches.
+# Such a component gives almost no density to a new patch, whose score then depends on the few components that hold many patches. With the
+# training clips of whole MIMII a component holds many more patches.
 # :::
 #
 # ### Bayesian Gaussian mixture
@@ -231,17 +233,17 @@ assert same_as_library(b_gmm.score_samples(z_test), "b-gmm")
 f"{(b_gmm.weights_ > 1 / len(z_train)).sum()} of {K} components"
 
 # %% [markdown] tags=["once"]
-# So many components have more weight than a single patch gives.
+# These components have more weight than a single patch gives, 1/N. A strong prior would leave few of them.
 #
 # ### Isolation forest
 #
-# Each tree draws $\psi$ training patches (256, or all if there are fewer) and cuts them at random: a random feature, a random threshold, until
-# every patch is alone. A patch in a sparse region is isolated after few cuts. After $\log_2 \psi$ cuts a tree stops; for $m$ patches that are still together it adds
-# the $c(m)$ cuts that separating them would take on average. With the mean number of cuts over $T$ trees, $\bar h(z)$, the score is
+# Each tree draws $\psi$ training patches (256, or all if there are fewer) and cuts them at random: a random feature, a random threshold. A patch in a sparse
+# region is isolated after few cuts. A tree stops after $\log_2 \psi$ cuts, rounded up, or earlier where a patch is alone; for $m$ patches that are still together it adds
+# the $c(m)$ cuts that separating them would take on average. With the mean number of cuts over $B$ trees, $\bar c(z)$, the score is
 #
 # $$
 # \begin{gathered}
-# \mathcal F = 2^{-\bar h(z) / c(\psi)}, \\
+# \mathcal F = 2^{-\bar c(z) / c(\psi)}, \\
 # c(\psi) \approx 2\bigl(\ln(\psi - 1) + 0.577\bigr) - \frac{2(\psi - 1)}{\psi}.
 # \end{gathered}
 # $$
@@ -251,7 +253,7 @@ f"{(b_gmm.weights_ > 1 / len(z_train)).sum()} of {K} components"
 # %% tags=["once"]
 from sklearn.ensemble import IsolationForest
 
-forest = IsolationForest(n_estimators=T, random_state=seed).fit(z_train)
+forest = IsolationForest(n_estimators=B, random_state=seed).fit(z_train)
 normality = forest.score_samples(z_test)
 assert same_as_library(normality, "if")
 
@@ -269,7 +271,8 @@ labels = test_clips.label.repeat(len(test) // len(test_clips))
 pd.Series(cuts).groupby(labels.to_numpy()).mean().round(1).to_frame("cuts")
 
 # %% [markdown] tags=["once"]
-# The fewer cuts isolate the patches of abnormal clips, compared with those of normal clips, the better the forest detects them.
+# The numbers exceed $\log_2 \psi$ because they include $c(m)$. The fewer cuts isolate the patches of abnormal clips, compared with those of
+# normal clips, the better the forest detects them.
 #
 # ### One-class SVM
 #
@@ -283,7 +286,7 @@ pd.Series(cuts).groupby(labels.to_numpy()).mean().round(1).to_frame("cuts")
 # \end{gathered}
 # $$
 #
-# The hyperplane does not run around the data. It nevertheless describes a bounded region of features, because of the Gaussian kernel
+# In the space of $\varphi$ the boundary is a plane. In the space of the features it encloses a bounded region, because of the Gaussian kernel
 # $k(z, z') = \exp(-\gamma \lVert z - z' \rVert^2)$: a vector far from all training patches is mapped to one that is orthogonal to all of theirs. The score is a weighted sum of kernels,
 #
 # $$
@@ -405,7 +408,9 @@ assert np.allclose(-log_p, b, rtol=1e-6, atol=np.log(N))
 f"log N is {np.log(N):.1f}; the scores range over {np.ptp(log_p):,.0f}"
 
 # %% [markdown] tags=["once"]
-# So the score of a patch is the squared distance to its nearest training patch, up to constants: at this bandwidth KDE is a **nearest-neighbour detector**.
+# So the score of a patch is the squared distance to its nearest training patch, up to the factor $1/(2h^2)$, a constant, and at most
+# $\log N$: at this bandwidth KDE is a **nearest-neighbour detector**. The range of the scores is large because of
+# [features that hardly vary in training](03_feature_extraction.ipynb), which make some distances very long.
 
 # %% [markdown]
 # ## The scores of two clips
@@ -460,13 +465,13 @@ tables.auc_table(run.auc(table_rows, [seed])).round(1)
 # ## Score and distance
 #
 # What does each detector do with a patch that is unlike all training patches? The next figure draws its score against its distance to the nearest training
-# patch. Large scores have a logarithmic axis.
+# patch. The distance has a logarithmic axis, and so have large scores.
 
 # %% tags=["once"] mystnb={"figure": {"caption": "Anomaly score of each test patch against its distance to the nearest training patch, a panel for each detector. The distance is between standardised features, in standard deviations of a training feature; scores have the detector's own unit. Dots: patches of normal clips; crosses: of abnormal ones."}, "image": {"alt": "A scatter plot for each detector: the anomaly scores of test patches over their distance to the nearest training patch"}}
 score_figures.by_distance(run, machine_id, table_rows, seed)
 
 # %% [markdown] tags=["once"]
-# KDE gives a line, the squared distance. The marks of the OC-SVM end in a level line: it does not distinguish unusual patches from more unusual ones. That does no harm to the AUC as
+# KDE gives a straight line of slope 2, the squared distance, since both of its axes are logarithmic. The marks of the OC-SVM end in a level line: it does not distinguish unusual patches from more unusual ones. That does no harm to the AUC as
 # long as normal patches stay below the line.
 
 # %% [markdown] tags=["once"]

@@ -152,7 +152,8 @@ class LeNet(nn.Module):
 
 
 # %% [markdown] tags=["once"]
-# Convolutions and deconvolutions start from Xavier's initial weights, drawn with the seed:
+# Convolutions and deconvolutions start from Xavier's initial weights, drawn with the seed, the linear layer and all of the Small-DCAE from
+# PyTorch's default. There is no weight decay and no schedule of the learning rate.
 
 # %% tags=["once"]
 import torch
@@ -196,7 +197,7 @@ assert torch.allclose(drawn, by_library, atol=1e-5)
 #
 # ## An epoch of training
 #
-# **Predict, then check.** Before any training the network's sigmoid returns values near a half. What is the loss, about?
+# **Predict, then check.** A network that always returned a half would have a certain loss. Is the loss of the untrained network lower or higher?
 
 # %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"}
 always_half = ((images - 0.5) ** 2).mean()
@@ -288,7 +289,7 @@ with torch.no_grad():
 f"{sum(weight.numel() for weight in small.parameters()):,} parameters"
 
 # %% [markdown] tags=["once"]
-# It has no bottleneck: 48 maps of 8 × 8 are a quarter as many numbers as the picture has. From here on we use the library's networks.
+# It has no bottleneck layer: its code is 48 maps of 8 × 8, a quarter as many numbers as the picture has. From here on we use the library's networks.
 
 # %% [markdown]
 # ## Training

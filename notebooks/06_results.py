@@ -133,7 +133,7 @@ assert np.isclose(area, auc(abnormal, clip_scores))
 # %% [markdown]
 # ## Choosing a threshold
 #
-# The AUC is taken over all thresholds. A monitor needs one: a clip raises an alarm if its score lies above it. Move the threshold, and watch
+# The AUC is taken over all thresholds. A monitor needs one: a clip raises an alarm if its score lies above it, not on it. Move the threshold, and watch
 # the false alarms, the misses, and the point on the ROC curve. Then let a clip's score be the maximum of its patch scores instead of their
 # mean.
 
@@ -175,13 +175,13 @@ glue("training", trained * bool(run.results.autoencoders), display=False)
 #
 # ## Uncertainty
 #
-# How far would an AUC move with other test clips? We estimate that for every system by a **{index}`bootstrap <!bootstrap>`**: draw as many clips as there are, with replacement, compute the AUC again, and repeat this many times. The library draws whole clips, jointly for all
-# seeds and systems, since they share clips.
+# How far would an AUC move with other test clips? We estimate that for every system by a **{index}`bootstrap <!bootstrap>`**: draw as many clips as there are, with replacement, compute the AUC again, and repeat this many times. The library draws whole clips a thousand times, jointly for all
+# seeds and systems, since they share clips. It takes the standard error of the draws, and the interval on the logit scale, which keeps it within 0 and 100 %.
 
 # %%
 estimates = {name: run.results.estimates(name) for name in run.ids}
 
-# %% mystnb={"figure": {"caption": "AUC of every system. Dots: seeds; bar: their mean; line: its 95 % interval; dotted line: guessing. Where two intervals overlap widely, the order of the systems is uncertain."}, "image": {"alt": "A panel per machine ID, a line per system: the AUCs of the seeds as dots, their mean as a bar and its interval as a line"}}
+# %% mystnb={"figure": {"caption": "AUC of every system. Dots: seeds; bar: their mean; line: its 95 % interval; dotted line: guessing. It does not test the difference of two systems, which score the same clips."}, "image": {"alt": "A panel per machine ID, a line per system: the AUCs of the seeds as dots, their mean as a bar and its interval as a line"}}
 score_figures.auc_dots(run, aucs, estimates)
 
 # %%
@@ -197,7 +197,8 @@ f"{50 * np.median(widths):.1f} and {100 * spreads.median():.1f} points"
 
 # %% [markdown]
 # The first number is half the width of an interval, the second the difference between the highest and the lowest seed; both are medians over all systems and machine IDs. The seeds understate the uncertainty, since their
-# test sets share many clips. A difference between two systems, or two machine IDs, that is smaller than half an interval is no evidence.
+# test sets share many clips. The interval of one AUC does not test a difference: two systems score the same clips, so their difference has an
+# interval of its own, which [Table 1](../table1.ipynb) gives.
 
 # %% [markdown] tags=["once"]
 # The size of the test set explains the width. For an AUC $A$ over $n_a$ abnormal and $n_n$ normal clips, {cite:t}`hanley1982meaning` give the standard error
@@ -224,7 +225,9 @@ assert np.isclose(error, standard_error(A, n_n, n_a))
 f"AUC {A:.1%} with {n_a} and {n_n} clips: SE {100 * error:.1f} points"
 
 # %% [markdown] tags=["once"]
-# And this is a bootstrap of our one system and seed, within each label:
+# An interval reaches 1.96 standard errors to each side. That of the mean over several seeds is narrower, since the seeds test different normal clips.
+#
+# And this is a bootstrap of our one system and seed, within each label, with the quantiles of the draws for an interval:
 
 # %% tags=["once"]
 random = np.random.default_rng(0)

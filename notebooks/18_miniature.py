@@ -130,7 +130,7 @@ peak = frequency[power.argmax()]
 f"peak at {peak:.0f} Hz; blades × revolutions: {fan.blades * fan.shaft} Hz"
 
 # %% [markdown]
-# It does. The four fans have one fault each:
+# It does. Each of the four fans has a fault of its own:
 #
 # | machine ID | fault | what it does |
 # |---|---|---|
