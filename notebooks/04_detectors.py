@@ -142,7 +142,7 @@ z_test = scaler.transform(test.astype(np.float64))
 # %% tags=["once"]
 from mimii_lib.settings import Detectors
 
-shown_here = Detectors(n_components=K, n_trees=T, bandwidth=h, nu=nu)
+shown_here = Detectors(n_components=K, n_trees=B, bandwidth=h, nu=nu)
 
 
 def same_as_library(normality, detector):
@@ -441,7 +441,7 @@ figures.clips(
 glue("system", tables.name_of(table_rows[0]), display=False)
 
 # %% [markdown]
-# The black line is the score of each patch by {glue:text}`system`, drawn at the middle of the patch; the orange line is their mean, the score of
+# The line with dots is the score of each patch by {glue:text}`system`, drawn at the middle of the patch; the orange line is their mean, the score of
 # the clip. Compare the scales of the two axes: each has its own.
 #
 # ## All test clips, all detectors
@@ -520,4 +520,4 @@ pd.DataFrame.from_dict(aucs_by_pooling, orient="index").round(1)
 # ## Summary
 #
 # Five detectors describe the normal patches of a {machine} and score new ones. The next page has [two auto-encoders](05_dcae_baselines.ipynb), which learn
-# from the pictures themselves.
+# from the images themselves.

@@ -17,8 +17,8 @@
 # (dcae-{machine})=
 # # Auto-encoder baselines: {machine}
 #
-# The usual way to detect anomalous sounds is an **auto-encoder**: a network that compresses a picture to few numbers, its *encoder*, and
-# reconstructs the picture from them, its *decoder*. It is trained on normal sound only. The idea is that it reconstructs normal pictures well and anomalous
+# The usual way to detect anomalous sounds is an **auto-encoder**: a network that compresses an image to few numbers, its *encoder*, and
+# reconstructs the image from them, its *decoder*. It is trained on normal sound only. The idea is that it reconstructs normal images well and anomalous
 # ones badly, so that the error of the reconstruction can serve as the anomaly score. The paper compares its method with two deep convolutional auto-encoders (DCAE, §5.2).
 
 # %% tags=["parameters", "remove-cell"]
@@ -62,23 +62,23 @@ run_box.facts([run])
 # :::{admonition} We decided
 # :class: decision
 # The LeNet-DCAE has the layout of an auto-encoder of Deep SVDD {cite:p}`ruff2018deep`, which has the parts that the paper
-# names, enlarged from 32 to 64 pixels. The Small-DCAE halves the picture three times by a stride of 2, its decoder mirrors that,
-# and it has neither bottleneck nor batch normalisation. Both take the 64 × 64 colour pictures before they are enlarged for the image networks. Both end in a
+# names, enlarged from 32 to 64 pixels. The Small-DCAE halves the image three times by a stride of 2, its decoder mirrors that,
+# and it has neither bottleneck nor batch normalisation. Both take the 64 × 64 colour images before they are enlarged for the image networks. Both end in a
 # sigmoid, since colours lie between 0 and 1.
 # :::
 #
-# In symbols, with an encoder $E$, a decoder $D$ and a picture $x$ of 3 colours and 64 × 64 pixels:
+# In symbols, with an encoder $E$, a decoder $D$ and an image $x$ of 3 colours and 64 × 64 pixels:
 #
 # $$
 # \mathcal F(x) = \frac{1}{3 \cdot 64 \cdot 64} \sum_{c,\,i,\,j} \bigl( x_{cij} - D(E(x))_{cij} \bigr)^2 .
 # $$
 #
-# The same number, averaged over a batch of pictures of normal sound, is the loss.
+# The same number, averaged over a batch of images of normal sound, is the loss.
 
 # %% [markdown]
-# ## The pictures
+# ## The images
 #
-# The training pictures of one machine ID are the patches of its normal training clips in colour, with values between 0 and 1. They have the shape (pictures, colours,
+# The training images of one machine ID are the patches of its normal training clips in colour, with values between 0 and 1. They have the shape (images, colours,
 # mel bands, frames).
 
 # %%
@@ -97,7 +97,7 @@ images.shape
 # %% [markdown] tags=["once"]
 # ## The LeNet-DCAE, layer by layer
 #
-# A step down is a convolution, a batch normalisation, an ELU and a pooling that halves the picture. A step up mirrors it: enlarge the picture to twice its sides, then deconvolve.
+# A step down is a convolution, a batch normalisation, an ELU and a pooling that halves the image. A step up mirrors it: enlarge the image to twice its sides, then deconvolve.
 
 # %% tags=["once"]
 from torch import nn
@@ -189,11 +189,11 @@ assert all(map(torch.equal, network.parameters(), theirs.parameters()))
 
 sample = interpolate(images[:16], (64, 64))
 with torch.no_grad():
-    drawn, by_library = network(sample), theirs(sample)
-assert torch.allclose(drawn, by_library, atol=1e-5)
+    by_hand, by_library = network(sample), theirs(sample)
+assert torch.allclose(by_hand, by_library, atol=1e-5)
 
 # %% [markdown] tags=["once"]
-# Both start from the same weights, and both draw the same pictures up to the rounding of single precision. (`interpolate` matters only in a run whose pictures are not 64 × 64.)
+# Both start from the same weights, and both reconstruct the same images up to the rounding of single precision. (`interpolate` matters only in a run whose images are not 64 × 64.)
 #
 # ## An epoch of training
 #
@@ -201,11 +201,11 @@ assert torch.allclose(drawn, by_library, atol=1e-5)
 
 # %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"}
 always_half = ((images - 0.5) ** 2).mean()
-untrained = ((drawn - sample) ** 2).mean()
+untrained = ((by_hand - sample) ** 2).mean()
 f"always a half: {always_half:.3f}, the untrained network: {untrained:.3f}"
 
 # %% [markdown] tags=["once"]
-# Training draws the pictures in a random order, batch by batch, and takes a step of Adam for each. One pass over all pictures is an epoch.
+# Training takes the images in a random order, batch by batch, and takes a step of Adam for each. One pass over all images is an epoch.
 
 # %% tags=["once"]
 ours = run.settings.autoencoders
@@ -214,9 +214,9 @@ optimiser = torch.optim.Adam(network.parameters(), lr=ours.learning_rate)
 shuffled = torch.randperm(len(images), generator=order)
 losses, sizes = [], []
 for batch in shuffled.split(ours.batch_size):
-    if len(batch) > 1:  # batch normalisation needs two pictures
-        pictures = interpolate(images[batch], (64, 64))
-        loss = ((network(pictures) - pictures) ** 2).mean()
+    if len(batch) > 1:  # batch normalisation needs two images
+        batch_images = interpolate(images[batch], (64, 64))
+        loss = ((network(batch_images) - batch_images) ** 2).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -249,7 +249,7 @@ if same_settings:
 
 # %% [markdown] tags=["once"]
 # Last, the score. With the weights of the library's trained network, does the mean squared error of our network give the kept scores of the test
-# patches? (`eval` lets batch normalisation use the means and variances that it gathered in training, so that a picture's score does not depend on the batch.)
+# patches? (`eval` lets batch normalisation use the means and variances that it gathered in training, so that an image's score does not depend on the batch.)
 
 
 # %% tags=["once"]
@@ -289,7 +289,7 @@ with torch.no_grad():
 f"{sum(weight.numel() for weight in small.parameters()):,} parameters"
 
 # %% [markdown] tags=["once"]
-# It has no bottleneck layer: its code is 48 maps of 8 × 8, a quarter as many numbers as the picture has. From here on we use the library's networks.
+# It has no bottleneck layer: its code is 48 maps of 8 × 8, a quarter as many numbers as the image has. From here on we use the library's networks.
 
 # %% [markdown]
 # ## Training
@@ -313,27 +313,27 @@ glue("n_patches", len(images), display=False)
 
 # %% [markdown]
 # The networks of this run were trained for **{glue:text}`training`**, in batches of {glue:text}`batch_size` of
-# {glue:text}`n_patches` pictures; the paper trains for {glue:text}`paper_training` in batches of {glue:text}`paper_batch_size`.
+# {glue:text}`n_patches` images; the paper trains for {glue:text}`paper_training` in batches of {glue:text}`paper_batch_size`.
 
 # %% mystnb={"figure": {"caption": "The training loss, epoch by epoch. A curve that still falls at its end was stopped early."}, "image": {"alt": "The mean squared error of each auto-encoder against the epoch"}}
 figures.loss_curves(losses)
 
 # %% [markdown]
-# **Predict, then check.** A network that draws the same picture whatever it is given does best with the mean of the training pictures. Have the networks done better than
+# **Predict, then check.** A network that reconstructs the same image whatever it is given does best with the mean of the training images. Have the networks done better than
 # that by the end of their training?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the answer", "code_prompt_hide": "Hide the answer"}
 of_mean = ((images - images.mean(dim=0)) ** 2).mean().item()
 last = {name: round(values[-1], 4) for name, values in losses.items()}
-{"mean picture": round(of_mean, 4)} | last
+{"mean image": round(of_mean, 4)} | last
 
 # %% [markdown]
 # :::{dropdown} Interpretation
-# A network with a larger loss than that of the mean picture has not learned how normal pictures differ from each other, and its reconstructions say little. The paper's 80 epochs are
+# A network with a larger loss than that of the mean image has not learned how normal images differ from each other, and its reconstructions say little. The paper's 80 epochs are
 # there for that.
 # :::
 #
-# ## What they draw
+# ## What they reconstruct
 #
 # We take the first normal and the first abnormal test clip,
 
@@ -345,7 +345,7 @@ figures.clips(run, dict(zip(firsts.label, firsts.path, strict=True)))
 # %% [markdown]
 # and a patch from the middle of each.
 
-# %% mystnb={"figure": {"caption": "A patch, what each network draws of it, and the error of each pixel: black is none, white is the largest in the figure. Time runs to the right and frequency upwards."}, "image": {"alt": "A row for a normal and one for an abnormal patch: the patch, and for each auto-encoder its drawing and its error"}}
+# %% mystnb={"figure": {"caption": "A patch, what each network reconstructs, and the error of each pixel: black is none, white is the largest in the figure. Time runs to the right and frequency upwards."}, "image": {"alt": "A row for a normal and one for an abnormal patch: the patch, and for each auto-encoder its drawing and its error"}}
 middle = patches.shape[1] // 2
 shown = {
     f"{clip.label}, patch {middle}": patches[clip.Index, middle]
@@ -354,8 +354,8 @@ shown = {
 figures.reconstructions(fits, shown, run.settings.imaging)
 
 # %% [markdown]
-# An auto-encoder learns first the brightness that all pictures share, then large shapes, and fine lines last. If a network draws the same picture for every
-# patch, its score is the distance of the patch from that one picture.
+# An auto-encoder learns first the brightness that all images share, then large shapes, and fine lines last. If a network reconstructs the same image for every
+# patch, its score is the distance of the patch from that one image.
 #
 # ## How well they detect
 #
@@ -371,7 +371,7 @@ tables.auc_table(run.auc([(None, name) for name in names], [seed])).round(1)
 # %% [markdown] tags=["once"]
 # ## Exercises
 #
-# **1.** A baseline for the baseline: score each patch by its squared distance to the *mean* training picture. Is a trained
+# **1.** A baseline for the baseline: score each patch by its squared distance to the *mean* training image. Is a trained
 # auto-encoder better than that?
 
 # %% tags=["hide-cell", "once"] mystnb={"code_prompt_show": "Show a solution", "code_prompt_hide": "Hide the solution"}
@@ -383,7 +383,7 @@ train, new = (
 )
 distance = ((new - train.mean(axis=0)) ** 2).mean(axis=1)
 area = auc(table.label == "abnormal", pool(distance.reshape(len(table), -1)))
-f"AUC of the distance to the mean picture: {area:.1%}"
+f"AUC of the distance to the mean image: {area:.1%}"
 
 # %% [markdown] tags=["once"]
 # **2.** What does the error of an auto-encoder measure? Correlate it with the spread of the pixels in a patch.
@@ -395,7 +395,7 @@ f"correlation: {np.corrcoef(spread, errors)[0, 1]:.2f}"
 
 # %% [markdown] tags=["once"]
 # :::{dropdown} Interpretation
-# The nearer this is to 1, the more the score measures how varied a patch is, and not whether it is strange: what is hard to draw gets a high score, whether or not
+# The nearer this is to 1, the more the score measures how varied a patch is, and not whether it is strange: what is hard to reconstruct gets a high score, whether or not
 # it was in the training.
 # :::
 

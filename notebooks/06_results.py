@@ -88,7 +88,7 @@ pd.DataFrame(
 ).head()
 
 # %% [markdown] tags=["once"]
-# These are the five highest thresholds. Above all scores both rates are 0, below all scores both are 1. Drawn against each other they are the ROC curve (*receiver operating characteristic*).
+# These are the five highest thresholds. (The scores of a mixture can be very large: [Detectors](04_detectors.ipynb) says why.) Above all scores both rates are 0, below all scores both are 1. Drawn against each other they are the ROC curve (*receiver operating characteristic*).
 
 # %% tags=["once"] mystnb={"figure": {"caption": "The ROC curve, a point for each threshold. The dotted diagonal is guessing; the area under the curve is shaded."}, "image": {"alt": "The hit rate against the false-alarm rate, as a curve of steps from the lower left to the upper right corner"}}
 score_figures.roc(false_alarm_rate, hit_rate)
@@ -133,9 +133,9 @@ assert np.isclose(area, auc(abnormal, clip_scores))
 # %% [markdown]
 # ## Choosing a threshold
 #
-# The AUC is taken over all thresholds. A monitor needs one: a clip raises an alarm if its score lies above it, not on it. Move the threshold, and watch
-# the false alarms, the misses, and the point on the ROC curve. Then let a clip's score be the maximum of its patch scores instead of their
-# mean.
+# The **AUC** of a system is the probability that an abnormal clip scores higher than a normal one, and it needs no threshold. A monitor
+# needs one: a clip raises an alarm if its score lies above it, not on it. Move the threshold, and watch the false alarms, the misses, and
+# the point on the ROC curve. Then let a clip's score be the maximum of its patch scores instead of their mean. The figure names its system and its machine ID, which need not be those above.
 
 # %%
 from mimii_lib.pages import threshold

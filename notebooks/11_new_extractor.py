@@ -17,8 +17,8 @@
 # (new-extractor)=
 # # Adding an extractor
 #
-# The paper suggests other image networks for future work (§7). To try one, register it with three facts: how the network is made, where
-# it is cut, and how many features it gives for a patch. Images, detectors and tables need no change.
+# The paper suggests other image networks for future work (§7). To try one, register it with a name, a title, and three facts: how the network is made,
+# where it is cut, and how many features it gives for a patch. Images, detectors and tables need no change.
 
 # %% tags=["parameters", "remove-cell"]
 machine = None  # machine types, such as ["fan", "pump"]; None: all of the profile's
@@ -54,8 +54,8 @@ run_box.facts(runs)
 # ## An extractor that needs no download
 #
 # The last layers of an ImageNet network respond to whole objects, the middle layers to textures and parts {cite:p}`olah2020overview`. The
-# texture of a spectrogram may matter more than its likeness to an object. We therefore cut SqueezeNet 1.1 after its sixth fire module
-# instead of its last, and average that map to 2 × 2 as before.
+# texture of a spectrogram may matter more than its likeness to an object. We therefore cut SqueezeNet 1.1 after its fifth fire module,
+# named fire6, instead of its last, and average that map to 2 × 2 as before.
 
 # %%
 from torch import nn
@@ -73,14 +73,14 @@ extractors.register(
     extractors.Extractor(
         name="squeezenet1_1_half",
         title="SqueezeNet 1.1, half way",
-        dimension=192 * 2 * 2 * 2,
+        dimension=384 * 2 * 2,  # maps × averages
         network=extractors.from_torchvision("squeezenet1_1"),
         cut=half_way,
     )
 )
 
 # %% [markdown]
-# A run can now name it like any other extractor. On one machine ID and one seed:
+# The line with `BUNDLED` lets it use the weights of SqueezeNet 1.1. A run can now name it like any other extractor. On one machine ID and one seed:
 
 # %%
 run = runs[0].with_overrides(

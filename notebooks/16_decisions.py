@@ -202,7 +202,7 @@ figures.side_by_side(
 comparison = {}
 for run in list(examples)[:1]:
     floor = run.with_overrides(settings={"detectors.variance_floor": 0.01})
-    for name, variant in {"as the paper": run, "with a floor": floor}.items():
+    for name, variant in {"without a floor": run, "with a floor": floor}.items():
         clip = examples[run].iloc[0]
         explanation = explanations.explain(variant, best[run], clip)
         first = explanation.nearest.iloc[0]

@@ -81,7 +81,7 @@ page.sounds(
 )
 
 # %% [markdown]
-# The pictures are log-mel spectrograms: time to the right, pitch upwards, brighter means louder. The rubbing blade adds a burst at every revolution,
+# The images are log-mel spectrograms: time to the right, pitch upwards, brighter means louder. The rubbing blade adds a burst at every revolution,
 # around 2.6 and 4.3 kHz. The noise covers most of the fan, and leaves the bursts partly visible.
 #
 # All clips of the dataset are made by one function. The name of a clip seeds its generators, so that a clip is the same on every run, bit for bit, whichever
@@ -139,7 +139,7 @@ f"peak at {peak:.0f} Hz; blades × revolutions: {fan.blades * fan.shaft} Hz"
 # | `id_04` | voltage change | the fan runs up to 15 % slower, and its motor hums louder, with more harmonics |
 # | `id_06` | unbalance | the mount rings at multiples of the shaft's speed, and the loudness wobbles with it |
 #
-# Each picture below shows the same one and a half seconds three times, with white lines between them: without the fault, with it at the severity in the
+# Each image below shows the same one and a half seconds three times, with white lines between them: without the fault, with it at the severity in the
 # middle of its range, and with it in the noise, as in a clip.
 
 
@@ -198,7 +198,7 @@ page.sounds(faults_of("pump"), start=2, seconds=1.5)
 # ## Slider
 #
 # A slide rail carries its carriage to and fro. What matters is the speed: it rises, stays and falls within a share of every period, the
-# stroke; then the carriage pauses. One stroke of each group is left out.
+# stroke; then the carriage pauses. After every few strokes the carriage pauses for one, which the cell below leaves out.
 
 # %%
 slider = MODELS["slider", "id_00"]
@@ -271,7 +271,7 @@ def mel_powers(sound):
 # %% [markdown]
 # Then the change that the fault makes to the power in each band and window, and the power of the rest: the normal machine and the noise.
 
-# %% mystnb={"figure": {"caption": "Mean power of what the fault changes, and of all that can mask it. The black line marks the band where the fault stands out most; its length is the level."}, "image": {"alt": "Two curves over 64 mel bands: the change rises above the rest in a few high bands only"}}
+# %% mystnb={"figure": {"caption": "Mean power of what the fault changes, and of all that can mask it. The vertical line marks the band where the fault stands out most; its length is the level."}, "image": {"alt": "Two curves over 64 mel bands: the change rises above the rest in a few high bands only"}}
 change = np.abs(mel_powers(faulty) - mel_powers(normal)).mean(axis=1)
 rest = (mel_powers(normal) + mel_powers(noise)).mean(axis=1)
 page.level_by_band(change, rest)
@@ -293,7 +293,7 @@ assert np.isclose(level, fault_level("fan", "id_00", 0.25, draws=1))
 f"level of this fault: {level:.1f} dB"
 
 # %% [markdown]
-# The library computes the same, averaged over several draws.
+# This is the level of one draw. The library averages over several draws, which can differ by some decibels.
 #
 # **Why not subtract the samples?** A fault can change the pace of a machine. Predict: the severity of the fan's voltage change falls to a hundredth.
 # How much softer is the difference of the two waveforms? And how much lower the level?

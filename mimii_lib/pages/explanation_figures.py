@@ -120,12 +120,13 @@ def readings(examples: Mapping[Run, pd.DataFrame], explained: Sequence[Explanati
     return {
         "examples": f"{(caught.place == 1).sum()} of the {len(caught)} best caught clips score above every normal clip "
         f"of their machine ID. Of the {len(missed)} worst missed, {(missed.place < 0.5).sum()} score below most of "
-        f"them. {(alarms.place == 1).sum()} of the {len(alarms)} false alarms score above every abnormal clip.",
-        "tracks": f"On average {high:.0%} of a clip's patches score above the band, and {far:.0%} are farther from the "
-        "training patches than the band.",
+        f"them. The score of {(alarms.place == 1).sum()} of the {len(alarms)} false alarms is above that of every "
+        f"abnormal clip.",
+        "tracks": f"On average {high:.0%} of a clip's patches score above the band, as 5% of the normal patches do by "
+        f"definition, and {far:.0%} are farther from the training patches than the band.",
         "nearest": f"The worst patches are {min(ratios):,.1f} to {max(ratios):,.1f} times as far from the nearest "
         f"training patch as the median normal test patch. Half of the squared distance is due to "
-        f"{_range(first.features)} of the {first.dimension.iloc[0]} features.",
+        f"{_range(first.features)} of {_range(first.dimension)} features.",
         "maps": f"{_range(increases)} of the {GRID**2} blocks clearly increase the distance when they are occluded.",
     }
 
