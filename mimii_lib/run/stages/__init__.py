@@ -202,10 +202,8 @@ class Stages:
 
     def _scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
         key, test = self.keys(machine_id, extractor, detector, seed)[-1], self._rows(machine_id, seed, "test")
-        computed = self.cache.has(key)
-        if not computed and extractor is not None:
-            self.features(machine_id, extractor, seed)  # on all cores
 
+        @threadpool_limits.wrap(limits=1)  # a number must not depend on how many threads add it up
         def compute() -> NDArray[np.float64]:
             if extractor is not None:
                 features = self.preprocessed(machine_id, extractor, seed)
@@ -215,13 +213,16 @@ class Stages:
                 return simple_baselines.baseline_scores(fitted, self.summary(machine_id, detector), test)
             return reconstruction.autoencoder_scores(fitted, self.patches(machine_id, seed), test)
 
-        with threadpool_limits(limits=1):  # a number must not depend on how many threads add it up
-            # What others share, or has a time of its own, is not part of this one's time.
-            if not computed and extractor is not None:
-                self.preprocessed(machine_id, extractor, seed)
-            elif not computed and detector in paper.AUTOENCODERS:
-                self.fit(machine_id, None, detector, seed)
-            return self.cache.get(key, compute)
+        if not self.cache.has(key):
+            if extractor is not None:
+                self.features(machine_id, extractor, seed)  # on all cores
+            with threadpool_limits(limits=1):
+                # What others share, or has a time of its own, is not part of this one's time.
+                if extractor is not None:
+                    self.preprocessed(machine_id, extractor, seed)
+                elif detector in paper.AUTOENCODERS:
+                    self.fit(machine_id, None, detector, seed)
+        return self.cache.get(key, compute)
 
     # Cache keys
 
