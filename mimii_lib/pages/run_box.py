@@ -42,20 +42,27 @@ def training_of(runs: Sequence[Run]) -> str:
     return by_machine({run.machine: run.results.training if run.results.autoencoders else "not run" for run in runs})
 
 
+def _data_of(run: Run) -> str:
+    return f"{RECORDING_KINDS[run.recordings.kind]}, {run.profile.snr} dB".replace("-", "−")
+
+
+def _weights_of(run: Run) -> str:
+    return ", ".join(map(str, run.stages.weights_used.values())) or "none could be reached"
+
+
 def facts(runs: Sequence[Run]) -> HTML:
     """Show what the numbers of a page rest on; the runs are of one profile, one per machine type."""
-    first = runs[0]
     n_unusable = sum(len(run.recordings.left_out) for run in runs)
     lines = {
         "Machine": "; ".join(f"{run.machine}: {', '.join(map(str, run.clips.id.unique()))}" for run in runs),
-        "Data": f"{RECORDING_KINDS[first.recordings.kind]}, {first.profile.snr} dB".replace("-", "−"),
+        "Data": by_machine({run.machine: _data_of(run) for run in runs}),
         "Licence": by_machine({run.machine: run.recordings.licence for run in runs}),
         "Left out": f"{n_unusable} clip{'s' * (n_unusable > 1)} that cannot be used" if n_unusable else "",
-        "Weights": ", ".join(map(str, first.stages.weights_used.values())) or "none could be reached",
-        "Engine": str(first.stages.engine),
+        "Weights": by_machine({run.machine: _weights_of(run) for run in runs}),
+        "Engine": by_machine({run.machine: str(run.stages.engine) for run in runs}),
         "Seeds": seeds_of(runs),
         "Auto-encoders": training_of(runs),
-        "Profile": first.profile.name,
+        "Profile": runs[0].profile.name,
         "Commit": provenance.short(provenance.commit()),
     }
     items = "".join(f"<div><dt>{name}</dt><dd>{escape(fact)}</dd></div>" for name, fact in lines.items() if fact)

@@ -129,8 +129,8 @@ def cells(
             cell |= {"paper": theirs, "ours": 100 * ours.value, "low": 100 * ours.low, "high": 100 * ours.high}
             cell |= {measure: 100 * values[column][system] for measure, values in measures.items()}
             if n_train is not None:
-                # The bootstrap finds no error for an AUC of exactly 0 or 1; its interval reaches inwards alone.
-                own = of_id.estimate(system)[1] or (ours.high - ours.low) / Z
+                # Where the bootstrap finds no error the interval has one; it reaches inwards alone at an AUC of 0 or 1.
+                own = of_id.estimate(system)[1] or max(ours.high - ours.value, ours.value - ours.low) / Z
                 error = float(np.hypot(100 * own, errors.loc[name, column]))
                 difference = symmetric(100 * ours.value - theirs, error)
                 cell |= {"difference": difference.value, "from": difference.low, "to": difference.high}

@@ -86,7 +86,7 @@ def plan(
     """Return what the workflow has to do, as plain data under the names that the Snakefile reads.
 
     There is a run for each machine type; jobs are given the `profile_options` that these runs have. With `choices` the
-    page on the open choices is made, too, and None stands for its jobs without. With `pieces` each network of a machine
+    page on the open choices is made, too; without, the plan's are None. With `pieces` each network of a machine
     ID and each auto-encoder is a job of its own, as on a cluster. Raises :class:`MimiiError` if nothing can be run.
     """
     not_run = {name: "not part of this run" for name in paper.MACHINES if name not in [run.machine for run in runs]}
