@@ -129,7 +129,7 @@ def cells(
             cell |= {"paper": theirs, "ours": 100 * ours.value, "low": 100 * ours.low, "high": 100 * ours.high}
             cell |= {measure: 100 * values[column][system] for measure, values in measures.items()}
             if n_train is not None:
-                # Where the bootstrap finds no error, the interval has one; at an AUC of 0 or 1 it has one side.
+                # Where the bootstrap finds no error the interval has one; it reaches inwards alone at an AUC of 0 or 1.
                 own = of_id.estimate(system)[1] or max(ours.high - ours.value, ours.value - ours.low) / Z
                 error = float(np.hypot(100 * own, errors.loc[name, column]))
                 difference = symmetric(100 * ours.value - theirs, error)

@@ -25,7 +25,7 @@ settings: {imaging: {patch_offset: 281}, detectors: {n_components: 2}, autoencod
 
 SMALL = """{data: "%s", machines: [fan, valve], ids: [id_00], weight_sources: [package], seeds: [3],
 sensitivity: {machines: 2, seeds: 1, alternatives: 1, detectors: [gmm]},
-settings: {imaging: {patch_offset: 281}, detectors: {n_components: 2}, autoencoders: {epochs: 1, seeds: [0]}}, %s}"""
+settings: {imaging: {patch_offset: 281}, detectors: {n_components: 2}, autoencoders: {epochs: 1}}, %s}"""
 CHOICES = {  # what a profile says, pages on which it shows, and those of all pages that are not run
     "baselines alone": ("detectors: [knn, level]", "04 06 09", "04 09 16"),
     "no weights, one abnormal clip": ("extractors: [resnet34], detectors: [mahalanobis]", "03 06 07 16", "03 04 09 16"),
