@@ -98,8 +98,7 @@ def forecast(
         stages=kinds[["there", "seconds", "bytes", "pieces"]].sum().reset_index().to_dict("records"),
         facts=_facts(runs),
         suggestions=_suggestions(evaluable[0], pieces),
-        problems=[f"{folder}: {full}"] * (size > free)
-        + ["Nothing can be run; the reasons stand above."] * pieces.empty,
+        problems=[f"{folder}: {full}"] if size > free else [],
         missing=len(missing),
         seconds=float(pieces.seconds.sum()),
         bytes=size,
