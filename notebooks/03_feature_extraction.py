@@ -340,7 +340,8 @@ for name, column in {"plain": "no floor", "floor": "floor 0.01"}.items():
 # {glue:text}`hardly` of {glue:text}`dimension` features hardly vary in training, and they make up {glue:text}`part:.1%` of the squared
 # distance of abnormal patches. With a floor of a hundredth of the mean variance the spread of abnormal patches goes from
 # {glue:text}`plain_abnormal:.1f` to {glue:text}`floor_abnormal:.1f`, and the AUC of the distance to the nearest training patch from
-# {glue:text}`plain_auc:.1f` to {glue:text}`floor_auc:.1f` on this machine ID of the {machine}. [The choices](../choices.ipynb) measure
+# {glue:text}`plain_auc:.1f` to {glue:text}`floor_auc:.1f`, on one machine ID of the {machine} and one seed. Normal test patches spread, too, as
+# the table shows: where they spread as much, their clips score as high. [The choices](../choices.ipynb) measure
 # what the floor changes for the paper's detectors.
 # :::
 

@@ -162,15 +162,18 @@ by_id.round(1).to_frame("mean over the systems")
 # %% tags=["remove-cell"]
 from myst_nb import glue
 
+from mimii_lib.pages import explanations
+
 glue("best", by_system.idxmax(), display=False)
 glue("best_auc", float(by_system.max()), display=False)
 glue("easiest", by_id.idxmax(), display=False)
 glue("hardest", by_id.idxmin(), display=False)
+glue("untrained", explanations.untrained_note(run, aucs), display=False)
 trained = f"The auto-encoders were trained for {run.results.training}."
 glue("training", trained * bool(run.results.autoencoders), display=False)
 
 # %% [markdown]
-# {glue:text}`training` The highest mean over the machine IDs is that of {glue:text}`best`, {glue:text}`best_auc:.1f`. By the mean over the systems,
+# {glue:text}`training` The highest mean over the machine IDs is that of {glue:text}`best`, {glue:text}`best_auc:.1f`. {glue:text}`untrained` By the mean over the systems,
 # {glue:text}`easiest` is the easiest machine ID and {glue:text}`hardest` the hardest. A system below 50 ranks abnormal clips as the more normal ones.
 #
 # ## Uncertainty
@@ -247,8 +250,6 @@ f"AUC {area:.1%}; 95 % of the draws lie between {low:.1%} and {high:.1%}"
 # if none does.
 
 # %%
-from mimii_lib.pages import explanations
-
 best = explanations.best_system(aucs)
 tables.name_of(best)
 

@@ -58,6 +58,20 @@ def best_system(aucs: pd.DataFrame) -> evaluation.System:
     return (None if pd.isna(extractor) else extractor), detector
 
 
+def untrained_note(run: Run, aucs: pd.DataFrame) -> str:
+    """Return what to make of it if the system with the highest mean AUC has a network that was never trained, or ""."""
+    extractor, _ = aucs.groupby(["extractor", "detector"], dropna=False).auc.mean().idxmax()
+    if pd.isna(extractor) or extractors.get(extractor).seed is None:
+        return ""
+    note = "Its network was never trained."
+    if run.recordings.kind == "miniature":
+        note += (
+            f" Synthetic sounds do not have the patterns of photographs, and only {aucs.n_train.min()} clips train: "
+            "that trained weights are no better here says nothing about real machines."
+        )
+    return note
+
+
 def ranked_clips(run: Run, system: evaluation.System) -> pd.DataFrame:
     """Return how a system ranks the test clips of every machine ID, in its first seed.
 
