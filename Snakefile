@@ -191,7 +191,7 @@ rule page:
     input:
         LIBRARY,
         "results/auc.parquet",
-        lambda w: ON_PROJECT.get(w.page, CHANGED if w.page in ("choices", "claims") else []),
+        lambda w: ON_PROJECT.get(w.page, CHANGED if w.page in ("choices", "claims", "reviewing") else []),
         notebook=lambda w: f"notebooks/{PAGES[w.page]}.ipynb",
     output: "executed/{page}.ipynb"
     params:
