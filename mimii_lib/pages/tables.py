@@ -194,12 +194,12 @@ def deviations(runs: Sequence[Run]) -> list[str]:
     if any(run.results.autoencoders for run in runs):
         here = {
             "epochs": own.epochs,
-            "clips a batch": own.batch_size,
+            "patches a batch": own.batch_size,
             "seeds": len(runs[0].results.seeds("lenet-dcae")),
         }
-        there = {"epochs": stated.epochs, "clips a batch": stated.batch_size, "seeds": PAPER_SEEDS}
-        changed = [f"{here[what]} {what}, in the paper {there[what]}" for what in here if here[what] != there[what]]
-        sentences += [f"Auto-encoders: {'; '.join(changed)}."] * bool(changed)
+        there = {"epochs": stated.epochs, "patches a batch": stated.batch_size, "seeds": PAPER_SEEDS}
+        changed = [f"{what} {here[what]} (in the paper {there[what]})" for what in here if here[what] != there[what]]
+        sentences += [f"Auto-encoders: {', '.join(changed)}."] * bool(changed)
     return sentences
 
 

@@ -66,3 +66,17 @@ def test_the_box_shows_the_facts_of_its_runs(tiny, quick, tmp_path):
         assert fact in box
     assert "Left out" not in box
     assert run_box.seeds_of([fan, fan]) == "0, 1"
+
+
+def test_deviations_are_those_of_the_run(tiny, quick, tmp_path):
+    """A run names its version of SqueezeNet, and what its auto-encoders do otherwise than the paper says, only that."""
+    options = {"data": tiny, "profile": quick, "ids": "id_00", "cache": tmp_path, "extractors": "squeezenet1_1"}
+    trained = {"autoencoders.epochs": 3, "autoencoders.batch_size": 4, "autoencoders.seeds": [0]}
+    short = Run("fan", **options, detectors="small-dcae", settings=trained)
+    stated = {"autoencoders.epochs": 80, "autoencoders.batch_size": 128}
+    whole = Run("fan", **options, detectors="small-dcae", seeds="0 1 2 3 4", settings=stated)
+    of_short, of_whole = (" ".join(tables.deviations([run])) for run in (short, whole))
+    assert "epochs 3 (in the paper 80), patches a batch 4 (in the paper 128), seeds 1 (in the paper 5)" in of_short
+    assert "Auto-encoders" not in of_whole and "in the paper 861" in of_whole
+    assert "batches of 4" in run_box.training_of([short]) and "batches" not in run_box.training_of([whole])
+    assert tables.versions([short]) == {"SqueezeNet": "SqueezeNet 1.1"}
