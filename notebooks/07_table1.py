@@ -125,7 +125,9 @@ n_ids = len(aucs[["machine", "id"]].drop_duplicates())
 deviations = tables.deviations(runs)
 own_way = "The numbers of clips, networks and auto-encoders are the paper's."
 if deviations:
-    own_way = "This run differs from the paper's: " + " ".join(deviations)
+    own_way = "This run differs from the paper's experiment. " + " ".join(
+        deviations
+    )
 glue("own_way", own_way, display=False)
 facts = {
     "rows": len(table_1()),

@@ -253,7 +253,7 @@ from mimii_lib.run.profiles import ROOT
 engines = json.loads((ROOT / "benchmarks" / "engines.json").read_text())
 between = pd.DataFrame(engines["rows"])
 apart = (between.torch - between.openvino).abs().max()
-glue("apart", f"{apart:.1f}", display=False)
+glue("apart", f"{apart:.2f}", display=False)
 glue("n_train", int(aucs.n_train.iloc[0]), display=False)
 glue("n_normal", int(aucs.n_normal.iloc[0]), display=False)
 glue("n_abnormal", int(aucs.n_abnormal.iloc[0]), display=False)

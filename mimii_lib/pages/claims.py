@@ -143,7 +143,7 @@ def statement_counts(estimates: TableEstimates) -> dict[str, tuple[Any, ...]]:
     fan = table.T[table.columns.get_level_values("machine") == "fan"].droplevel("machine").T
     fan_best = fan.max().reindex(["id_04", "id_06"])
     fan_gain, fan_percent = fan_best.diff().iloc[1], 100 * fan_best.pct_change().iloc[1]
-    quoted = np.isclose(fan.max(), fan.mean(), atol=0.05).all(), round(fan_gain) == 30 or round(fan_percent) == 30
+    quoted = np.isclose(fan.max(), fan.mean(), atol=0.05).all(), 30 in np.round([fan_gain, fan_percent])
     of_networks = firsts[firsts.index != "auto-encoders"]
     reliable = (of_networks.idxmin() == "SqueezeNet", networks.idxmin() == "SqueezeNet")
     return {

@@ -190,7 +190,7 @@ def deviations(runs: Sequence[Run]) -> list[str]:
     if ours != theirs:
         sentences.append(f"Clips that train for a machine ID: {ours}; in the paper {theirs}.")
     for name, title in versions(runs).items():
-        sentences.append(f"{name}: {title}; the paper does not say which version it used.")
+        sentences.append(f"{title} stands in the row of {name}; the paper does not say which version it used.")
     if any(run.results.autoencoders for run in runs):
         here = {
             "epochs": own.epochs,

@@ -166,6 +166,12 @@ def test_a_part_of_the_table_is_enough():
     assert part.value[["3a", "3c", "4b", "4c"]].notna().all()
 
 
+def test_a_table_without_fans_has_verdicts():
+    """A statement on fans is not counted where there are none; the others are."""
+    pumps = claims.verdicts(PUBLISHED.select(PUBLISHED.table.index, PUBLISHED.table.columns[4:8]))
+    assert pd.isna(pumps.as_printed["4c"]) and pumps.as_printed["1a"] == claims.TRUE
+
+
 def test_equal_dimension_requires_a_lead_at_every_dimension():
     """2e holds where the ResNets lead at each dimension; one dimension where they trail refutes it."""
     lead, trail = reproduced(0, RESNETS), reproduced(0, ("alexnet",))
