@@ -16,7 +16,7 @@ if not PLAN_FILE.is_file():
 PLAN = json.loads(PLAN_FILE.read_text())
 IDENTITIES, NOT_RUN, PIECES = PLAN["identities"], PLAN["not_run"], PLAN["pieces"]
 MACHINES = list(IDENTITIES)
-CHANGED = [f"results/choices/{machine}.txt" for machine in PLAN["choices"] or []]  # two pages ask for the same results
+CHANGED = [f"results/choices/{machine}.txt" for machine in PLAN["choices"] or []]  # three pages ask for them
 
 NOTEBOOKS = sorted(path.stem for path in Path("notebooks").glob("0[1-6]_*.ipynb"))  # one page per machine type
 BASELINES = next(name for name in NOTEBOOKS if name.endswith("_baselines"))
@@ -29,7 +29,8 @@ ON_PROJECT["faults"] = sorted(map(str, Path("benchmarks").glob("faults.json")))
 ON_PROJECT["scale"] = sorted(str(file) for file in Path().glob("*/rehearsal_*.json"))  # in benchmarks and results
 ON_PROJECT["miniature"] = sorted(map(str, Path("benchmarks").glob("miniature_*.json")))
 ON_PROJECT["report"] = sorted(map(str, Path("benchmarks").glob("engines.json")))
-ON_PROJECT["reviewing"] = [str(file) for file in map(Path, ("CITATION.cff", "constraints.txt")) if file.is_file()]
+SHOWN = ("CITATION.cff", "constraints.txt", "benchmarks/engines.json")
+ON_PROJECT["reviewing"] = CHANGED + [file for file in SHOWN if Path(file).is_file()]
 OF_RUN = ("conformance", "report", "reviewing")  # these show what the run used, too
 ON_PROJECT["real_mimii"] = sorted(str(file) for file in Path("benchmarks").glob("*real*.json"))
 RECORDED_BY = {"faults": "make faults", "scale": "make rehearsal"}

@@ -15,7 +15,7 @@
 
 # %% [markdown]
 # (table-1)=
-# # Table 1, side by side
+# # Table 1, ours and the paper's
 #
 # The paper's evidence is one table: 22 systems, 16 machine IDs, and in each cell the mean AUC over five seeds. A *system* is a row of the
 # table: a network with a detector, or an auto-encoder. This page shows our results in the same form, then the paper's, and asks how sure
@@ -46,6 +46,7 @@ from mimii_lib.extractors import EXTRACTORS
 from mimii_lib.pages import claims, contrasts, figures, report, run_box, tables
 from mimii_lib.paper import table_1
 from mimii_lib.run import runs_of
+from mimii_lib.run.profiles import load_profile
 from mimii_lib.settings import SIMPLE_BASELINES, Split
 
 runs = runs_of(
@@ -72,18 +73,22 @@ glue("sound_pair", figures.clips(runs[0], pair), display=False)
 made = " Both sounds are synthesised." * (runs[0].recordings.kind == "miniature")
 glue("synthesised", made, display=False)
 glue("figure_2", figures.clip_pairs(*runs), display=False)
-glue("kind", run_box.RECORDING_KINDS[runs[0].recordings.kind], display=False)
 glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
 glue("seeds", run_box.seeds_of(runs), display=False)
 glue("training", run_box.training_of(runs), display=False)
 glue("verdict", tables.verdict(runs), display=False)
+where = {
+    "miniature": "On the miniature",
+    "sample": "On the sample of MIMII",
+    "MIMII": "On MIMII",
+}.get(runs[0].recordings.kind, "On the recordings of this run")
 density = "This run has no kernel density that could show it."
 if kdes := [system for system in runs[0].results.systems() if system[1] == "kde"]:
     scores = runs[0].scores(runs[0].ids[0], *kdes[0], runs[0].profile.seeds[0])
     smallest = np.log(np.finfo(float).smallest_subnormal)
     density = (
-        f"The logarithm is at most {-scores.min():,.0f} here, "
-        f"and that of the smallest positive double is {smallest:,.0f}."
+        f"{where} its logarithm is at most {-scores.min():,.0f} ({runs[0].machine} {runs[0].ids[0]}, "
+        f"{EXTRACTORS[kdes[0][0]].title}); the smallest positive double has {smallest:,.0f}."
     ).replace("-", "−")
 glue("density", density, display=False)
 
@@ -117,6 +122,13 @@ ours = table_1_shape(aucs)
 means = ours.mean(axis=1).dropna()
 n_paper = len(means.index.intersection(table_1().index))
 n_ids = len(aucs[["machine", "id"]].drop_duplicates())
+deviations = tables.deviations(runs)
+own_way = "The numbers of clips, networks and auto-encoders are the paper's."
+if deviations:
+    own_way = "This run differs from the paper's experiment. " + " ".join(
+        deviations
+    )
+glue("own_way", own_way, display=False)
 facts = {
     "rows": len(table_1()),
     "rows_run": n_paper,
@@ -142,14 +154,28 @@ glue("n_claims", len(verdicts), display=False)
 glue("n_true", int((verdicts.as_printed == claims.TRUE).sum()), display=False)
 glue("n_in_part", int((verdicts.as_printed == claims.IN_PART).sum()), display=False)
 glue("n_survive", int(verdicts.survives.sum()), display=False)
+glue("n_false", int((verdicts.as_printed == claims.FALSE).sum()), display=False)
+glue("n_uncounted", int(verdicts.as_printed.isna().sum()), display=False)
+trained = load_profile("sample").settings.autoencoders
+glue("sample_epochs", trained.epochs, display=False)
+n_seeds = len(trained.seeds)
+glue("sample_seeds", f"{n_seeds} seed{'s' * (n_seeds != 1)}", display=False)
 
 # %% [markdown]
 # ## Our results
 #
 # Each cell is the mean AUC over the seeds ({glue:text}`seeds`), in percent; the auto-encoders: {glue:text}`training`. M0, M2, M4 and M6 are the
 # machine IDs `id_00`, `id_02`, `id_04` and `id_06`. As in the paper, the best of a column is bold on green and the second best underlined on
-# yellow; ties share the mark. The sign **≈** after a number says that the row cannot be told from the best of its column: it is not
-# significantly worse on these clips.
+# yellow; ties share the mark. The sign **≈** after a number says that the row cannot be told from the best of its column: its AUC is not
+# significantly lower.
+#
+# :::{admonition} We decided
+# :class: decision
+# Every row of a column is compared with the best one. The p-values are corrected for the number of these comparisons, under any dependence
+# {cite:p}`benjamini2001control`; ≈ stands where the corrected p is above 0.05. The errors of two rows and their correlation come from a
+# bootstrap of the same clips; in the paper's table the correlation is unknown, and of four assumptions each comparison takes the one with the largest error. Correction and
+# assumption are both conservative: they give more signs ≈, not fewer.
+# :::
 
 # %% tags=["full-width"]
 units = [
@@ -159,7 +185,7 @@ estimates = {
     (run.machine, name): run.results.estimates(name) for run, name in units
 }
 results = contrasts.reproduced(estimates)
-tables.table_1(ours, results.near_best(), "Our results")
+tables.table_1(ours, results.near_best(), "Our results", tables.versions(runs))
 
 # %% tags=["hide-input"]
 omissions = report.omissions(runs)
@@ -168,10 +194,11 @@ tables.bullets(omissions or ["All of Table 1 was run, on every clip."])
 # %% [markdown]
 # {glue:text}`rows_run` of the paper's {glue:text}`rows` rows, and {glue:text}`rows_beyond` more, were run on {glue:text}`ids_run`. The AUCs
 # range from {glue:text}`lowest:.1f` to {glue:text}`highest:.1f`; 50 is chance. A system below 50 ranks abnormal clips as the more normal ones.
+# {glue:text}`own_way`
 #
 # :::{admonition} We found
 # :class: finding
-# Our recordings are {glue:text}`kind`. {glue:text}`verdict`
+# {glue:text}`verdict`
 # :::
 #
 # ## The paper's results
@@ -191,7 +218,7 @@ glue("n_near", float(n_near.median()), display=False)
 
 # %% [markdown]
 # In {glue:text}`n_unique` of {glue:text}`n_columns` columns the best row can be told from all others. In the median column
-# {glue:text}`n_near:.0f` of {glue:text}`rows` rows cannot be told from the best. Which row leads a column is therefore mostly chance, and
+# {glue:text}`n_near:.0f` of {glue:text}`rows` rows, the best included, cannot be told from the best. A single column therefore rarely tells which row is best;
 # [the paper's statements](claims.ipynb) have to be tested on many cells together.
 #
 # ## Cell by cell
@@ -303,7 +330,7 @@ from mimii_lib.paper import DENSE_AUTOENCODER
 
 dense = pd.DataFrame(dict(DENSE_AUTOENCODER), index=table_1().columns)
 dense.columns = dense.columns.map(evidence.decibels)
-dense.T
+dense
 
 # %% [markdown]
 # A machine ID that is hard for this auto-encoder at the paper's SNR should be hard for the paper's systems too. We correlate each

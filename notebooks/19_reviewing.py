@@ -34,8 +34,8 @@ weights = None  # folder of weight files
 settings = None  # settings by name, such as {"imaging.hop": 512}
 
 # %% tags=["hide-input"]
-from mimii_lib.pages import project, run_box
-from mimii_lib.run import runs_of
+from mimii_lib.pages import project, report, run_box
+from mimii_lib.run import provenance, runs_of
 
 parameters = {
     "profile": profile,
@@ -59,7 +59,8 @@ from mimii_lib.pages import tables
 
 cited, address = project.citation(), project.repository()
 no_address = (
-    "no public copy yet: its address goes into _config.yml (repository_url)"
+    "the issue tracker of the repository, once that has a public address; "
+    "there is none yet, so no contact can be named"
 )
 facts = {
     "title": cited["title"],
@@ -97,7 +98,7 @@ tables.bullets(
 from mimii_lib.data import sources
 
 kind = runs[0].recordings.kind
-own = {"miniature": "that of the miniature"}.get(kind, "not known here")
+own = {"miniature": "MIT"}.get(kind, "not known here")
 used = {run.machine: run.recordings.licence or own for run in runs}
 licences = {
     "code and text of this project": "MIT (LICENSE)",
@@ -117,8 +118,8 @@ tables.word_table("Licences", ("what", "licence"), list(licences.items()))
 #
 # ## Weights
 #
-# **Weights** are the trained numbers of a network. Each file is known by its sha256; a file with another one is refused, or named in the
-# box at the top of the page.
+# **Weights** are the trained numbers of a network. Each file is known by its sha256; a file with another sha256 is refused, or named in
+# the box at the top of the page.
 
 # %% tags=["hide-input"]
 from html import escape
@@ -159,24 +160,50 @@ tables.word_table("Weights", heads, rows)
 #
 # `make setup` installs exactly the versions of `constraints.txt`. That file pins every package that is installed on Linux with Python 3.11,
 # not only those that `pyproject.toml` names; a test follows the dependencies and fails where one is not pinned. It has no checksums of the packages:
-# the package index is trusted. The environment that made this page, against the lock:
-
-# %%
-lock = project.lock()
-other = lock[lock.installed.notna() & (lock.installed != lock.pinned)]
-{
-    "pinned": len(lock),
-    "installed": int(lock.installed.count()),
-    "differ": len(other),
-}
+# the package index is trusted.
 
 # %% tags=["remove-cell"]
+from datetime import date
+
 from myst_nb import glue
 
+lock = project.lock()
+other = lock[lock.installed.notna() & (lock.installed != lock.pinned)]
+glue("checked", date.today().isoformat(), display=False)
+glue("pinned", len(lock), display=False)
+glue("installed", int(lock.installed.count()), display=False)
 glue("differing", ", ".join(other.package) or "none", display=False)
 
 # %% [markdown]
-# Packages installed in another version than the pinned one: {glue:text}`differing`.
+# On {glue:text}`checked`, when this page was made, {glue:text}`installed` of the {glue:text}`pinned` pinned packages were installed; in
+# another version than the pinned one: {glue:text}`differing`. This compares versions and is no record of a fresh installation. To make one,
+# run `make setup` on a fresh clone; the script in `.ci/` starts from one.
+#
+# ## Time and memory
+
+# %% tags=["hide-input"]
+from mimii_lib.data.formatting import duration, gigabytes
+from mimii_lib.run import forecast
+
+first = runs[0]
+chosen = parameters | {"ids": first.ids[0], "seeds": first.profile.seeds[0]}
+smoke = first.with_overrides(ids=chosen["ids"], seeds=chosen["seeds"])
+aucs = smoke.auc()
+expected = forecast.forecast(runs, measure=False)
+memory = gigabytes(expected.memory * expected.workers)
+rows = [
+    (command, duration(sum(forecast.time_spent(of).values())))
+    for command, of in {"smoke test": [smoke], "make book": runs}.items()
+]
+tables.word_table("Recorded time", ("command", "time of its results"), rows)
+
+# %% tags=["remove-cell"]
+glue("memory", memory, display=False)
+
+# %% [markdown]
+# This is the recorded time of the results behind this page with every core in use; the time of the pages themselves, some minutes, is not
+# recorded, and results that are kept are not computed again. `make book` is forecast to need up to {glue:text}`memory` of memory for these results. The
+# [report](report.ipynb) has the stages and the machine; `make setup`, and the size of its environment, are in `README.md`.
 #
 # ## Smoke test
 #
@@ -187,8 +214,6 @@ import shlex
 
 from IPython.display import Pretty
 
-first = runs[0]
-chosen = parameters | {"ids": first.ids[0], "seeds": first.profile.seeds[0]}
 placeholders = {"data": "DATA", "weights": "WEIGHTS"}
 words = [
     ".venv/bin/mimii",
@@ -212,64 +237,59 @@ for name, value in chosen.items():
 Pretty(shlex.join(words))
 
 # %% [markdown]
-# It must print:
+# It must print these AUCs, in percent:
 
 # %% tags=["hide-input"]
-from mimii_lib.pages.commands import auc_text
+named = aucs.fillna({"extractor": "–"}).set_index(["extractor", "detector"])
+(100 * named.auc).round(1).rename("AUC").to_frame()
 
-smoke = first.with_overrides(ids=chosen["ids"], seeds=chosen["seeds"])
-Pretty(auc_text(smoke.auc()))
+# %% tags=["remove-cell"]
+import json
+
+import pandas as pd
+
+from mimii_lib.run.profiles import ROOT
+
+engines = json.loads((ROOT / "benchmarks" / "engines.json").read_text())
+between = pd.DataFrame(engines["rows"])
+apart = (between.torch - between.openvino).abs().max()
+glue("apart", f"{apart:.2f}", display=False)
+glue("n_train", int(aucs.n_train.iloc[0]), display=False)
+glue("n_normal", int(aucs.n_normal.iloc[0]), display=False)
+glue("n_abnormal", int(aucs.n_abnormal.iloc[0]), display=False)
+glue("engines", " and ".join(engines["engines"]), display=False)
 
 # %% [markdown]
-# Repeated on one machine with the pinned versions, the numbers are the same to the last digit. The [report](report.ipynb) shows by how much
-# another engine changes AUCs; another processor was not tried.
+# {glue:text}`n_train` clips train, {glue:text}`n_normal` normal and {glue:text}`n_abnormal` abnormal clips test. The tolerance is 0: on one machine with the pinned
+# versions, the numbers are the same to the last digit. With another engine, AUCs of a record differ by up to {glue:text}`apart` points
+# ({glue:text}`engines`, on the [report](report.ipynb)). Another processor was not tried.
+#
+# ## What this run does otherwise than the paper
+
+# %% tags=["hide-input"]
+tables.bullets(
+    tables.deviations(runs)
+    or ["Numbers of clips, networks and auto-encoders are the paper's."]
+)
+
+# %% [markdown]
+# What was not run stands under [omissions](report.ipynb), and what the paper leaves open on [a page of its own](open_points.ipynb).
 #
 # ## Claims
 #
-# The table lists the statements of the paper's §6. Each is put as a **contrast**: a difference of mean AUCs in points, positive where the
-# statement is right. The interval in parentheses is the tolerance, which allows for the sampling error of the table that the contrast is taken from
-# (4a and 4b are spreads, tested without an interval). A statement can be true of the table as printed and still not survive this error.
-# [The page on the paper's statements](claims.ipynb) explains the tests.
+# The table lists the paper's statements on its results. Each is put as a **contrast**, positive where the statement is right. Most are differences
+# of mean AUCs in points. 1a is a difference of shares of first places, 2d a slope in points per point of ImageNet accuracy, and 4a and 4b are spreads
+# without an interval. The tolerance is the 95 % interval, with the corrected p-value: a statement survives if its p is at most 0.05 and it is
+# true as printed, at least in part. [The page on the paper's statements](claims.ipynb) explains the tests.
 
 # %% tags=["hide-input"]
-import pandas as pd
-
 from mimii_lib.pages import claims, contrasts
 
-
-def in_words(outcome):
-    """Return a contrast with its interval, where it has one."""
-    value, low, high = (
-        tables.signed(one) if pd.notna(one) else ""
-        for one in (outcome.value, outcome.low, outcome.high)
-    )
-    return f"{value} ({low} to {high})" if low else value or "not tested"
-
-
-in_paper = claims.verdicts(contrasts.published())
-tested = in_paper.value.notna()
-columns = {
-    "true as printed?": in_paper.as_printed.fillna("–"),
-    "contrast in the paper’s table": in_paper.apply(in_words, axis=1),
-    "survives?": in_paper.survives.map({True: "yes", False: "no"}).where(
-        tested, "–"
-    ),
-}
-if run_box.comparable(runs):
-    estimates = {
-        (run.machine, name): run.results.estimates(name)
-        for run in runs
-        for name in run.ids
-    }
-    in_ours = claims.verdicts(contrasts.reproduced(estimates))
-    columns["ours"] = in_ours.apply(in_words, axis=1)
-    columns["verdict on ours"] = in_ours.verdict
-table = pd.DataFrame(columns)
-rows = [
-    (f"{number} {claims.CLAIMS.says[number]}", *row)
-    for number, *row in table.itertuples(name=None)
-]
-tables.word_table("Claims", ("the paper says", *table.columns), rows)
+in_paper, in_ours = (
+    claims.verdicts(contrasts.published()),
+    claims.verdicts_of(runs),
+)
+claims.verdict_table(in_paper, in_ours, run_box.scope(runs), run_box.seeds_of(runs))
 
 # %% tags=["remove-cell"]
 glue("verdict", tables.verdict(runs), display=False)
@@ -293,26 +313,37 @@ glue("training", run_box.training_of(runs), display=False)
 #
 # The last saved run, read back with `rocrate`:
 
-# %%
+# %% tags=["hide-input"]
 from rocrate.rocrate import ROCrate
-
-from mimii_lib.run.profiles import ROOT
 
 saved = ROOT / "results"
 described = {"saved": "no run yet"}
+whose = ""
 if (saved / "ro-crate-metadata.json").is_file():
     run = ROCrate(saved).get("#run")
+    kept = json.loads((saved / "report.json").read_text())
     described = {
         "run": run["name"],
         "date": run["endTime"],
+        "commit": provenance.short(kept["commit"]),
         "inputs and settings": len(run["object"]),
     }
     described |= {
         f"sha256 of {file.id}": file["sha256"][:12] for file in run["result"]
     }
+    same = kept["auc_sha256"] == report.report(runs)["auc_sha256"]
+    whose = (
+        f"Its AUCs are {'those' if same else 'not those'} of this book, "
+        f"whose commit is {provenance.short(provenance.commit())}."
+    )
 pd.Series(described, name="the last saved run").to_frame()
 
+# %% tags=["remove-cell"]
+glue("whose", whose, display=False)
+
 # %% [markdown]
+# {glue:text}`whose`
+#
 # ## What was tested
 #
 # `make test` runs the tests, `make proof` compares every stage with a second implementation. [Conformance](conformance.ipynb) lists the

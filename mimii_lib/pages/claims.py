@@ -1,4 +1,4 @@
-"""The statements of the paper's §6, each counted as the paper counts and tested on a table of AUCs.
+"""The paper's statements on its results, each counted as the paper counts and tested on a table of AUCs.
 
 Two questions are kept apart. Is a statement true of the table as printed? That is counted. And would it be true on
 other clips of the same machines? Some row of any table is first, so each statement is put as one or more contrasts
@@ -8,6 +8,7 @@ are corrected for the number of statements, and the verdict follows from the sig
 
 import html
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from itertools import product
 from typing import Any
@@ -19,12 +20,16 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, chi2
 
 from mimii_lib import paper
-from mimii_lib.pages import tables
-from mimii_lib.pages.contrasts import Contrast, TableEstimates, published
+from mimii_lib.pages import open_points, run_box, tables
+from mimii_lib.pages.contrasts import Contrast, TableEstimates, published, reproduced
+from mimii_lib.run import Run
 from mimii_lib.uncertainty import corrected
 
 CLAIMS = pd.read_csv(str(files("mimii_lib.pages") / "claims.csv"), index_col="number")
-"""The statements of §6 about Table 1, by number: what the paper says, in our words, how it is tested and counted."""
+"""The statements of §6, and of §7 (3b), about Table 1, by number.
+
+Columns: what the paper says, in our words, the same in short, and how it is tested and counted.
+"""
 
 TRUE, IN_PART, FALSE = "yes", "in part", "no"
 """Whether a statement is true of a table as printed: all that is counted for it agrees, some of it, or nothing."""
@@ -37,7 +42,7 @@ SURVIVES = {HOLDS: TRUE, INCONCLUSIVE: FALSE, DOES_NOT: "no, the opposite does"}
 """Whether a statement survives the sampling error of a table, by the outcome of its test."""
 
 IMAGENET = pd.Series({"AlexNet": 56.5, "SqueezeNet": 58.1, "ResNet18": 69.8, "ResNet34": 73.3})
-"""Top-1 accuracy on ImageNet in percent of torchvision's weights (SqueezeNet 1.0; 1.1 has 58.2)."""
+"""Top-1 accuracy on ImageNet in percent that torchvision documents for its weights (SqueezeNet 1.0; 1.1 has 58.2)."""
 
 NETWORKS, RESNETS, OTHER_NETWORKS = list(IMAGENET.index), ["ResNet18", "ResNet34"], ["AlexNet", "SqueezeNet"]
 BEST_DETECTORS, OTHER_DETECTORS = ["GMM", "OC-SVM"], ["B-GMM", "IF", "KDE"]
@@ -61,6 +66,15 @@ def verdicts(estimates: TableEstimates, level: float = 0.05) -> pd.DataFrame:
     outcomes["survives"] = (outcomes.verdict == HOLDS) & (outcomes.as_printed != FALSE)
     outcomes = outcomes.reindex(CLAIMS.index).fillna({"verdict": INCONCLUSIVE, "survives": False})
     return outcomes.astype({"survives": bool})
+
+
+def verdicts_of(runs: Sequence[Run]) -> pd.DataFrame | None:
+    """Return the verdicts on the results of runs; None if their recordings are not MIMII's."""
+    if not run_box.comparable(runs):
+        return None
+    units = [(run, machine_id) for run in runs for machine_id in run.recordings.evaluable]
+    ours = reproduced({(run.machine, machine_id): run.results.estimates(machine_id) for run, machine_id in units})
+    return verdicts(replace(ours, reduced=tuple(map(reproduced, open_points.reduced(runs)))))
 
 
 def _as_printed(parts: Sequence[bool]) -> str:
@@ -129,7 +143,7 @@ def statement_counts(estimates: TableEstimates) -> dict[str, tuple[Any, ...]]:
     fan = table.T[table.columns.get_level_values("machine") == "fan"].droplevel("machine").T
     fan_best = fan.max().reindex(["id_04", "id_06"])
     fan_gain, fan_percent = fan_best.diff().iloc[1], 100 * fan_best.pct_change().iloc[1]
-    quoted = np.isclose(fan.max(), fan.mean(), atol=0.05).all(), round(fan_gain) == 30 or round(fan_percent) == 30
+    quoted = np.isclose(fan.max(), fan.mean(), atol=0.05).all(), 30 in np.round([fan_gain, fan_percent])
     of_networks = firsts[firsts.index != "auto-encoders"]
     reliable = (of_networks.idxmin() == "SqueezeNet", networks.idxmin() == "SqueezeNet")
     return {
@@ -139,7 +153,7 @@ def statement_counts(estimates: TableEstimates) -> dict[str, tuple[Any, ...]]:
         "2a": ([2 * firsts[firsts.index.isin(RESNETS)].sum() > firsts.sum()], _listed(firsts, "")),
         "2b": (reliable, _listed(of_networks, ""), _listed(networks)),
         "2c": ([there > resnet34.sum() / 2], there, resnet34.sum()),
-        "2d": ([rising.is_monotonic_increasing], _listed(rising)),
+        "2d": ([rising.is_monotonic_increasing], _listed(rising.rename(lambda name: f"{name} ({IMAGENET[name]} %)"))),
         "2e": ([lead > 0 for lead in leads], ", ".join(map(tables.signed, leads))),
         "3a": ([won > n_columns / 2], won, n_columns),
         "3b": (leading, _listed(ranks.set_axis(ranks.index.map(" ".join)), ".0f")),
@@ -219,19 +233,42 @@ def place_table(level: str) -> pd.DataFrame:
     return pd.concat({"in the text": text, "in its table": place_counts(published(), level)}, axis=1).rename_axis(level)
 
 
-def verdict_table(in_paper: pd.DataFrame, in_ours: pd.DataFrame | None, scope: str = "") -> HTML:
-    """Show both answers on the paper's table, statement by statement, and the verdicts on ours where there are any.
+def summary(outcomes: pd.DataFrame) -> str:
+    """State in a sentence which statements survive, which do not, which are not true as printed, and which are open."""
+    untested, false = outcomes.value.isna(), outcomes.as_printed == FALSE
+    groups = {
+        "{} of the statements survive": outcomes.survives,
+        "{} do not survive": ~outcomes.survives & ~false & ~untested,
+        "not true as printed: {}": false,
+        "not tested: {}": untested & ~false,
+    }
+    parts = []
+    for text, chosen in groups.items():
+        if chosen.any():
+            names = ", ".join(f"{CLAIMS.in_short[number]} ({number})" for number in outcomes.index[chosen])
+            number = int(chosen.sum())
+            parts.append(text.format(names) if text.endswith("{}") else f"{text.format(number)}: {names}")
+    return "; ".join(parts) + "."
 
-    `scope` limits our verdicts, such as "on a sample".
+
+def verdict_table(
+    in_paper: pd.DataFrame, in_ours: pd.DataFrame | None = None, scope: str = "", seeds: str = ""
+) -> HTML:
+    """Show count, test, tolerance and verdict of each statement on the paper's table, and on ours where there is one.
+
+    `scope` limits our verdicts, such as "on a sample"; `seeds` are ours.
     """
-    heads = ["the paper says", "true of the table as printed?", "does it survive sampling error?"]
+    heads = ["the paper says", "counted in its table", "measured in its table", "tolerance", "survives?", "seeds"]
     rows = []
     for number, claim in CLAIMS.map(html.escape).iterrows():
         outcome = in_paper.loc[number]
-        rows.append([f"{number} {claim.says}", _count_text(outcome), _survival_text(outcome, claim.tested_as)])
+        rows.append([f"{number} {claim.says}", _count_text(outcome), _value_text(outcome, claim.tested_as)])
+        rows[-1] += [_tolerance_text(outcome), _survival_text(outcome), "the paper’s five"]
         if in_ours is not None:
             ours = in_ours.loc[number]
-            rows[-1].append(f"{_marked(ours.verdict, scope)}<br>{_count_text(ours, '')}{_contrast_text(ours)}")
+            parts = [_marked(ours.verdict, scope), _count_text(ours, ""), _value_text(ours), _tolerance_text(ours)]
+            rows[-1][-1] += f"; ours: {html.escape(seeds)}"
+            rows[-1].append("<br>".join(parts))
     return tables.word_table("The paper’s statements", heads + ["in our results"] * (in_ours is not None), rows)
 
 
@@ -246,17 +283,19 @@ def _count_text(outcome: "pd.Series[Any]", answer: str | None = None) -> str:
     return f"{answer}{html.escape(outcome.counted)}"
 
 
-def _survival_text(outcome: "pd.Series[Any]", tested_as: str) -> str:
+def _survival_text(outcome: "pd.Series[Any]") -> str:
     if np.isnan(outcome.value):
         return "– cannot be tested"
-    answer = "– not true as printed" if outcome.as_printed == FALSE else _marked(SURVIVES[outcome.verdict])
-    return f"{answer}<br>{tested_as}{_contrast_text(outcome)}"
+    return "– not true as printed" if outcome.as_printed == FALSE else _marked(SURVIVES[outcome.verdict])
 
 
-def _contrast_text(outcome: "pd.Series[Any]") -> str:
+def _value_text(outcome: "pd.Series[Any]", tested_as: str = "") -> str:
+    return "–" if np.isnan(outcome.value) else f"{tested_as}: {tables.signed(outcome.value)} points".removeprefix(": ")
+
+
+def _tolerance_text(outcome: "pd.Series[Any]") -> str:
     if np.isnan(outcome.value):
-        return ""
-    points, low, high = map(tables.signed, outcome[["value", "low", "high"]])
-    interval = "" if np.isnan(outcome.low) else f" ({low} to {high})"
-    p = "&lt; 0.001" if outcome.p < 0.001 else f"= {outcome.p:.3f}"
-    return f": {points}{interval} points, p {p}"
+        return "–"
+    low, high = map(tables.signed, outcome[["low", "high"]].fillna(0))
+    interval = "no interval" if np.isnan(outcome.low) else f"{low} to {high} points"
+    return f"{interval}; p {'&lt; 0.001' if outcome.p < 0.001 else f'= {outcome.p:.3f}'}"

@@ -6,6 +6,7 @@ from html import escape
 from IPython.display import HTML
 
 from mimii_lib.run import Run, provenance
+from mimii_lib.settings import Autoencoders
 
 RECORDING_KINDS = {
     "miniature": "the miniature, synthesised by this project: its numbers say nothing about MIMII",
@@ -38,8 +39,13 @@ def seeds_of(runs: Sequence[Run]) -> str:
 
 
 def training_of(runs: Sequence[Run]) -> str:
-    """Return how long the auto-encoders of runs are trained (epochs, seeds), as text."""
-    return by_machine({run.machine: run.results.training if run.results.autoencoders else "not run" for run in runs})
+    """Return how the auto-encoders of runs are trained, as text: epochs, seeds, and batches where not the paper's."""
+    return by_machine({run.machine: _training_of(run) if run.results.autoencoders else "not run" for run in runs})
+
+
+def _training_of(run: Run) -> str:
+    size = run.settings.autoencoders.batch_size
+    return run.results.training + f", batches of {size}" * (size != Autoencoders().batch_size)
 
 
 def _data_of(run: Run) -> str:

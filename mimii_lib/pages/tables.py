@@ -14,7 +14,7 @@ from mimii_lib.evaluation import system_names
 from mimii_lib.extractors import get
 from mimii_lib.pages import contrasts, run_box
 from mimii_lib.run import Run
-from mimii_lib.settings import SIMPLE_BASELINES, Split
+from mimii_lib.settings import SIMPLE_BASELINES, Autoencoders, Split
 from mimii_lib.uncertainty import AucEstimates, Z, symmetric
 
 pd.set_option("display.max_colwidth", None)  # pandas would truncate long cells
@@ -71,18 +71,26 @@ def auc_table(aucs: pd.DataFrame) -> pd.DataFrame:
     return table.rename_axis(index=None, columns=None)
 
 
+PAPER_SEEDS = 5
+"""Number of seeds that the paper averages over (Table 1)."""
 OURS = '<span class="ours">not in the paper</span>'
 """Marks features that the paper does not have."""
 NEAR = '<sup title="not significantly worse than the best of its column">≈</sup>'
 """Marks a cell that is not significantly worse than the best of its column."""
 
 
-def table_1(table: pd.DataFrame, near: Mapping[tuple[str, str], Set[tuple[str, str]]], caption: str) -> HTML:
+def table_1(
+    table: pd.DataFrame,
+    near: Mapping[tuple[str, str], Set[tuple[str, str]]],
+    caption: str,
+    titles: Mapping[str, str] | None = None,
+) -> HTML:
     """Show AUCs as the paper prints its Table 1: the best of a column bold, the second best underlined.
 
     `table` holds AUCs in percent: rows (features, detector), columns (machine, id), NaN where nothing was run. `near`
-    has by column the rows that are not significantly worse than its best, which are marked ≈. Rows that were not run
-    stand last, a line for each network.
+    has by column the rows that are not significantly worse than its best, which are marked ≈; the best itself has no
+    mark. `titles` replace names of features, such as that of SqueezeNet by its version. Rows that were not run stand
+    last, a line for each network.
     """
     run = table.dropna(how="all")
     ranks = run.round(1).rank(ascending=False, method="min")  # ties share a mark
@@ -90,10 +98,11 @@ def table_1(table: pd.DataFrame, near: Mapping[tuple[str, str], Set[tuple[str, s
     for column, row in product(run.columns, run.index):
         if pd.notna(auc := run.loc[row, column]):
             tag = {1: "b", 2: "u"}.get(ranks.loc[row, column], "span")
-            mark = NEAR if row in near.get(column, ()) else ""
+            mark = NEAR if tag != "b" and row in near.get(column, ()) else ""
             shown.loc[row, column] = f"<{tag}>{auc:.1f}</{tag}>{mark}"
     published = paper.table_1().index.levels[0]
-    rows = [(name if name in published else name + OURS, detector) for name, detector in run.index]
+    shown_as = {name: name if name in published else name + OURS for name, _ in run.index} | dict(titles or {})
+    rows = [(shown_as[name], detector) for name, detector in run.index]
     columns = [(machine.capitalize(), name.replace("id_0", "M")) for machine, name in table]
     shown.index, shown.columns = pd.MultiIndex.from_tuples(rows), pd.MultiIndex.from_tuples(columns)
     text = html_table(shown.rename_axis(columns=["machine", "ID"]), caption, "table1").data
@@ -158,13 +167,52 @@ def verdict(runs: Sequence[Run]) -> str:
         return "The results neither confirm nor refute the paper's findings, since the recordings are not MIMII's."
     if not run_box.scope(runs):
         return "The recordings are MIMII's: a cell estimates the same quantity in both tables, up to the open points."
-    ours = [len(run.recordings.split_clips(name, run.profile.seeds[0], "train")) for run in runs for name in run.ids]
-    test = Split().test_clips
-    theirs = [ids[name].normal - test for run in runs if (ids := paper.MIMII[run.machine]) for name in run.ids]
+    ours, theirs = _training_clips(runs)
     return (
-        f"The recordings are a sample of MIMII: {number_range(ours)} clips train for each machine ID, in the paper "
-        f"{number_range(theirs)}. Differences and verdicts are those on this sample; part of them may be due to it."
+        f"The recordings are a sample of MIMII: {ours} clips train for each machine ID, in the paper "
+        f"{theirs}. Differences and verdicts are those on this sample; part of them may be due to it."
     )
+
+
+def versions(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the titles of networks that stand in rows of the paper under another name: SqueezeNet, by its version."""
+    used = {name for run in runs for name in run.stages.weights_used if name in paper.EXTRACTORS}
+    titles = {
+        paper.EXTRACTORS[name]: get(name).title for name in sorted(used, reverse=True)
+    }  # of both, 1.0 has the row
+    return {name: title for name, title in titles.items() if name != title}
+
+
+def deviations(runs: Sequence[Run]) -> list[str]:
+    """Return what runs do otherwise than the paper says, as sentences: recordings, network version, auto-encoders."""
+    own, stated, (ours, theirs) = runs[0].settings.autoencoders, Autoencoders(), _training_clips(runs)
+    sentences = [] if run_box.comparable(runs) else [f"Recordings: {run_box.RECORDING_KINDS[runs[0].recordings.kind]}."]
+    if ours != theirs:
+        sentences.append(f"Clips that train for a machine ID: {ours}; in the paper {theirs}.")
+    for name, title in versions(runs).items():
+        sentences.append(f"{title} stands in the row of {name}; the paper does not say which version it used.")
+    if any(run.results.autoencoders for run in runs):
+        here = {
+            "epochs": own.epochs,
+            "patches a batch": own.batch_size,
+            "seeds": len(runs[0].results.seeds("lenet-dcae")),
+        }
+        there = {"epochs": stated.epochs, "patches a batch": stated.batch_size, "seeds": PAPER_SEEDS}
+        changed = [f"{what} {here[what]} (in the paper {there[what]})" for what in here if here[what] != there[what]]
+        sentences += [f"Auto-encoders: {', '.join(changed)}."] * bool(changed)
+    return sentences
+
+
+def _training_clips(runs: Sequence[Run]) -> tuple[str, str]:
+    """Return how many clips train for a machine ID, here and in the paper ("–": not one of its machine IDs)."""
+    ours = [
+        len(run.recordings.split_clips(name, run.profile.seeds[0], "train"))
+        for run in runs
+        for name in run.recordings.evaluable
+    ]
+    known = [paper.MIMII.get(run.machine, {}).get(name) for run in runs for name in run.recordings.evaluable]
+    theirs = [clips.normal - Split().test_clips for clips in known if clips]
+    return number_range(ours), number_range(theirs) if theirs else "–"
 
 
 def number_range(numbers: Iterable[int]) -> str:

@@ -1,5 +1,6 @@
 """The statements of §6: counted as the paper counts, tested with the errors of a table."""
 
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -95,10 +96,20 @@ def test_what_is_not_true_as_printed_does_not_survive():
 def test_the_table_of_statements_has_a_column_for_our_results_only_where_there_are_any():
     """A statement has its count and its test on the paper's table; ours is added with its scope."""
     published, ours = claims.verdicts(PUBLISHED), claims.verdicts(reproduced(0, RESNETS))
-    alone, both = (claims.verdict_table(published, other, "on a sample").data for other in (None, ours))
-    assert alone.count("</td>") == 2 * len(published) and both.count("</td>") == 3 * len(published)
+    alone, both = (claims.verdict_table(published, other, "on a sample", "0, 1").data for other in (None, ours))
+    assert alone.count("</td>") == 5 * len(published) and both.count("</td>") == 6 * len(published)
+    assert "ours: 0, 1" in both and "ours:" not in alone
     assert "on a sample" not in alone and "✓ holds on a sample" in both
     assert "– not true as printed" in alone and "– cannot be tested" in alone
+
+
+def test_the_summary_puts_every_statement_in_one_group():
+    """Survivors come first, then what does not survive, is not true as printed, and was not tested."""
+    survive, lost, false, untested = claims.summary(claims.verdicts(PUBLISHED)).split("; ")
+    numbers = [re.findall(r"\((\w\w)\)", text) for text in (survive, lost, false, untested)]
+    assert survive.startswith("9 ") and lost.startswith("4 ")
+    assert numbers[1:] == [["1a", "1b", "2b", "3b"], ["4c"], ["2e"]]
+    assert sorted(number for group in numbers for number in group) == list(claims.CLAIMS.index)
 
 
 def test_large_effects_of_the_published_table_hold():
@@ -153,6 +164,12 @@ def test_a_part_of_the_table_is_enough():
     assert set(part.verdict) == {claims.INCONCLUSIVE}
     assert part.value[["1a", "1b", "1c", "2a", "2c", "4a", "4d"]].isna().all()
     assert part.value[["3a", "3c", "4b", "4c"]].notna().all()
+
+
+def test_a_table_without_fans_has_verdicts():
+    """A statement on fans is not counted where there are none; the others are."""
+    pumps = claims.verdicts(PUBLISHED.select(PUBLISHED.table.index, PUBLISHED.table.columns[4:8]))
+    assert pd.isna(pumps.as_printed["4c"]) and pumps.as_printed["1a"] == claims.TRUE
 
 
 def test_equal_dimension_requires_a_lead_at_every_dimension():

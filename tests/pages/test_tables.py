@@ -23,7 +23,7 @@ def parsed(html: str) -> pd.DataFrame:
 
 
 def test_table_1_shows_means_and_marks_the_best():
-    """A cell is the mean over the seeds in percent; the best of a column is bold, the second underlined, ≈ as given.
+    """A cell is the mean over the seeds in percent; the best of a column is bold, the second underlined, others ≈.
 
     Rows without results stand last, in a line for each network; features that the paper does not have are marked.
     """
@@ -31,7 +31,7 @@ def test_table_1_shows_means_and_marks_the_best():
     aucs = pd.DataFrame([*aucs, (None, "small-dcae", 0, 0.512)], columns=["extractor", "detector", "seed", "auc"])
     ours = table_1_shape(aucs.assign(machine="fan", id="id_00"))
     near = {("fan", "id_00"): {("ResNet18", "GMM"), ("–", "Small-DCAE")}}
-    page = BeautifulSoup(tables.table_1(ours, near, "Ours").data, "html.parser")
+    page = BeautifulSoup(tables.table_1(ours, near, "Ours", {"ResNet18": "ResNet18, V1"}).data, "html.parser")
     missing = {row.th.text: row.td.text for row in page.select("tr.not-run")}
     assert [row["class"] for row in page.select("tbody tr")[3:]] == [["not-run"]] * len(missing)
     assert missing["ResNet18"] == "B-GMM, IF, KDE, OC-SVM" and missing["–"] == "LeNet-DCAE"
@@ -40,8 +40,9 @@ def test_table_1_shows_means_and_marks_the_best():
         row.decompose()
     html = str(page)
     shown = parsed(html)
-    assert list(shown["fan", "id_00"]) == ["75.0≈", "51.2≈", "60.0"]
+    assert list(shown["fan", "id_00"]) == ["75.0", "51.2≈", "60.0"]
     assert re.findall("<[bu]>[0-9.]*", html) == ["<b>75.0", "<u>60.0"]
+    assert shown.index[0] == ("ResNet18, V1", "GMM")
     marked = [features for features, _ in shown.index if "not in the paper" in features]
     assert marked == ["SqueezeNet 1.1, randomnot in the paper"]
 
@@ -65,3 +66,17 @@ def test_the_box_shows_the_facts_of_its_runs(tiny, quick, tmp_path):
         assert fact in box
     assert "Left out" not in box
     assert run_box.seeds_of([fan, fan]) == "0, 1"
+
+
+def test_deviations_are_those_of_the_run(tiny, quick, tmp_path):
+    """A run names its version of SqueezeNet, and what its auto-encoders do otherwise than the paper says, only that."""
+    options = {"data": tiny, "profile": quick, "ids": "id_00", "cache": tmp_path, "extractors": "squeezenet1_1"}
+    trained = {"autoencoders.epochs": 3, "autoencoders.batch_size": 4, "autoencoders.seeds": [0]}
+    short = Run("fan", **options, detectors="small-dcae", settings=trained)
+    stated = {"autoencoders.epochs": 80, "autoencoders.batch_size": 128}
+    whole = Run("fan", **options, detectors="small-dcae", seeds="0 1 2 3 4", settings=stated)
+    of_short, of_whole = (" ".join(tables.deviations([run])) for run in (short, whole))
+    assert "epochs 3 (in the paper 80), patches a batch 4 (in the paper 128), seeds 1 (in the paper 5)" in of_short
+    assert "Auto-encoders" not in of_whole and "in the paper 861" in of_whole
+    assert "batches of 4" in run_box.training_of([short]) and "batches" not in run_box.training_of([whole])
+    assert tables.versions([short]) == {"SqueezeNet": "SqueezeNet 1.1"}
