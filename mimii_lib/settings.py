@@ -95,7 +95,10 @@ class Imaging(StrictModel):
     sample_rate: PositiveInt = from_paper(16_000, "§4, in Hz")
     seconds: PositiveInt = from_paper(10, "§4: length of a clip")
     channel: Annotated[Literal[0, 1, 2, 3, 4, 5, 6, 7, "mean"], BeforeValidator(_literal)] = assumption(
-        0, "§4 says single-channel, the files have 8; DCASE 2020 took the first", (1, 2, 3, 4, 5, 6, 7, "mean"), 4
+        0,
+        "§4 says single-channel, the files have 8; DCASE 2020 took the first, as far as one clip could be compared",
+        (1, 2, 3, 4, 5, 6, 7, "mean"),
+        4,
     )
     n_mels: PositiveInt = from_paper(64, "§5: Mel bands")
     window: PositiveInt = from_paper(1024, "§5: Hann window, in samples")

@@ -42,11 +42,11 @@ glue(
 
 # %% [markdown]
 # There are {glue:text}`n_points` points, and {glue:text}`n_others` of them have alternatives that this project can run:
-# {glue:text}`n_alternatives` in all. [The next page](choices.ipynb) measures how each of them changes the AUC.
+# {glue:text}`n_alternatives` in all. [The next page](choices.ipynb) measures those that this run can: how each changes the AUC.
 #
 # ## How to use another value
 #
-# The alternatives are written as the command line takes them:
+# The alternatives are written as the command line takes them; brackets hold what one is compared with, where that is not the default:
 #
 # ```bash
 # mimii auc DATA --machine fan --settings imaging.hop=512 split.balanced=true

@@ -18,7 +18,7 @@
 # # Does the code do what the paper says?
 #
 # Sections 3 to 5 of the paper make statements that can be tested: 64 Mel bands, 128 trees, no anomalous clip in training. In this project a
-# statement is a mark on the test that holds it:
+# statement is a mark on the test that checks it:
 #
 # ```python
 # @pytest.mark.paper("§5", "64 Mel bands", code="imaging.log_mel", setting="imaging.n_mels")
@@ -26,7 +26,7 @@
 # ```
 #
 # The table lists all marks, each with the setting, the code and the test. A mark that names code or a setting that does not exist is an error.
-# A setting stands there with its default, which is what the test holds. **A run may use another value**, to save time on a laptop: then the
+# A setting stands there with its default, which is what the test checks. **A run may use another value**, to save time on a laptop: then the
 # run's own value stands below it, as *this run: …*.
 
 # %% tags=["parameters", "remove-cell"]
@@ -102,12 +102,13 @@ glue(
 glue("n_test_clips", tables.number_range(sizes), display=False)
 
 # %% [markdown]
-# {glue:text}`n_statements` statements, {glue:text}`n_settings` of them with a setting, are held by {glue:text}`n_tests` tests.
+# {glue:text}`n_statements` statements, {glue:text}`n_settings` of them with a setting, are checked by {glue:text}`n_tests` tests.
 # {glue:text}`n_remarks` carry a remark: there the paper's words are ambiguous, or cannot be followed literally.
-# [The page on open points](open_points.ipynb) explains these cases.
+# [The page on open points](open_points.ipynb) explains those that name an open point. The others restore minus signs that the text has lost.
 #
-# The tests hold what the code does at the paper's values. They say nothing about what a run used. Settings that this run uses with another value:
-# {glue:text}`used`. The number of test clips is at most the paper's; here {glue:text}`n_test_clips` clips test for each machine ID.
+# The tests check what the code does at the paper's values. They say nothing about what a run used. Settings that this run uses with another value:
+# {glue:text}`used`. The paper tests each machine ID with 150 normal clips and as many abnormal ones; this run has
+# {glue:text}`n_test_clips` test clips for each machine ID.
 #
 # All tests run with `make test`; a single one runs by its name:
 #

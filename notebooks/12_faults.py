@@ -102,5 +102,5 @@ glue("n_not_tried", int(outcomes.passed.isna().sum()), display=False)
 # :::{admonition} Not covered
 # :class: open
 # Power was not cut: processes were killed, and kept files were truncated, as a power cut can leave them.
-# We rely on the operating system to write files to the disk before they are moved into place. Locks need a file system that supports them; some network shares do not.
+# We rely on the operating system to write files to the disk before they are moved into place. Locks need a file system that supports them; some shared ones do not.
 # :::

@@ -34,8 +34,8 @@ proof = "benchmarks/proof_real.json"  # record of the comparison on recordings, 
 # ## Two tables of the whole dataset
 #
 # - **Spectra** of all {glue:text}`n_spectra:,` clips of fan, pump and slider, at three SNRs, from the repository of {cite:t}`iaia`: the
-#   log-mel spectrum averaged over time, 128 numbers a clip, and the level. They describe the **mean of the eight microphones**. Computed again
-#   from six recordings, with librosa's default mel filters, they are equal.
+#   log-mel spectrum averaged over time, 128 numbers a clip, and the level. They describe the **mean of the eight microphones**. When they were
+#   computed again from six recordings at 0 dB, with librosa's default mel filters, they agreed to four digits; this check is not part of the record.
 # - **Functionals** of all {glue:text}`n_functionals:,` clips of the four machine types, from the repository of {cite:t}`egemapstable`: the
 #   88 numbers of eGeMAPS {cite:p}`eyben2016geneva`, which were made for voices. The SNR is stated nowhere. We **infer** +6 dB: the
 #   level of the clips follows that of the other table most closely at +6 dB, in every folder of fan, pump and slider. For the valve
@@ -61,6 +61,7 @@ import pandas as pd
 from myst_nb import glue
 
 from mimii_lib import paper
+from mimii_lib.data.weights import BUNDLED
 from mimii_lib.pages import evidence, tables
 from mimii_lib.run import provenance
 from mimii_lib.run.profiles import ROOT
@@ -135,7 +136,7 @@ tables.html_table(
 # anew for each machine ID, has {glue:text}`their_best:.1f` %, but no system reaches that: exercise 1 shows how much of it can be luck. The
 # figure shows each machine ID. The paper's marks are the same in each panel, since its SNR is in question.
 
-# %% mystnb={"figure": {"caption": "AUC by machine ID and SNR. Blue: two detectors on one spectrum from eight microphones, with 95 % intervals. Black bars: the paper's best row, and orange crosses the best of all its rows on that machine ID, from one microphone."}, "image": {"alt": "A panel for each SNR, a line for each machine ID. At \u22126 dB the blue dots lie on both sides of the paper's marks, at 0 dB mostly to the right of them, at +6 dB nearly all at the right end"}}
+# %% mystnb={"figure": {"caption": "AUC by machine ID and SNR. Blue: two detectors on one spectrum from eight microphones, with 95 % intervals. Bars: the paper's best row, and orange crosses the best of all its rows on that machine ID, from one microphone."}, "image": {"alt": "A panel for each SNR, a line for each machine ID. At \u22126 dB the blue dots lie on both sides of the paper's marks, at 0 dB mostly to the right of them, at +6 dB nearly all at the right end"}}
 evidence.dots(spectra)
 
 # %% tags=["full-width"]
@@ -247,6 +248,9 @@ for name, of_precision in {
     glue(f"{name}_all", len(of_precision), display=False)
 for label, count in claims.clips.iloc[0].items():
     glue(f"proof_{label}", count, display=False)
+package = BUNDLED["squeezenet1_1"]
+of_package = f"the package {package.package} (sha256 {package.sha256[:12]}…)"
+glue("proof_package", of_package, display=False)
 glue("proof_machine", claims.machine.iloc[0], display=False)
 glue("proof_date", kept["date"], display=False)
 glue("proof_commit", provenance.short(kept["commit"]), display=False)
@@ -262,11 +266,15 @@ glue("proof_processor", kept["processor"], display=False)
 # ```bash
 # # FOLDER holds the tables as iaia/ and egemaps/: minutes
 # python benchmarks/real_mimii.py FOLDER --splits splits.csv
-# # RECORDINGS holds some dozen clips below -6_dB_slider: minutes
-# python benchmarks/proof.py --data RECORDINGS --json benchmarks/proof_real.json
+# # RECORDINGS holds clips below -6_dB_slider, WEIGHTS the files <extractor>.pt: minutes
+# python benchmarks/proof.py --extractors squeezenet1_0 squeezenet1_1 resnet18 --data RECORDINGS --weights WEIGHTS \
+#   --json benchmarks/proof_real.json
 # ```
 #
-# The first writes the record and the splits, with MIMII's names of the clips.
+# The first writes the record and the splits, with MIMII's names of the clips. The second had {glue:text}`proof_normal` normal and
+# {glue:text}`proof_abnormal` abnormal clips. Its record does not name the weights. SqueezeNet 1.1 had those of {glue:text}`proof_package`; WEIGHTS
+# held `resnet18.pt` (sha256 `4fafb157a59c…`) and `squeezenet1_0.pt` (`4ab575d075d7…`), which stand in for torchvision's own files and are not
+# published here. The comparison can be repeated with torchvision's: both implementations get the same weights.
 #
 # ## Exercises
 #

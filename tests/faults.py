@@ -303,7 +303,10 @@ def survive_kills(
         names = [name for name in expected if result.get(name) != expected[name]] if isinstance(expected, dict) else ""
         assert result == expected, f"another result than that of an undisturbed command: {names}"
         completed += 1
-    return f"{kills} kills at random moments (SIGKILL), {completed} completed by repeating the same command"
+    return (
+        f"{completed} runs were killed {kills} times in all, at random moments (SIGKILL); "
+        "each was completed by repeating the same command"
+    )
 
 
 @trial("kills")

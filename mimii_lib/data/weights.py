@@ -168,12 +168,14 @@ def find_weights(extractor: str, folder: Path | None = None, sources: Iterable[s
     folder = folder or (Path(os.environ["MIMII_WEIGHTS"]).expanduser() if os.environ.get("MIMII_WEIGHTS") else None)
     if folder is not None and not folder.is_dir():
         raise MimiiError(f"weights: {folder}: no such folder; expected one with files like {extractor}.pt")
-    reasons = []
-    for source in SOURCES if sources is None else sources:
+    reasons, sources = [], tuple(SOURCES if sources is None else sources)
+    for source in sources:
         result = SOURCES[source](network, folder)
         if isinstance(result, Weights):
             return result
         reasons.append(result)
+    if network.torchvision and "torchvision" not in sources:
+        reasons.append("this profile does not use torchvision's download")
     raise WeightsNotFound(
         f"{extractor}: weights not reachable ({'; '.join(reasons)}); "
         f"put its state dict as {extractor}.pt into a folder and name that folder as 'weights'"

@@ -1,4 +1,4 @@
-"""The statements of the paper's sections 3 to 5, each beside the code, the setting and the test that hold it.
+"""The statements of the paper's sections 3 to 5, each beside the code, the setting and the test that checks it.
 
 A statement is a mark on its test: ``@pytest.mark.paper("§5", "64 Mel bands", code="imaging.log_mel",
 setting="imaging.n_mels")``. The command ``pytest --collect-only -q --paper-statements FILE`` writes them as JSON.
@@ -45,19 +45,27 @@ def _value(profile: Profile, setting: str) -> Any:
     return attrgetter(setting)(profile.settings if "." in setting else profile)
 
 
+def _used(profile: Profile, setting: str) -> str:
+    """Return a value as text: beside the seeds those of the auto-encoders, where these are fewer."""
+    value, fewer = _value(profile, setting), profile.settings.autoencoders.seeds
+    if setting != "seeds" or fewer is None or {*profile.seeds} <= {*fewer}:
+        return str(value)
+    return f"{value}, of the auto-encoders {tuple(seed for seed in profile.seeds if seed in fewer)}"
+
+
 def used_otherwise(statements: Sequence[dict[str, str]], runs: Sequence[Run]) -> dict[str, str]:
-    """Return the values that runs use, by the setting of a statement, where they are not those that the tests hold."""
+    """Return the values that runs use, by the setting of a statement, where they are not those that the tests check."""
     names = dict.fromkeys(row["setting"].partition(" = ")[0] for row in statements if row["setting"])
-    values = {name: {run.machine: _value(run.profile, name) for run in runs} for name in names}
+    values = {name: {run.machine: _used(run.profile, name) for run in runs} for name in names}
     return {
-        name: by_machine({machine: str(value) for machine, value in of_runs.items()})
+        name: by_machine(of_runs)
         for name, of_runs in values.items()
-        if any(value != _value(Profile(), name) for value in of_runs.values())
+        if any(value != _used(Profile(), name) for value in of_runs.values())
     }
 
 
 def statements_table(statements: Sequence[dict[str, str]], runs: Sequence[Run] = ()) -> HTML:
-    """Show statements in the paper's order, each beside what holds it, and the value of `runs` where it is another."""
+    """Show statements in the paper's order, each beside what checks it, and the value of `runs` where it is another."""
     used, rows = used_otherwise(statements, runs), []
     for row in sorted(statements, key=lambda row: (row["section"], MODULES.index(row["code"].partition(".")[0]))):
         text = {name: escape(cell) for name, cell in row.items()}

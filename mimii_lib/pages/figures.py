@@ -265,9 +265,9 @@ def effects(effects: pd.DataFrame) -> Figure:
             else:
                 axis.plot(np.clip([effect.low, effect.high], -limit, limit), [row, row], color=colour, lw=2)
                 axis.plot(effect.difference, row, marker, color=colour)
-            name = f"{effect.title}: {effect.alternative}"
+            name = f"{effect.title}: {effect.alternative.partition(' (')[0]}"  # the table says against what
             axis.text(0, row - 0.3, name, transform=axis.get_yaxis_transform(), fontsize=9)
-        axis.axvline(0, color=QUIET, lw=1, zorder=0)
+            axis.plot([0, 0], [row - 0.2, row + 0.3], color=QUIET, lw=1, zorder=0)  # interrupted by the names
         axis.spines["left"].set_visible(False)
         axis.set(xlim=(-limit, limit), ylim=(len(shown) - 0.5, -0.9), yticks=[])
         axis.set_xlabel("AUC minus that of the default, percentage points")

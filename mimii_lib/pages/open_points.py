@@ -24,7 +24,7 @@ from mimii_lib import paper
 from mimii_lib.errors import MimiiError, NotRun
 from mimii_lib.evaluation import ClipScores, auc, table_1_shape
 from mimii_lib.extractors import get
-from mimii_lib.pages.report import reason_not_run
+from mimii_lib.pages.evidence import decibels
 from mimii_lib.pages.tables import signed, word_table
 from mimii_lib.run import Run
 from mimii_lib.settings import Settings, Source, StrictModel, sources
@@ -52,8 +52,12 @@ class Alternative:
 
     @property
     def name(self) -> str:
-        """The change as the command line takes it: ``split.balanced=true``."""
-        return " ".join(f"{name}={str(value).lower()}" for name, value in self.change.items())
+        """The change as the command line takes it, ``split.balanced=true``, and the base of the run to compare with."""
+        change, base = (
+            " ".join(f"{name}={str(value).lower()}" for name, value in values.items())
+            for values in (self.change, self.base)
+        )
+        return f"{change} (against {base})" if base else change
 
     @property
     def needs_features(self) -> bool:
@@ -77,12 +81,10 @@ class Point:
 def _points() -> Iterator[Point]:
     for entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")):
         settings = {name: source for name, source in SOURCES.items() if source.point == entry["number"]}
-        alone = settings.keys() - set(entry.pop("together", ()))
         base, detectors = entry.pop("base", {}), tuple(entry.pop("detectors", paper.DETECTORS))
         alternatives = [
             Alternative({name: value}, base, detectors, order)
             for name, source in settings.items()
-            if name in alone
             for order, value in enumerate(source.alternatives)
         ]
         alternatives += [Alternative(change, base, detectors) for change in entry.pop("alternatives", [])]
@@ -132,16 +134,22 @@ def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
         raise MimiiError(f"not part of the profile “{part.profile.name}”")
     at_snr = part.profile.model_copy(update={"snr": alternative.change.get("snr", part.profile.snr)})
     if at_snr.recordings is not None and not at_snr.recordings.is_dir():
-        raise MimiiError(f"no recordings of the {part.machine} at {at_snr.snr} dB")
-    default = part.with_overrides(**alternative.base) if alternative.base else part
-    change = {f"settings.{name}" if "." in name else name: value for name, value in alternative.change.items()}
-    changed = default.with_overrides(**change)
+        made = "the miniature was made" if part.recordings.kind == "miniature" else "the recordings of this run are"
+        raise MimiiError(f"{made} at {decibels(part.profile.snr)} only")
+    default = part.with_overrides(**_parameters(alternative.base)) if alternative.base else part
+    changed = default.with_overrides(**_parameters(alternative.change))
     for side in (default, changed):
         if missing := side.stages.unavailable_extractors:
-            raise MimiiError("; ".join(reason_not_run(side, name) for name in missing))
+            ours, others = (", ".join(get(name).title for name in names) for names in (part.stages.extractors, missing))
+            raise MimiiError(f"this run uses {ours}; the weights of {others} are not at hand")
         if side.recordings.skipped:
             raise MimiiError("; ".join(f"{name}: {reason}" for name, reason in side.recordings.skipped.items()))
     return default, changed
+
+
+def _parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters and settings by the names that :meth:`Run.with_overrides` takes."""
+    return {f"settings.{name}" if "." in name else name: value for name, value in values.items()}
 
 
 def _detectors(part: Run, alternative: Alternative) -> tuple[str, ...]:
@@ -305,8 +313,8 @@ def settings_table(*groups: StrictModel) -> HTML:
 
 
 def effects_table(table: pd.DataFrame) -> HTML:
-    """Show :func:`effects`; alternatives of a point that were not run for the same reason share a row."""
-    rows = []
+    """Show :func:`effects`; those that were not run come last, and share a row with those of the same reason."""
+    rows, table = [], pd.concat([table[table.not_run == ""], table[table.not_run != ""]])
     for (number, title, reason), effects in table.groupby(["point", "title", "not_run"], sort=False):
         point, names = f"{number}. {escape(title)}", effects.alternative.map("<code>{}</code>".format)
         if reason:

@@ -13,6 +13,7 @@ import soundfile
 
 from mimii_lib import dataset, paper
 from mimii_lib.errors import MimiiError
+from mimii_lib.run import Run
 from mimii_lib.settings import Detectors, Imaging, Settings, Split
 
 stated = pytest.mark.paper
@@ -88,10 +89,19 @@ def test_only_wav_files_are_clips(tree):
 @stated(
     "§4",
     "recordings at “6dB”",
-    code="dataset.trees",
+    code="dataset.clips",
     setting="snr",
     remark="the text has lost its minus signs; open point 1",
 )
+def test_recordings_at_minus_6_db_are_the_default(tmp_path, wav):
+    """Of recordings at several SNRs a run reads those at -6 dB, unless it names another."""
+    paths = {snr: f"{snr}_dB_fan/fan/id_00/normal/00000000.wav" for snr in (-6, 0, 6)}
+    for snr, path in paths.items():
+        wav(tmp_path / path, seed=snr + 6)
+    assert list(Run("fan", data=tmp_path).clips.path) == [paths[-6]]
+    assert list(Run("fan", data=tmp_path, snr=6).clips.path) == [paths[6]]
+
+
 @pytest.mark.parametrize(
     ("machine", "snr", "ids", "names"),
     [

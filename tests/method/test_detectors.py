@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import reference
 from scipy.spatial.distance import cdist
+from scipy.stats import norm
 from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -162,6 +164,17 @@ def test_detectors_have_the_papers_parameters(name):
 
 
 @stated("§5.2", "GMM: the score is the log-probability", code="detectors.build_detector")
+def test_gmm_scores_are_log_probabilities():
+    """They equal those of scikit-learn's mixture, and the logarithm of the density by its formula."""
+    train, test = cloud(200, 8), cloud(60, 8, seed=1)
+    detector = build_detector("gmm", SMALL, 0).fit(train)
+    scores = detector.score_samples(test)
+    plain = GaussianMixture(SMALL.n_components, covariance_type="diag", max_iter=SMALL.max_iter, random_state=0)
+    np.testing.assert_allclose(scores, plain.fit(train).score_samples(test), rtol=1e-9)
+    densities = norm.pdf(test[:, None], detector.means_, np.sqrt(detector.covariances_)).prod(axis=2)
+    np.testing.assert_allclose(scores, np.log(densities @ detector.weights_), rtol=1e-9)
+
+
 @every
 def test_far_away_is_less_normal(name):
     """A point far from all training points scores lower than every training point."""

@@ -28,6 +28,8 @@ def test_values_of_a_run_stand_beside_those_of_the_tests(tiny, quick):
     assert "autoencoders.epochs = 80" in rows[0]["setting"]
     assert conformance.statements_table(rows, [run]).data.count("this run: ") == 2
     assert "this run" not in conformance.statements_table(rows).data
+    run = run.with_overrides(seeds=[0, 1], settings={"autoencoders.seeds": [1]})
+    assert conformance.used_otherwise(rows, [run])["seeds"] == "(0, 1), of the auto-encoders (1,)"
 
 
 @pytest.mark.parametrize("names", [{"code": "imaging.sound"}, {"code": "imaging.log_mel", "setting": "imaging.mels"}])

@@ -145,7 +145,7 @@ def test_networks_at_equal_dimension(tiny, quick):
     assert open_points.reduced([run], [8]) == []
     table = open_points.at_equal_dimension([run], [0, 8, 10_000])
     assert list(table.dimensions) == [0, 0, 8, 8, 10_000, 10_000]
-    assert table.not_run[4:].str.contains("detectors.pca: found 10000, expected at most").all()
+    assert table.not_run[4:].str.contains("10000 dimensions need at least 10000 training patches").all()
     first, second = table[2:4].itertuples()
     assert (first.difference, first.low, first.high) == pytest.approx((0, 0, 0), abs=1e-9)
     assert second.difference == pytest.approx(second.auc - first.auc)

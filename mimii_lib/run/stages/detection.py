@@ -36,10 +36,9 @@ def preprocess(features: NDArray[np.float32], train: Rows, test: Rows, settings:
     """
     train_patches = patch_rows(features, train)
     if settings.pca > min(train_patches.shape):
-        n_patches, dimension = train_patches.shape
+        number, name = min(zip(train_patches.shape, ("training patches", "features"), strict=True))
         raise MimiiError(
-            f"detectors.pca: found {settings.pca}, expected at most {min(n_patches, dimension)}: there are {n_patches} "
-            f"training patches of {dimension} features"
+            f"detectors.pca: {settings.pca} dimensions need at least {settings.pca} {name}; there are {number}"
         )
     preprocessor = detectors.preprocessor(settings, seed).fit(train_patches)
     return Preprocessed(
