@@ -16,7 +16,6 @@ from mimii_lib.run import notebooks
 
 ROOT = Path(__file__).parents[2]
 EXECUTED = (
-    "executed/fan/01_dataset",
     "executed/fan/02_spectrogram_imaging",
     "executed/table1",
     "executed/real_mimii",
