@@ -34,8 +34,9 @@ setup: .venv/ready  ## make the environment in .venv (about 2 minutes, 6 GB)
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv .venv
-	@# Python compiles what it imports; to compile all of the packages beforehand takes half a minute.
 	$(BIN)/pip install --progress-bar off --no-compile -c constraints.txt -e '.[book,test]'
+	@# On all cores, where pip would use one; and here, since PYTHONDONTWRITEBYTECODE is set in many containers.
+	@$(BIN)/python -m compileall -qq -j 0 -x /tests/ .venv/lib mimii_lib || true
 	@echo "Warming up librosa's compiled parts (once)"
 	$(BIN)/python -c 'import librosa, numpy; librosa.feature.melspectrogram(y=numpy.zeros(16000))'
 	touch $@
