@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import requests
 import soundfile
-from archives import ARCHIVE, CLIPS, ENTRIES, EXPECTED, FILES, NAME, channel_of, clip, kept, packed
+from archives import ARCHIVE, CLIPS, ENTRIES, EXPECTED, FILES, NAME, channel_of, clip, kept, packed, register
 from bad_server import BadServer, Fault
 from kills import killed
 
@@ -514,9 +514,10 @@ def test_downloads_at_once(get, tmp_path):
     other = tmp_path / "data" / "archives" / "-6_dB_valve.zip.part"
     other.parent.mkdir(parents=True)
     other.write_bytes(b"some")
+    options = {"machines": ["fan", "pump", "fan"], "registry": register(FILES, tmp_path / "registry.csv")}
     with BadServer(FILES, otherwise=Fault(pause=0.01)) as server:
         with ThreadPoolExecutor(3) as downloads:
-            messages = [*downloads.map(lambda _: get(server, machines=["fan", "pump", "fan"]), range(3))]
+            messages = [*downloads.map(lambda _: get(server, **options), range(3))]
         assert server.requests == [(name, 0) for name in FILES]
     waiting = f"{tmp_path / 'data'}: another download is at work here; waiting until it is done"
     there = [f"-6_dB_{machine}: is there already" for machine in ("fan", "pump")]

@@ -245,7 +245,6 @@ def test_print_is_dark_on_white(page, html, scheme):
 @pytest.mark.parametrize(
     ("word", "title"),
     [
-        ("truncated", "Dataset: fan"),
         ("Hanley", "Table 1, ours and the paper’s"),
         ("spectrogram", "Spectrogram imaging: fan"),
     ],
@@ -287,8 +286,8 @@ def results(page: Page, html: Path, words: str) -> list[str]:
 
 
 def test_a_clip_can_be_played(page, html):
-    """A player of the dataset page holds ten seconds of sound that the browser can decode."""
-    visit(page, html / "executed" / "fan" / "01_dataset.html")
+    """A player of the page on imaging holds ten seconds of sound that the browser can decode."""
+    visit(page, html / "executed" / "fan" / "02_spectrogram_imaging.html")
     seconds = page.evaluate("""async () => {
         const player = document.querySelector('figure.clip audio');
         player.preload = 'metadata';
