@@ -261,7 +261,8 @@ def slider_clips(folder: Path, normal: int, abnormal: int) -> Path:
         target = folder / "data" / "-6_dB_slider" / "slider" / "id_00" / label
         target.mkdir(parents=True)
         for number in range(count):
-            content = sources[number % len(sources)].read_bytes() + number.to_bytes(4)  # equal files would be refused
+            content = sources[number % len(sources)].read_bytes()
+            content += f"{label} {number}".encode()  # after the sound: equal files are refused
             (target / f"{number:08d}.wav").write_bytes(content)
     return folder / "data"
 
