@@ -258,18 +258,18 @@ def verdict_table(
 
     `scope` limits our verdicts, such as "on a sample"; `seeds` are ours.
     """
-    heads = ["the paper says", "counted in its table", "measured in its table", "tolerance", "survives?", "seeds"]
-    rows = []
+    heads = ["the paper says", "counted in its table", "measured in its table", "tolerance", "survives?"]
+    caption, rows = "The paper’s statements; seeds: the paper’s five", []
     for number, claim in CLAIMS.map(html.escape).iterrows():
         outcome = in_paper.loc[number]
         rows.append([f"{number} {claim.says}", _count_text(outcome), _value_text(outcome, claim.tested_as)])
-        rows[-1] += [_tolerance_text(outcome), _survival_text(outcome), "the paper’s five"]
+        rows[-1] += [_tolerance_text(outcome), _survival_text(outcome)]
         if in_ours is not None:
             ours = in_ours.loc[number]
             parts = [_marked(ours.verdict, scope), _count_text(ours, ""), _value_text(ours), _tolerance_text(ours)]
-            rows[-1][-1] += f"; ours: {html.escape(seeds)}"
             rows[-1].append("<br>".join(parts))
-    return tables.word_table("The paper’s statements", heads + ["in our results"] * (in_ours is not None), rows)
+    caption += f", ours {html.escape(seeds)}" * (in_ours is not None)
+    return tables.word_table(caption, heads + ["in our results"] * (in_ours is not None), rows)
 
 
 def _marked(answer: str, more: str = "") -> str:
