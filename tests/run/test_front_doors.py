@@ -25,7 +25,7 @@ from mimii_lib.uncertainty import weighted_aucs
 FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("small", derandomize=True, deadline=None, database=None, suppress_health_check=FIXTURES)
 settings.load_profile("small")
-few, many = settings(max_examples=40), settings(max_examples=80)
+few, many = settings(max_examples=25), settings(max_examples=50)
 
 GROUPS = Settings().model_dump()
 NAMES = [f"{group}.{name}" for group, values in GROUPS.items() for name in values]
