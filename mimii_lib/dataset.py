@@ -252,12 +252,12 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     labels = splits.path.map(table.set_index("path").label)
     places, of_table = (_places(paths) for paths in (splits.path, table.path))
     snr, known_snr = places.snr.fillna(""), set(of_table.snr.dropna())
-    here = places.id.isin(of_table.id) & places.machine.isin(of_table.machine)
-    here &= snr.isin(known_snr) | (snr == "") | (len(known_snr) == 0)
+    in_folder = places.id.isin(of_table.id) & places.machine.isin(of_table.machine)
+    in_folder &= snr.isin(known_snr) | (snr == "") | (len(known_snr) == 0)
     faults = {
         "has another role than train or test": ~splits.role.isin(["train", "test"]),
         f"is no path of a clip; expected paths like {table.path.iloc[0]}": labels.isna() & places.machine.isna(),
-        "is missing from the folder of its machine ID": labels.isna() & here,
+        "is missing from the folder of its machine ID": labels.isna() & in_folder,
         "is named more than once; a clip either trains or tests": splits.duplicated(["seed", "path"]) & labels.notna(),
         "is abnormal and trains; train on normal clips only": (splits.role == "train") & (labels == "abnormal"),
     }

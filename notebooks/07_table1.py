@@ -70,8 +70,10 @@ import numpy as np
 glue("pipeline", figures.pipeline(runs[0]), display=False)
 pair = figures.examples(runs[0], runs[0].ids[0])
 glue("sound_pair", figures.clips(runs[0], pair), display=False)
-made = " Both sounds are synthesised." * (runs[0].recordings.kind == "miniature")
-glue("synthesised", made, display=False)
+synthesised = " Both sounds are synthesised." * (
+    runs[0].recordings.kind == "miniature"
+)
+glue("synthesised", synthesised, display=False)
 glue("figure_2", figures.clip_pairs(*runs), display=False)
 glue("snr", f"{runs[0].profile.snr} dB".replace("-", "−"), display=False)
 glue("seeds", run_box.seeds_of(runs), display=False)

@@ -134,8 +134,10 @@ def pair(part: Run, alternative: Alternative) -> tuple[Run, Run]:
         raise MimiiError(f"not part of the profile “{part.profile.name}”")
     at_snr = part.profile.model_copy(update={"snr": alternative.change.get("snr", part.profile.snr)})
     if at_snr.recordings is not None and not at_snr.recordings.is_dir():
-        made = "the miniature was made" if part.recordings.kind == "miniature" else "the recordings of this run are"
-        raise MimiiError(f"{made} at {decibels(part.profile.snr)} only")
+        recordings = (
+            "the miniature was made" if part.recordings.kind == "miniature" else "the recordings of this run are"
+        )
+        raise MimiiError(f"{recordings} at {decibels(part.profile.snr)} only")
     default = part.with_overrides(**_parameters(alternative.base)) if alternative.base else part
     changed = default.with_overrides(**_parameters(alternative.change))
     for side in (default, changed):

@@ -192,13 +192,15 @@ def deviations(runs: Sequence[Run]) -> list[str]:
     for name, title in versions(runs).items():
         sentences.append(f"{title} stands in the row of {name}; the paper does not say which version it used.")
     if any(run.results.autoencoders for run in runs):
-        here = {
+        used = {
             "epochs": own.epochs,
             "patches a batch": own.batch_size,
             "seeds": len(runs[0].results.seeds("lenet-dcae")),
         }
-        there = {"epochs": stated.epochs, "patches a batch": stated.batch_size, "seeds": PAPER_SEEDS}
-        changed = [f"{what} {here[what]} (in the paper {there[what]})" for what in here if here[what] != there[what]]
+        of_paper = {"epochs": stated.epochs, "patches a batch": stated.batch_size, "seeds": PAPER_SEEDS}
+        changed = [
+            f"{what} {used[what]} (in the paper {of_paper[what]})" for what in used if used[what] != of_paper[what]
+        ]
         sentences += [f"Auto-encoders: {', '.join(changed)}."] * bool(changed)
     return sentences
 

@@ -118,12 +118,12 @@ class Profile(StrictModel):
     def _check_together(self) -> Self:
         view, trained = self.settings.imaging, self.settings.autoencoders.seeds
         if view.patches == 0:
-            found = f"found {view.patch_frames}, expected at most the {view.frames} frames of a clip"
-            raise MimiiError(f"settings: imaging: patch_frames: {found}")
+            values = f"found {view.patch_frames}, expected at most the {view.frames} frames of a clip"
+            raise MimiiError(f"settings: imaging: patch_frames: {values}")
         if trained is not None and not {*trained} & {*self.seeds}:
-            found, expected = (", ".join(map(str, seeds)) for seeds in (trained, self.seeds))
+            own, of_run = (", ".join(map(str, seeds)) for seeds in (trained, self.seeds))
             raise MimiiError(
-                f"settings: autoencoders: seeds: found {found}, expected some of the run's seeds {expected}"
+                f"settings: autoencoders: seeds: found {own}, expected some of the run's seeds {of_run}"
             )
         return self
 

@@ -19,8 +19,8 @@ SHOWN_TO_HIDDEN = 3
 
 def cells(page: Path, kind: str) -> list[tuple[set[str], str]]:
     """Return the tags and the sources of a page's cells of a kind, code or markdown."""
-    found = [cell for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == kind]
-    return [(set(cell.metadata.get("tags", [])), cell.source) for cell in found]
+    chosen = [cell for cell in nbformat.read(page, as_version=4).cells if cell.cell_type == kind]
+    return [(set(cell.metadata.get("tags", [])), cell.source) for cell in chosen]
 
 
 def n_lines(sources: list[str]) -> int:
