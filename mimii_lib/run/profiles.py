@@ -122,9 +122,7 @@ class Profile(StrictModel):
             raise MimiiError(f"settings: imaging: patch_frames: {values}")
         if trained is not None and not {*trained} & {*self.seeds}:
             own, of_run = (", ".join(map(str, seeds)) for seeds in (trained, self.seeds))
-            raise MimiiError(
-                f"settings: autoencoders: seeds: found {own}, expected some of the run's seeds {of_run}"
-            )
+            raise MimiiError(f"settings: autoencoders: seeds: found {own}, expected some of the run's seeds {of_run}")
         return self
 
     @property
