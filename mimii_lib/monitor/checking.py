@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, ks_2samp
 
-from mimii_lib.data.own_recordings import Recording
+from mimii_lib.data.own_recordings import Recording, find
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import ClipScores
 from mimii_lib.monitor.results import Check
@@ -40,20 +40,21 @@ def check(
 
     It works if, by 95 % intervals, the false-alarm rate is not above `alpha` and the AUC is at least 0.8. Normal
     recordings that the monitor was fitted on are left out. `alpha`, `unreadable` and `say` are those of
-    :meth:`mimii_lib.monitor.model.Monitor.score_all`.
+    :meth:`mimii_lib.monitor.model.Monitor.recordings`.
     """
     if alpha is not None and alpha < monitor.smallest_p_value:
         raise MimiiError(
             f"alpha: {alpha:g} cannot be decided: {len(monitor.names)} normal recordings give no p-value below "
             f"{monitor.smallest_p_value:.2g}; fit on {ceil(1 / alpha) - 1} and more"
         )
-    heard = list(monitor.recordings(normal, unreadable, say))
-    new = [one for one in heard if one.digest not in monitor.digests]
-    if len(new) < len(heard):
-        say(f"left out: {len(heard) - len(new)} of {len(heard)} normal recordings, which the model was fitted on")
+    of_faults = {str(path) for path in find(abnormal)}
+    heard = list(monitor.recordings([*normal, *abnormal], unreadable, say))
+    faulty = [one for one in heard if one.path in of_faults]
+    new = [one for one in heard if one.path not in of_faults and one.digest not in monitor.digests]
+    if known := len(heard) - len(faulty) - len(new):
+        say(f"left out: {known} of {known + len(new)} normal recordings, because the model was fitted on them")
     if not new:
         raise MimiiError(f"{', '.join(map(str, normal))}: no recording that the model has not seen; keep some back")
-    faulty = list(monitor.recordings(abnormal, unreadable, say)) if abnormal else []
     scores = [monitor.score_recording(one, alpha) for one in [*new, *faulty]]
     values = np.array([one.score for one in scores])
     alarms = np.array([bool(one.anomalous) for one in scores])
