@@ -76,9 +76,10 @@ def score_command(
     """Print what a monitor says of recordings; return 1 if it calls one anomalous, or cannot decide."""
     monitor = Monitor.load(model)
     if alpha is not None and alpha < monitor.smallest_p_value:
+        least = f"1/{len(monitor.names) + 1} = {monitor.smallest_p_value:.2g}"
         _say(
-            f"--alpha {alpha:g}: not decidable below 1/{len(monitor.names) + 1} = {monitor.smallest_p_value:.2g}, for the "
-            f"model was fitted on {len(monitor.names)} recordings; what scores above them all is undecided"
+            f"--alpha {alpha:g}: not decidable below {least}, since the model was fitted on {len(monitor.names)} "
+            "recordings; what scores above them all is undecided"
         )
     heard = monitor.recordings(recordings, say=_say, **options)
     scores = [monitor.score_recording(recording, alpha) for recording in heard]

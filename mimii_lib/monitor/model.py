@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from mimii_lib.data import model_file, own_recordings
 from mimii_lib.data.own_recordings import Recording
@@ -15,12 +16,13 @@ from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.monitor.results import Check, Score, Window
 from mimii_lib.monitor.spectrum import Spectra
 from mimii_lib.run.scorer import Scorer
-from mimii_lib.settings import Imaging
+from mimii_lib.run.scorer_state import ConvertedNetwork, restored_scorer, scorer_state
+from mimii_lib.settings import Settings
 
 HIGHEST_RATE = 16_000  # Hz, unless another one is named: the rate of the recordings that the systems were measured on
 LONGEST = 10.0  # seconds of a window, unless another length is named
 FEWEST = 5  # normal recordings
-FOLDS = 20  # parts of the normal recordings, each of which is held back once
+FOLDS, FOLDS_OF_PAPER = 20, 5  # parts of the normal recordings, each of which is held back once
 MOST_WINDOWS = 600  # that train, so that a model file stays small
 ALPHA = 0.05  # false-alarm rate
 UNREADABLE = ("stop", "skip")
@@ -83,8 +85,9 @@ class Monitor:
         rate: int | None = None,
         channel: int | str = 0,
         window: float | None = None,
-        folds: int = FOLDS,
+        folds: int | None = None,
         unreadable: str = "stop",
+        settings: Settings | None = None,
         weights: Path | None = None,
         say: Say = _silent,
     ) -> Self:
@@ -103,9 +106,14 @@ class Monitor:
         window
             Length of a window in seconds, from 1; None: that of the shortest recording, at most 10.
         folds
-            Parts of the recordings that are held back in turn, to calibrate: at most one for each recording.
+            Parts of the recordings that are held back in turn, to calibrate, at most one for each recording; None: 20,
+            or 5 of the paper's systems, whose fits take longer.
         unreadable
             What to do about a recording that cannot be used: stop, or skip it.
+        settings
+            Those of the system, such as the number of mixture components; the sample rate is `rate`.
+        weights
+            Folder of weight files ``<extractor>.pt``.
         say
             Takes a sentence on each recording that is skipped, resampled or clipped.
 
@@ -136,7 +144,11 @@ class Monitor:
         windows = [_evenly(own_recordings.cut(one, length)[0], most) for one in usable]
         owner = np.repeat(np.arange(len(usable)), [len(of_one) for of_one in windows])
         samples = np.concatenate(windows)
-        scorer = Scorer(system, Imaging(sample_rate=rate), weights)
+        settings = settings or Settings()
+        imaging = settings.imaging.model_copy(update={"sample_rate": rate})
+        scorer = Scorer(system, settings.model_copy(update={"imaging": imaging}), weights)
+        scorer.network = ConvertedNetwork(scorer)
+        folds = folds or (FOLDS if scorer.clip_system else FOLDS_OF_PAPER)
         held_out = _held_out_scores(scorer, samples, owner, folds)
         calibration = np.array([held_out[owner == number].mean() for number in range(len(usable))])
         if not np.isfinite(held_out).all() or np.ptp(calibration) <= 1e-9 * np.abs(calibration).max():
@@ -241,7 +253,7 @@ class Monitor:
 
     def save(self, path: Path | str) -> None:
         """Write the model file (:mod:`mimii_lib.data.model_file`)."""
-        parts = {"scorer": self.scorer.state(), "spectra": vars(self.spectra)}
+        parts = {"scorer": scorer_state(self.scorer), "spectra": vars(self.spectra)}
         calibration = [self.calibration, self.window_calibration]
         model_file.write(Path(path), {"about": self.about, "calibration": calibration, **parts})
 
@@ -250,7 +262,7 @@ class Monitor:
         """Read a model file. Nothing in it is executed; one that is damaged, foreign or newer raises MimiiError."""
         content = model_file.read(Path(path))
         try:
-            scorer, spectra = Scorer.restore(content["scorer"]), Spectra(**content["spectra"])
+            scorer, spectra = restored_scorer(content["scorer"]), Spectra(**content["spectra"])
             return cls(scorer, spectra, content["about"], content["calibration"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MimiiError(f"{path}: not a model that this version of mimii reads ({error}); fit again") from None
@@ -285,6 +297,7 @@ def _evenly(windows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     return windows[np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(int)]
 
 
+@threadpool_limits.wrap(limits=1)  # small matrices: several threads would wait for each other, and round otherwise
 def _held_out_scores(
     scorer: Scorer, samples: NDArray[np.float32], owner: NDArray[np.intp], folds: int
 ) -> NDArray[np.float64]:
@@ -292,7 +305,7 @@ def _held_out_scores(
 
     `owner` is the number of each window's recording.
     """
-    rows = scorer.features(samples)
+    rows = scorer.prepare(samples).features(samples)
     part = owner % max(2, min(folds, owner.max() + 1))
     scores = np.empty(len(rows))
     for number in np.unique(part):
