@@ -16,6 +16,7 @@ from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.model import Monitor
 from mimii_lib.monitor.results import Score
+from mimii_lib.run.profiles import Profile, with_parameters
 from mimii_lib.uncertainty import Interval
 
 
@@ -23,8 +24,12 @@ def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
-def fit_command(normal: Sequence[Path], *, output: Path, channel: str = "0", **options: Any) -> None:
+def fit_command(
+    normal: Sequence[Path], *, output: Path, channel: str = "0", settings: Sequence[str] = (), **options: Any
+) -> None:
     """Fit a monitor, write it, and print what it learnt and what it cannot hear."""
+    if settings:
+        options["settings"] = with_parameters(Profile(), settings=" ".join(settings)).settings
     monitor = Monitor.fit(normal, channel=int(channel) if channel.isdecimal() else channel, say=_say, **options)
     monitor.save(output)
     noise = np.random.default_rng(0).normal(0, 0.01, (1, monitor.window)).astype(np.float32)

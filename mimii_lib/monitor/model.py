@@ -24,6 +24,7 @@ LONGEST = 10.0  # seconds of a window, unless another length is named
 FEWEST = 5  # normal recordings
 FOLDS, FOLDS_OF_PAPER = 20, 5  # parts of the normal recordings, each of which is held back once
 MOST_WINDOWS = 600  # that train, so that a model file stays small
+ALIKE = 0.01  # dB: recordings whose mel bands differ by less are copies of one sound
 ALPHA = 0.05  # false-alarm rate
 UNREADABLE = ("stop", "skip")
 
@@ -81,41 +82,28 @@ class Monitor:
         cls,
         paths: Sequence[Path | str],
         *,
-        system: str = "ensemble",
         rate: int | None = None,
         channel: int | str = 0,
-        window: float | None = None,
-        folds: int | None = None,
         unreadable: str = "stop",
-        settings: Settings | None = None,
-        weights: Path | None = None,
         say: Say = _silent,
+        **options: Any,
     ) -> Self:
-        """Fit a system of the results table on normal recordings.
+        """Fit a system of the results table, by default the ensemble, on normal recordings.
 
         Parameters
         ----------
         paths
             Files (WAV, FLAC, OGG, MP3), and folders that hold them.
-        system
-            Name of a row of the results table.
         rate
             In Hz, from 8000; None: the recordings' lowest, at most 16000.
         channel
             The channel to read, from 0, or mean.
-        window
-            Length of a window in seconds, from 1; None: that of the shortest recording, at most 10.
-        folds
-            Parts of the recordings that are held back in turn, to calibrate, at most one for each recording; None: 20,
-            or 5 of the paper's systems, whose fits take longer.
         unreadable
             What to do about a recording that cannot be used: stop, or skip it.
-        settings
-            Those of the system, such as the number of mixture components; the sample rate is `rate`.
-        weights
-            Folder of weight files ``<extractor>.pt``.
         say
             Takes a sentence on each recording that is skipped, resampled or clipped.
+        options
+            ``system``, ``window`` and others of :meth:`fit_recordings`.
 
         Raises
         ------
@@ -124,10 +112,8 @@ class Monitor:
         """
         files, places = own_recordings.find(paths), ", ".join(map(str, paths))
         if rate is None:
-            of_files = [
-                of_file for path in files if (of_file := own_recordings.rate_of(path)) >= own_recordings.LOWEST_RATE
-            ]
-            rate = min([HIGHEST_RATE, *of_files])
+            rates = [one for path in files if (one := own_recordings.rate_of(path)) >= own_recordings.LOWEST_RATE]
+            rate = min([HIGHEST_RATE, *rates])
         if rate < own_recordings.LOWEST_RATE:
             raise MimiiError(f"rate: found {rate} Hz, expected at least {own_recordings.LOWEST_RATE} Hz")
         usable = list(_usable(files, rate, channel, unreadable, say))
@@ -136,39 +122,68 @@ class Monitor:
                 f"{places}: {len(usable)} recording{'s' * (len(usable) != 1)} to fit on found, expected at least "
                 f"{FEWEST}, better 20 and more, made apart from each other"
             )
-        usable.sort(key=lambda recording: recording.digest)  # by contents, not by names, days and shifts
-        length = round(rate * window) if window else min(*(len(one.samples) for one in usable), round(LONGEST * rate))
+        return cls.fit_recordings(usable, channel=channel, **options)
+
+    @classmethod
+    def fit_recordings(
+        cls,
+        normal: Sequence[Recording],
+        *,
+        system: str = "ensemble",
+        channel: int | str = 0,
+        window: float | None = None,
+        folds: int | None = None,
+        settings: Settings | None = None,
+        weights: Path | None = None,
+    ) -> Self:
+        """Fit a system on normal recordings that are read already, all at one rate; see :meth:`fit`.
+
+        Parameters
+        ----------
+        window
+            Length of a window in seconds, from 1; None: that of the shortest recording, at most 10.
+        folds
+            Parts of the recordings that are held back in turn, to calibrate, at most one for each recording; None: 20,
+            or 5 of the paper's systems, whose fits take longer.
+        settings
+            Those of the system, such as the number of mixture components; the sample rate is the recordings'.
+        weights
+            Folder of weight files ``<extractor>.pt``.
+        """
+        normal = sorted(normal, key=lambda one: one.digest)  # by contents, not by names, days and shifts
+        rate = normal[0].rate
+        length = round(rate * window) if window else min(*(len(one.samples) for one in normal), round(LONGEST * rate))
         if length < own_recordings.SHORTEST * rate:
             raise MimiiError(f"window: found {length / rate:.3g} s, expected at least {own_recordings.SHORTEST:g} s")
-        most = max(1, MOST_WINDOWS // len(usable))
-        windows = [_evenly(own_recordings.cut(one, length)[0], most) for one in usable]
-        owner = np.repeat(np.arange(len(usable)), [len(of_one) for of_one in windows])
-        samples = np.concatenate(windows)
+        most = max(1, MOST_WINDOWS // len(normal))
+        windows = [_evenly(own_recordings.cut(one, length)[0], most) for one in normal]
+        owner = np.repeat(np.arange(len(normal)), [len(of_one) for of_one in windows])
         settings = settings or Settings()
         imaging = settings.imaging.model_copy(update={"sample_rate": rate})
         scorer = Scorer(system, settings.model_copy(update={"imaging": imaging}), weights)
         scorer.network = ConvertedNetwork(scorer)
         folds = folds or (FOLDS if scorer.clip_system else FOLDS_OF_PAPER)
-        held_out = _held_out_scores(scorer, samples, owner, folds)
-        calibration = np.array([held_out[owner == number].mean() for number in range(len(usable))])
-        if not np.isfinite(held_out).all() or np.ptp(calibration) <= 1e-9 * np.abs(calibration).max():
+        held_out = _held_out_scores(scorer, np.concatenate(windows), owner, folds)
+        calibration = np.array([held_out[owner == number].mean() for number in range(len(normal))])
+        spectra = Spectra.measure(windows, rate)
+        if np.ptp(spectra.recordings, axis=0).max() < ALIKE or np.ptp(calibration) == 0:
             raise MimiiError(
-                f"{places}: the {len(usable)} recordings are all alike, so that nothing can be learnt of how normal "
-                "sound varies; record at different times"
+                f"{normal[0].path} and {len(normal) - 1} others are all alike, so that nothing can be learnt of how "
+                "normal sound varies; record at different times"
             )
         about = {
             "system": system,
             "rate": rate,
             "window": length,
             "channel": channel,
-            "names": [Path(one.path).name for one in usable],
-            "digests": [one.digest for one in usable],
-            "rates": [one.from_rate for one in usable],
-            "seconds": sum(one.seconds for one in usable),
+            "names": [Path(one.path).name for one in normal],
+            "digests": [one.digest for one in normal],
+            "rates": [one.from_rate for one in normal],
+            "seconds": sum(one.seconds for one in normal),
             "versions": _versions(),
         }
-        first = np.searchsorted(owner, np.arange(len(usable)))
-        return cls(scorer, Spectra.measure(windows, rate), about, (calibration, held_out[first]))
+        first = np.searchsorted(owner, np.arange(len(normal)))
+        return cls(scorer, spectra, about, (calibration, held_out[first]))
 
     # Scoring
 

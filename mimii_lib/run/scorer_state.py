@@ -27,7 +27,7 @@ class ConvertedNetwork:
     """
 
     def __init__(self, scorer: Scorer, kept: dict[str, Any] | None = None):
-        self.scorer, self.kept = scorer, kept or {}
+        self.scorer, self.kept, self.unconverted = scorer, kept or {}, scorer.network
         self._runner: Runner | None = None
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -35,7 +35,7 @@ class ConvertedNetwork:
         if find_spec("openvino") is None:
             if (expected := self.kept.get("sha256")) and self.scorer.weights.sha256 != expected:
                 raise MimiiError(f"weights of {self.scorer.extractor}: not those of the model; install openvino")
-            return self.scorer.run_network(pictures)
+            return self.unconverted(pictures)
         if self._runner is None:
             self.kept = self.kept or _converted(self.scorer, pictures)
             self._runner, self._columns = _compiled(self.kept)
