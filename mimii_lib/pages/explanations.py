@@ -22,7 +22,7 @@ from sklearn.neighbors import NearestNeighbors
 from mimii_lib import evaluation, extractors, imaging
 from mimii_lib.errors import NotRun
 from mimii_lib.run import Run, engines
-from mimii_lib.settings import SIMPLE_BASELINES
+from mimii_lib.settings import CLIP_SYSTEMS
 
 GRID, MARGIN = 8, 2
 """Blocks along each side of an image, and pixels beyond a block that are occluded too: no edge of the block remains."""
@@ -52,7 +52,7 @@ def best_system(aucs: pd.DataFrame) -> evaluation.System:
 
     Takes a table of :meth:`mimii_lib.run.Run.auc`. The extractor of an auto-encoder is None.
     """
-    of_patches = aucs[~aucs.detector.isin(SIMPLE_BASELINES)]
+    of_patches = aucs[~aucs.detector.isin(CLIP_SYSTEMS)]
     scored = aucs if of_patches.empty else of_patches
     extractor, detector = scored.groupby(["extractor", "detector"], dropna=False).auc.mean().idxmax()
     return (None if pd.isna(extractor) else extractor), detector

@@ -153,7 +153,7 @@ def split_map(run: Run, machine_id: str) -> Figure:
 
 def colour_channels(patch: NDArray[np.uint8], settings: Imaging) -> Figure:
     """Draw a patch (n_mels, patch_frames) of colour map indices as red, green and blue, up-scaled and standardised."""
-    scales = (imaging.upscaling(side, settings) for side in patch.shape)
+    scales = (imaging.upscaling(side, settings.image_size) for side in patch.shape)
     colours = imaging.standardised_colours(extractors.IMAGENET_MEAN, extractors.IMAGENET_STD, settings)
     channels = imaging.extractor_input(torch.tensor(patch[None]), colours, *scales)[0].numpy()
     bands = (0, settings.n_mels) if settings.origin == "lower" else (settings.n_mels, 0)

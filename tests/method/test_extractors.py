@@ -65,7 +65,7 @@ def at_layer(weights, layer, patches, *, output):
     """Return the input (or output) of a layer in the whole network's forward pass."""
     extractor, net, values = extractors.get(weights.extractor), engines.classifier(weights), []
     colours = imaging.standardised_colours(extractor.mean, extractor.std, PAPER)
-    scaling = imaging.upscaling(64, PAPER)
+    scaling = imaging.upscaling(64, PAPER.image_size)
     net.get_submodule(layer).register_forward_hook(lambda _, inputs, out: values.append(out if output else inputs[0]))
     with torch.inference_mode():
         net(imaging.extractor_input(torch.from_numpy(patches), colours, scaling, scaling))

@@ -1,4 +1,4 @@
-"""Stage: recordings → log-mel spectrograms, and the statistics of their bands for the simple baselines."""
+"""Stage: recordings → log-mel spectrograms (§5)."""
 
 import hashlib
 from collections.abc import Mapping
