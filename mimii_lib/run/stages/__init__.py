@@ -27,6 +27,7 @@ from mimii_lib.run.code_digest import outside_code, syntax_digest
 from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import detection, reconstruction
+from mimii_lib.run.stages.audio_features import extract_audio_features, waveform_settings
 from mimii_lib.run.stages.features import extract_features
 from mimii_lib.run.stages.patches import Rows, cut_patches, patch_rows
 from mimii_lib.run.stages.spectrograms import log_mel_spectrograms
@@ -118,12 +119,15 @@ class Stages:
         return self.recordings.split_clips(machine_id, seed, role).index.to_numpy()
 
     def features(self, machine_id: str, extractor: str, seed: int | None = None) -> NDArray[np.float32]:
-        """Return the features of a machine ID by one network: (clips, patches, dimension).
+        """Return the features of a machine ID by one network: (clips, patches or windows, dimension).
 
         The seed, by default the first one, matters only where `scaling` is training.
         """
         seed = self.profile.seeds[0] if seed is None else seed
         key = self._features_key(machine_id, extractor, seed)
+        if extractors.get(extractor).front_end is not None:
+            files, audio = self.recordings.digests(machine_id), self.weights(extractor)
+            return self.cache.get(key, lambda: extract_audio_features(files, audio, self.settings, machine_id))
         if not self.cache.has(key):
             self.spectrograms(machine_id)  # computed before, so that their time is not counted twice
         train, weights = self._rows(machine_id, seed, "train"), self.weights(extractor)
@@ -235,7 +239,7 @@ class Stages:
             way.append(self._training_key(machine_id, detector, seed))
         elif extractor is not None:
             function = detection.detector_scores
-            way.append(self._features_key(machine_id, extractor, seed))
+            way = way * (extractors.get(extractor).front_end is None) + [self._features_key(machine_id, extractor, seed)]
         elif detector == "level":  # of waveforms: no spectrogram is computed
             way = [CacheKey("clips", checks.level, {"clips": self._content(machine_id)})]
         inputs = self._fit_inputs(machine_id, detector, seed) | {
@@ -258,15 +262,14 @@ class Stages:
 
     def _features_key(self, machine_id: str, extractor: str, seed: int) -> CacheKey:
         network = extractors.get(extractor)
-        inputs = self._patches_inputs(machine_id, seed) | {
-            "extractor": extractor,
-            "weights": self.weights(extractor).sha256,
-            "engine": str(self.engine),
-            "registered": outside_code(network.network, network.cut),
-        }
+        inputs = {"extractor": extractor, "weights": self.weights(extractor).sha256, "engine": str(self.engine)}
+        inputs["registered"] = outside_code(network.network, network.cut, network.front_end)
         if network.variant is not None:
             inputs[network.variant] = getattr(self.settings.features, network.variant)
-        return CacheKey("features", extract_features, inputs)
+        if network.front_end is None:
+            return CacheKey("features", extract_features, self._patches_inputs(machine_id, seed) | inputs)
+        inputs |= {"clips": self._content(machine_id), "waveform": waveform_settings(self.settings, network)}
+        return CacheKey("features", extract_audio_features, inputs)
 
     def _training_key(self, machine_id: str, detector: str, seed: int) -> CacheKey:
         inputs = self._patches_inputs(machine_id, seed) | self._fit_inputs(machine_id, detector, seed)
