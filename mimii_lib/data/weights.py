@@ -50,6 +50,7 @@ class BundledWeights:
     file: str  # relative to the module's folder
     sha256: str
     load: Callable[[Path], dict[str, Any]] = load_state_dict  # file → state dict of the extractor's network
+    reader: str = "torch"  # module that reads the file
 
     def path(self) -> Path | None:
         """Return the installed file; None if there is none."""
@@ -94,18 +95,9 @@ def squeezenet_from_caffe(path: Path) -> dict[str, Any]:
 
 
 def convolutions_from_tflite(path: Path) -> dict[str, Any]:
-    """Read the kernels and biases of a chain of convolutions from a TensorFlow Lite file, named conv0, conv1, …
-
-    Raises
-    ------
-    MimiiError
-        If OpenVINO, which reads the file, is not installed.
-    """
-    import torch
-
-    if find_spec("openvino") is None:
-        raise MimiiError(f"{path.name}: OpenVINO reads this file and is not installed; install the package openvino")
+    """Read the kernels and biases of a chain of convolutions from a TensorFlow Lite file; name them conv0, conv1 and on."""
     import openvino
+    import torch
 
     state = {}
     model = openvino.Core().read_model(path)
@@ -148,6 +140,7 @@ BUNDLED = {
         file="models/embedding_model.tflite",
         sha256="c0aea21eb84a4ce90a08c870da41b7a7173b45269e6a3207c71d67c40f3a59d8",
         load=convolutions_from_tflite,
+        reader="openvino",
     ),
 }
 """Bundled weights by the name of their extractor."""
@@ -195,8 +188,6 @@ class Weights:
         load = BUNDLED[self.extractor].load if self.source.startswith("package") else load_state_dict
         try:
             return load(self.path)
-        except MimiiError:
-            raise
         except Exception as error:  # torch raises errors of many types on a file that is not a state dict
             raise MimiiError(
                 f"{self.path}: not a state dict that loads with weights_only ({type(error).__name__}); replace the file"
@@ -251,6 +242,8 @@ def _from_package(extractor: Extractor, _: Path | None) -> Weights | str:
             f"package {bundled.package}: {path.name} has sha256 {digest[:12]}…, expected {bundled.sha256[:12]}…; "
             "reinstall the package"
         )
+    if find_spec(bundled.reader) is None:
+        return f"{bundled.reader}, which reads the file of {bundled.package}, is not installed"
     return Weights(extractor.name, f"package: {bundled.package} {version(bundled.package)}", digest, path)
 
 

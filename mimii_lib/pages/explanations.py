@@ -34,9 +34,10 @@ KINDS = ("best caught", "worst missed", "worst false alarm")  # example clips, i
 
 
 def trained_systems(runs: Sequence[Run]) -> dict[Run, list[evaluation.System]]:
-    """Return the systems (extractor, detector) that rest on a pretrained network of pictures, of the runs that have any.
+    """Return the systems (extractor, detector) that rest on a pretrained network of pictures, by run.
 
-    An audio network has no picture to explain a score by. Raises :class:`NotRun` if no run has any.
+    An audio network has no picture to explain a score by. Runs without any such system are left out; raises
+    :class:`NotRun` if all are.
     """
 
     def explained(extractor: str | None) -> bool:

@@ -104,7 +104,9 @@ def measured_part(runs: Sequence[Run], *, compute: bool = True) -> list[Run]:
     """
     parts, size = [], runs[0].profile.sensitivity
     if not (measurable := [run for run in runs if run.results.measurable]):
-        raise NotRun("an alternative needs a network of pictures and a detector that is no simple baseline; this run lacks one")
+        raise NotRun(
+            "an alternative needs a network of pictures and a detector that is no simple baseline; this run lacks one"
+        )
     for run in measurable[: size.machines]:
         extractor, ids = run.results.image_extractors[0], run.ids
         systems = [system for system in run.results.systems() if system[0] == extractor and system[1] in size.detectors]

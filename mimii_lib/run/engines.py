@@ -129,7 +129,9 @@ def extract(
 
 
 @lru_cache(maxsize=2)
-def _compiled(engine: Engine, weights: Weights, imaging: Imaging | None, features: Features, shape: tuple[int, ...]) -> Runner:
+def _compiled(
+    engine: Engine, weights: Weights, imaging: Imaging | None, features: Features, shape: tuple[int, ...]
+) -> Runner:
     """Return the network, loaded and compiled for an engine; cached, because compilation takes seconds."""
     net = network(weights, features)
     if imaging is not None:

@@ -8,7 +8,7 @@ Shapes of one clip of 10 s::
     speech embedding: windows, features     (25, 76, 32)       (25, 96)
     YAMNet: windows, features               (19, 96, 64)       (19, 1024)
 
-A window overlaps the next one by half, as the paper's patches do (§5), and what is left at a clip's end makes no window.
+A window overlaps the next one by half, as the paper's patches do (§5); a rest at the end of a clip makes no window.
 Both front ends keep the level: 0 dB is a fixed power. They are registered below as the networks of
 :mod:`mimii_lib.extractors` are, and :func:`windows` brings a clip to the sample rate of a network.
 """
@@ -121,8 +121,9 @@ def yamnet_windows(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 def _yamnet_bands() -> NDArray[np.float32]:
     """Return YAMNet's mel bands as a matrix, (bands, FFT / 2 + 1): triangles over mel, where librosa's are over Hz."""
     of_bin = librosa.hz_to_mel(librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=FFT), htk=True)
-    edges = librosa.hz_to_mel([YAMNET_LOWEST, YAMNET_HIGHEST], htk=True)
-    low, centre, high = np.lib.stride_tricks.sliding_window_view(np.linspace(*edges, YAMNET_BANDS + 2), 3).T[..., None]
+    lowest, highest = librosa.hz_to_mel([YAMNET_LOWEST, YAMNET_HIGHEST], htk=True)
+    edges = np.linspace(lowest, highest, YAMNET_BANDS + 2)[:, None]
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     triangles = np.minimum((of_bin - low) / (centre - low), (high - of_bin) / (high - centre))
     return np.maximum(0, triangles).astype(np.float32)
 

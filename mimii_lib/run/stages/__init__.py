@@ -239,7 +239,9 @@ class Stages:
             way.append(self._training_key(machine_id, detector, seed))
         elif extractor is not None:
             function = detection.detector_scores
-            way = way * (extractors.get(extractor).front_end is None) + [self._features_key(machine_id, extractor, seed)]
+            way = way * (extractors.get(extractor).front_end is None) + [
+                self._features_key(machine_id, extractor, seed)
+            ]
         elif detector == "level":  # of waveforms: no spectrogram is computed
             way = [CacheKey("clips", checks.level, {"clips": self._content(machine_id)})]
         inputs = self._fit_inputs(machine_id, detector, seed) | {
@@ -262,7 +264,8 @@ class Stages:
 
     def _features_key(self, machine_id: str, extractor: str, seed: int) -> CacheKey:
         network = extractors.get(extractor)
-        inputs = {"extractor": extractor, "weights": self.weights(extractor).sha256, "engine": str(self.engine)}
+        inputs: dict[str, Any] = {"extractor": extractor, "weights": self.weights(extractor).sha256}
+        inputs["engine"] = str(self.engine)
         inputs["registered"] = outside_code(network.network, network.cut, network.front_end)
         if network.variant is not None:
             inputs[network.variant] = getattr(self.settings.features, network.variant)

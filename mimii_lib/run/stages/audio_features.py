@@ -15,6 +15,7 @@ from mimii_lib.run.stages.spectrograms import waveforms
 from mimii_lib.settings import Settings
 from mimii_lib.systems import audio_networks
 
+
 def extract_audio_features(
     clips: Mapping[Path, str], weights: Weights, settings: Settings, description: str = ""
 ) -> NDArray[np.float32]:
