@@ -68,6 +68,11 @@ class Extractor:
     front_end: "Callable[[NDArray[np.float32]], NDArray[np.float32]] | None" = None
     sample_rate: int = 16_000
 
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the network takes the paper's pictures (§5), not windows of sound."""
+        return self.front_end is None
+
 
 EXTRACTORS: dict[str, Extractor] = {}
 """The extractors by name: the paper's four networks (SqueezeNet in both versions), and those beyond the paper."""

@@ -95,7 +95,7 @@ def squeezenet_from_caffe(path: Path) -> dict[str, Any]:
 
 
 def convolutions_from_tflite(path: Path) -> dict[str, Any]:
-    """Read the kernels and biases of a chain of convolutions from a TensorFlow Lite file; name them conv0, conv1 and on."""
+    """Read kernels and biases of a chain of convolutions, named conv0, conv1 and on, from a TensorFlow Lite file."""
     import openvino
     import torch
 

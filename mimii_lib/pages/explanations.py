@@ -42,7 +42,7 @@ def trained_systems(runs: Sequence[Run]) -> dict[Run, list[evaluation.System]]:
 
     def explained(extractor: str | None) -> bool:
         network = extractors.get(extractor) if extractor else None
-        return network is not None and network.seed is None and network.front_end is None
+        return network is not None and network.seed is None and network.takes_pictures
 
     systems = {run: [system for system in run.results.systems() if explained(system[0])] for run in runs}
     if not any(systems.values()):

@@ -276,10 +276,6 @@ def effects(effects: pd.DataFrame) -> Figure:
     return figure
 
 
-def _takes_pictures(extractor: str) -> bool:
-    return extractors.get(extractor).front_end is None
-
-
 def pipeline(run: Run) -> HTML:
     """Show the method as a map of the book, after the paper's Figure 1: one abnormal clip from sound to AUC.
 
@@ -287,7 +283,7 @@ def pipeline(run: Run) -> HTML:
     takes pictures, if any; if it has no such network, no step shows features.
     """
     settings, machine_id, systems = run.settings.imaging, run.ids[0], run.results.systems()
-    system = next((one for one in systems if one[0] is None or _takes_pictures(one[0])), systems[0])
+    system = next((one for one in systems if one[0] is None or extractors.get(one[0]).takes_pictures), systems[0])
     seed = run.results.seeds(system[1])[0]
     test, scores = run.recordings.split_clips(machine_id, seed, "test"), run.scores(machine_id, *system, seed)
     abnormal = (test.label == "abnormal").to_numpy()
@@ -312,7 +308,7 @@ def pipeline(run: Run) -> HTML:
          lambda axis: axis.scatter(ranks, abnormal, s=12, c=colours)),
         ("05_dcae_baselines", "The baseline", baseline, lambda axis: axis.imshow(image[::8, ::8])),
     ]  # fmt: skip
-    if system[0] is not None and _takes_pictures(system[0]):
+    if system[0] is not None and extractors.get(system[0]).takes_pictures:
         features = run.features(machine_id, system[0])[clip, 0]
         text = f"{len(features):,} numbers per image, by {extractors.get(system[0]).title}"
         side = int(len(features) ** 0.5)

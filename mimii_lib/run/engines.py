@@ -114,7 +114,7 @@ def extract(
     """
     settings, extractor = features or Features(), extractors.get(weights.extractor)
     # Only these settings and the shape of a patch change the network: the others share the compiled one.
-    image = None if extractor.front_end else Imaging(colormap=imaging.colormap, image_size=imaging.image_size)
+    image = Imaging(colormap=imaging.colormap, image_size=imaging.image_size) if extractor.takes_pictures else None
     run = _compiled(choose(settings), weights, image, settings, patches.shape[1:])
     rows = np.empty((len(patches), extractor.dimension), np.float32)
     with tqdm(total=len(patches), desc=extractor.title, unit="patch", disable=None) as progress:

@@ -138,8 +138,8 @@ def _piece(run: Run, stage: str, machine_id: str, extractor: str | None, detecto
     """Return the kind of a result, its work in units of that kind, its bytes, and what it alone belongs to."""
     view, n_clips = run.settings.imaging, len(run.recordings.clips_of(machine_id))
     train, test = (len(run.recordings.split_clips(machine_id, seed, role)) for role in ("train", "test"))
-    audio = extractor is not None and extractors.get(extractor).front_end is not None
-    of_a_clip = windows_of_a_clip(extractor, run.settings) if extractor and audio else view.patches
+    pictures = extractor is None or extractors.get(extractor).takes_pictures
+    of_a_clip = view.patches if pictures else windows_of_a_clip(str(extractor), run.settings)
     n_patches, n_train, n_test = (of_a_clip * clips for clips in (n_clips, train, test))
     title, dimension = (extractors.get(extractor).title, extractors.get(extractor).dimension) if extractor else ("", 0)
     name = (paper.DETECTORS | paper.AUTOENCODERS).get(detector, "simple baselines")

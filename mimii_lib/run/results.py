@@ -51,7 +51,7 @@ class Results:
     @property
     def image_extractors(self) -> list[str]:
         """Extractors that can run and take pictures; raises :class:`NotRun` if there is none."""
-        if names := [name for name in self.stages.extractors if extractors.get(name).front_end is None]:
+        if names := [name for name in self.stages.extractors if extractors.get(name).takes_pictures]:
             return names
         raise NotRun("this run has no network of pictures, but of sound only")
 
@@ -68,8 +68,8 @@ class Results:
     @property
     def measurable(self) -> bool:
         """Whether alternatives to the open choices can be measured: with a network of pictures and its detectors."""
-        images = [name for name in self.stages.weights_used if extractors.get(name).front_end is None]
-        return bool(images) and not set(self.profile.detectors) <= set(SIMPLE_BASELINES)
+        pictures = any(extractors.get(name).takes_pictures for name in self.stages.weights_used)
+        return pictures and not set(self.profile.detectors) <= set(SIMPLE_BASELINES)
 
     def seeds(self, detector: str) -> tuple[int, ...]:
         """Return the seeds of a detector: auto-encoders may be trained for fewer."""

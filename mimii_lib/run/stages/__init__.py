@@ -125,7 +125,7 @@ class Stages:
         """
         seed = self.profile.seeds[0] if seed is None else seed
         key = self._features_key(machine_id, extractor, seed)
-        if extractors.get(extractor).front_end is not None:
+        if not extractors.get(extractor).takes_pictures:
             files, audio = self.recordings.digests(machine_id), self.weights(extractor)
             return self.cache.get(key, lambda: extract_audio_features(files, audio, self.settings, machine_id))
         if not self.cache.has(key):
@@ -239,9 +239,8 @@ class Stages:
             way.append(self._training_key(machine_id, detector, seed))
         elif extractor is not None:
             function = detection.detector_scores
-            way = way * (extractors.get(extractor).front_end is None) + [
-                self._features_key(machine_id, extractor, seed)
-            ]
+            way = way if extractors.get(extractor).takes_pictures else []
+            way.append(self._features_key(machine_id, extractor, seed))
         elif detector == "level":  # of waveforms: no spectrogram is computed
             way = [CacheKey("clips", checks.level, {"clips": self._content(machine_id)})]
         inputs = self._fit_inputs(machine_id, detector, seed) | {
@@ -269,7 +268,7 @@ class Stages:
         inputs["registered"] = outside_code(network.network, network.cut, network.front_end)
         if network.variant is not None:
             inputs[network.variant] = getattr(self.settings.features, network.variant)
-        if network.front_end is None:
+        if network.takes_pictures:
             return CacheKey("features", extract_features, self._patches_inputs(machine_id, seed) | inputs)
         inputs |= {"clips": self._content(machine_id), "waveform": waveform_settings(self.settings, network)}
         return CacheKey("features", extract_audio_features, inputs)
