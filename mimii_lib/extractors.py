@@ -3,7 +3,8 @@
 Conventions
 -----------
 An extractor is an ImageNet classifier without its last layer: images (n, 3, 224, 224) → features (n, dimension),
-float32. To add one, :func:`register` an :class:`Extractor`; no other module names the networks.
+float32. One with a front end of its own takes windows of sound instead: (n, height, width) → (n, dimension). To add
+one, :func:`register` an :class:`Extractor`; no other module names the image networks.
 ``mimii_lib.data.weights`` finds the weights, ``mimii_lib.run.engines`` runs the networks.
 """
 
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from mimii_lib.errors import MimiiError, unknown_value
 
 if TYPE_CHECKING:  # torchvision takes seconds to import, and most pages only read stored features
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -48,6 +51,11 @@ class Extractor:
     layers
         Names of layers whose maps show the frequency axis at three resolutions, from early to late: the last ones at
         the strides 8, 16 and 32, or the nearest that there are.
+    front_end
+        Turns a waveform, (samples,), into what an audio network takes: windows (n, height, width), float32; None: the
+        network takes the paper's pictures (§5).
+    sample_rate
+        Of the waveform that `front_end` takes, in Hz.
     """
 
     name: str
@@ -61,6 +69,13 @@ class Extractor:
     variant: str | None = None
     seed: int | None = None
     layers: tuple[str, ...] = ()
+    front_end: "Callable[[NDArray[np.float32]], NDArray[np.float32]] | None" = None
+    sample_rate: int = 16_000
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the network takes the paper's pictures (§5), not windows of sound."""
+        return self.front_end is None
 
 
 EXTRACTORS: dict[str, Extractor] = {}
@@ -173,10 +188,17 @@ def untrained_variant(name: str) -> Extractor:
     return replace(trained, name=f"{name}_random", title=trained.title + UNTRAINED, torchvision=None, seed=0)
 
 
-def _efficientnet_lite0() -> "nn.Module":
-    from efficientnet_lite_pytorch import EfficientNet
+def _efficientnet_lite(version: int) -> Extractor:
+    def build() -> "nn.Module":
+        from efficientnet_lite_pytorch import EfficientNet
 
-    return EfficientNet.from_name("efficientnet-lite0")
+        # Lite1 and Lite2 were trained on 240 and 260 pixels; the paper's 224 stay, and the edges are padded for them.
+        return EfficientNet.from_name(f"efficientnet-lite{version}", image_size=224)
+
+    name, title = f"efficientnet_lite{version}", f"EfficientNet-Lite{version}"
+    half = (127 / 255,) * 3, (128 / 255,) * 3
+    layers = tuple(f"_blocks.{number}" for number in ((4, 10, 15), (6, 14, 20), (6, 14, 20))[version])
+    return Extractor(name, title, 1280, build, without_layer("_fc"), None, *half, layers=layers)
 
 
 def _torchvision(name: str, title: str, dimension: int, cut: Any, layers: str, variant: str | None = None) -> Extractor:
@@ -184,17 +206,13 @@ def _torchvision(name: str, title: str, dimension: int, cut: Any, layers: str, v
     return Extractor(name, title, dimension, network, cut, name, variant=variant, layers=tuple(layers.split()))
 
 
-_HALF = (127 / 255,) * 3, (128 / 255,) * 3
 for _extractor in (
     _torchvision("alexnet", "AlexNet", 4096, cut_alexnet, "features.5 features.12", "alexnet_relu"),
     _torchvision("resnet18", "ResNet18", 512, without_layer("fc"), "layer2 layer3 layer4"),
     _torchvision("resnet34", "ResNet34", 512, without_layer("fc"), "layer2 layer3 layer4"),
     _torchvision("squeezenet1_0", "SqueezeNet 1.0", 2048, cut_squeezenet, "features.4 features.7 features.12"),
     _torchvision("squeezenet1_1", "SqueezeNet 1.1", 2048, cut_squeezenet, "features.4 features.7 features.12"),
-    Extractor(
-        *("efficientnet_lite0", "EfficientNet-Lite0", 1280, _efficientnet_lite0, without_layer("_fc"), None, *_HALF),
-        layers=("_blocks.4", "_blocks.10", "_blocks.15"),
-    ),
+    *map(_efficientnet_lite, range(3)),
 ):
     register(_extractor)
 for _name in ("resnet18", "squeezenet1_1"):

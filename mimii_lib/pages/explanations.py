@@ -34,16 +34,19 @@ KINDS = ("best caught", "worst missed", "worst false alarm")  # example clips, i
 
 
 def trained_systems(runs: Sequence[Run]) -> dict[Run, list[evaluation.System]]:
-    """Return the systems (extractor, detector) that rest on a pretrained network, of the runs that have any.
+    """Return the systems (extractor, detector) that rest on a pretrained network of pictures, by run.
 
-    Raises :class:`NotRun` if none has.
+    An audio network has no picture to explain a score by. Runs without any such system are left out; raises
+    :class:`NotRun` if all are.
     """
-    systems = {
-        run: [system for system in run.results.systems() if system[0] and extractors.get(system[0]).seed is None]
-        for run in runs
-    }
+
+    def explained(extractor: str | None) -> bool:
+        network = extractors.get(extractor) if extractor else None
+        return network is not None and network.seed is None and network.takes_pictures
+
+    systems = {run: [system for system in run.results.systems() if explained(system[0])] for run in runs}
     if not any(systems.values()):
-        raise NotRun("this run has no pretrained network with a detector of its features")
+        raise NotRun("this run has no pretrained network of pictures with a detector of its features")
     return {run: of_run for run, of_run in systems.items() if of_run}
 
 

@@ -114,6 +114,8 @@ def clip(
         if scores is not None:
             middles = imaging.patch_starts(decibels.shape[1], settings) + settings.patch_frames // 2
             times = [imaging.seconds(int(middle), settings) for middle in middles]
+            if len(scores) not in (1, len(times)):  # the windows of an audio network, which overlap by half
+                times = list(np.arange(1, len(scores) + 1) * settings.seconds / (len(scores) + 1))
             if len(scores) == len(times):
                 axes[0, 0].plot(times, scores, "o-", color="black", ms=3, lw=1)
                 description += f"; highest score in patch {scores.argmax()} of {len(scores)}"
@@ -277,10 +279,11 @@ def effects(effects: pd.DataFrame) -> Figure:
 def pipeline(run: Run) -> HTML:
     """Show the method as a map of the book, after the paper's Figure 1: one abnormal clip from sound to AUC.
 
-    Each step links to its page, relative to a page of ``book/``. The scores are those of the run's first system; if
-    it has no network, no step shows features.
+    Each step links to its page, relative to a page of ``book/``. The scores are those of the run's first system that
+    takes pictures, if any; if it has no such network, no step shows features.
     """
-    settings, machine_id, system = run.settings.imaging, run.ids[0], run.results.systems()[0]
+    settings, machine_id, systems = run.settings.imaging, run.ids[0], run.results.systems()
+    system = next((one for one in systems if one[0] is None or extractors.get(one[0]).takes_pictures), systems[0])
     seed = run.results.seeds(system[1])[0]
     test, scores = run.recordings.split_clips(machine_id, seed, "test"), run.scores(machine_id, *system, seed)
     abnormal = (test.label == "abnormal").to_numpy()
@@ -305,7 +308,7 @@ def pipeline(run: Run) -> HTML:
          lambda axis: axis.scatter(ranks, abnormal, s=12, c=colours)),
         ("05_dcae_baselines", "The baseline", baseline, lambda axis: axis.imshow(image[::8, ::8])),
     ]  # fmt: skip
-    if system[0] is not None:
+    if system[0] is not None and extractors.get(system[0]).takes_pictures:
         features = run.features(machine_id, system[0])[clip, 0]
         text = f"{len(features):,} numbers per image, by {extractors.get(system[0]).title}"
         side = int(len(features) ** 0.5)

@@ -1,11 +1,10 @@
-"""Run an extractor's network: patches → features.
+"""Run an extractor's network: patches, or windows of sound, → features.
 
 Two engines compute the same function: ``openvino`` compiles the network for the processor and runs patches in parallel,
 one per core; ``torch`` runs small batches with the channels last. Both take the patches as uint8 colour-map indices;
 colouring, up-scaling and standardisation are the first layers of the network.
 """
 
-import sys
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,17 +29,18 @@ from mimii_lib.settings import Features, Imaging
 BATCH = {"openvino": 2, "torch": 8}
 """Patches per batch: so few that allocated memory is reused. With 64, torch spends half of its time on allocation."""
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO would report its use
-
 Shape = tuple[int, ...]  # height and width of a picture
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a network takes it: its shape as indices into the colour map, and the size it is up-scaled to."""
+    """A picture as a network takes it: its shape as indices into the colour map, and the size it is up-scaled to.
+
+    Windows of sound, which audio networks take as they are, have no size and no colour map.
+    """
 
     shape: Shape
-    size: Shape
+    size: Shape | None
     colormap: str
 
 
@@ -77,6 +77,7 @@ class PictureNetwork(nn.Module):
 
     def __init__(self, network: nn.Module, extractor: Extractor, picture: Picture):
         super().__init__()
+        assert picture.size is not None
         self.network = network
         colours = standardised_colours(extractor.mean, extractor.std, Imaging(colormap=picture.colormap))  # type: ignore
         self.register_buffer("colours", colours)
@@ -148,8 +149,13 @@ def _cpu_has_bfloat16(engine: str) -> bool:
 def extract(
     patches: NDArray[np.uint8], weights: Weights, imaging: Imaging, features: Features | None = None
 ) -> NDArray[np.float32]:
-    """Return the features of patches (§5.1): (n, height, width) uint8, colour-map indices → (n, dimension) float32."""
-    picture = Picture(patches.shape[1:], (imaging.image_size, imaging.image_size), imaging.colormap)
+    """Return the features of patches (§5.1): (n, height, width) uint8, colour-map indices → (n, dimension) float32.
+
+    An extractor with a front end of its own takes that one's windows instead, float32.
+    """
+    pictures = extractors.get(weights.extractor).takes_pictures
+    size = (imaging.image_size, imaging.image_size) if pictures else None
+    picture = Picture(patches.shape[1:], size, imaging.colormap if pictures else "")
     return run(patches, weights, picture, features or Features())
 
 
@@ -191,10 +197,12 @@ def _compiled(
 
 def picture_network(
     weights: Weights, picture: Picture, features: Features | None = None, maps: MapLayers | None = None
-) -> PictureNetwork:
+) -> nn.Module:
     """Return a network from pictures to features or, with `maps`, to averaged maps."""
     cut = extractors.averaged_maps(classifier(weights), maps.layers) if maps else network(weights, features)
-    return PictureNetwork(cut, extractors.get(weights.extractor), picture).eval().requires_grad_(False)
+    if picture.size is not None:
+        cut = PictureNetwork(cut, extractors.get(weights.extractor), picture)
+    return cut.eval().requires_grad_(False)
 
 
 def _torch(net: nn.Module, engine: Engine, size: int) -> Runner:
@@ -213,6 +221,6 @@ def to_openvino(net: nn.Module, shape: Shape, size: int) -> Any:
     """Return a network of pictures as an ``openvino.Model`` of a fixed batch: (size, height, width) uint8."""
     import openvino
 
-    example = torch.zeros((size, *shape), dtype=torch.uint8)
+    example = torch.zeros((size, *shape), dtype=torch.uint8 if isinstance(net, PictureNetwork) else torch.float32)
     with warnings.catch_warnings(action="ignore"):  # torch deprecates its tracing, which OpenVINO still needs
         return openvino.convert_model(net, example_input=example, input=[example.shape])

@@ -20,6 +20,7 @@ from mimii_lib import extractors, imaging, paper
 from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run
+from mimii_lib.run.stages.audio_features import windows_of_a_clip
 from mimii_lib.run.stages.clip_systems import map_layers
 from mimii_lib.systems import catalogue
 
@@ -140,7 +141,9 @@ def _piece(run: Run, stage: str, machine_id: str, extractor: str | None, detecto
     """Return the kind of a result, its work in units of that kind, its bytes, and what it alone belongs to."""
     view, n_clips = run.settings.imaging, len(run.recordings.clips_of(machine_id))
     train, test = (len(run.recordings.split_clips(machine_id, seed, role)) for role in ("train", "test"))
-    n_patches, n_train, n_test = (view.patches * clips for clips in (n_clips, train, test))
+    pictures = extractor is None or extractors.get(extractor).takes_pictures
+    of_a_clip = view.patches if pictures else windows_of_a_clip(str(extractor), run.settings)
+    n_patches, n_train, n_test = (of_a_clip * clips for clips in (n_clips, train, test))
     title, dimension = (extractors.get(extractor).title, extractors.get(extractor).dimension) if extractor else ("", 0)
     name = (paper.DETECTORS | paper.AUTOENCODERS).get(detector, "clip systems")
     maps = {

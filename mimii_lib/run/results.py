@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from torch import get_num_threads
 from tqdm import tqdm
 
-from mimii_lib import evaluation, paper
+from mimii_lib import evaluation, extractors, paper
 from mimii_lib.autoencoders import one_thread
 from mimii_lib.errors import NotRun
 from mimii_lib.evaluation import System
@@ -51,6 +51,13 @@ class Results:
         return [(network, name) for network in networks for name in detectors] + others
 
     @property
+    def image_extractors(self) -> list[str]:
+        """Extractors that can run and take pictures; raises :class:`NotRun` if there is none."""
+        if names := [name for name in self.stages.extractors if extractors.get(name).takes_pictures]:
+            return names
+        raise NotRun("this run has no network of pictures, but of sound only")
+
+    @property
     def autoencoders(self) -> list[str]:
         """Auto-encoders that were asked for."""
         return [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
@@ -63,8 +70,9 @@ class Results:
 
     @property
     def measurable(self) -> bool:
-        """Whether alternatives to the open choices can be measured: with a network, not on simple baselines alone."""
-        return bool(self.stages.weights_used) and not set(self.profile.detectors) <= set(CLIP_SYSTEMS)
+        """Whether alternatives to the open choices can be measured: with a network of pictures and its detectors."""
+        pictures = any(extractors.get(name).takes_pictures for name in self.stages.weights_used)
+        return pictures and not set(self.profile.detectors) <= set(CLIP_SYSTEMS)
 
     def seeds(self, detector: str) -> tuple[int, ...]:
         """Return the seeds of a detector: auto-encoders may be trained for fewer."""

@@ -21,8 +21,9 @@ from mimii_lib.systems import catalogue
 from mimii_lib.systems.front_ends import Bands, band_statistics, decibel_limits, wide_pictures
 
 if TYPE_CHECKING:  # a scorer whose network is handed to it needs no torch, whose import takes seconds
+    from torch import nn
+
     from mimii_lib.data.weights import Weights
-    from mimii_lib.run.engines import PictureNetwork
 
 Waveforms = Sequence[NDArray[np.float32]] | NDArray[np.float32]
 Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # pictures (n, height, width) → rows (n, columns)
@@ -131,7 +132,7 @@ class Scorer:
 
     # The network
 
-    def picture_network(self, pictures: NDArray[np.uint8]) -> "PictureNetwork":
+    def picture_network(self, pictures: NDArray[np.uint8]) -> "nn.Module":
         """Return the network with its weights, from pictures such as these on: what may be saved with the system."""
         from mimii_lib.run import engines
 

@@ -24,6 +24,7 @@ from mimii_lib.run.code_digest import outside_code, syntax_digest
 from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import clip_systems, detection, reconstruction
+from mimii_lib.run.stages.audio_features import extract_audio_features, waveform_settings
 from mimii_lib.run.stages.clip_systems import KeptClips
 from mimii_lib.run.stages.features import extract_features
 from mimii_lib.run.stages.network_weights import NetworkWeights
@@ -90,12 +91,15 @@ class Stages(NetworkWeights):
         return self.recordings.split_clips(machine_id, seed, role).index.to_numpy()
 
     def features(self, machine_id: str, extractor: str, seed: int | None = None) -> NDArray[np.float32]:
-        """Return the features of a machine ID by one network: (clips, patches, dimension).
+        """Return the features of a machine ID by one network: (clips, patches or windows, dimension).
 
         The seed, by default the first one, matters only where `scaling` is training.
         """
         seed = self.profile.seeds[0] if seed is None else seed
         key = self._features_key(machine_id, extractor, seed)
+        if not extractors.get(extractor).takes_pictures:
+            files, audio = self.recordings.digests(machine_id), self.weights(extractor)
+            return self.cache.get(key, lambda: extract_audio_features(files, audio, self.settings, machine_id))
         if not self.cache.has(key):
             self.spectrograms(machine_id)  # computed before, so that their time is not counted twice
         train, weights = self._rows(machine_id, seed, "train"), self.weights(extractor)
@@ -206,6 +210,7 @@ class Stages(NetworkWeights):
             way.append(self._training_key(machine_id, detector, seed))
         elif extractor is not None:
             function = detection.detector_scores
+            way = way if extractors.get(extractor).takes_pictures else []
             way.append(self._features_key(machine_id, extractor, seed))
         inputs = self._fit_inputs(machine_id, detector, seed) | {
             "test": self._content(machine_id, seed, "test"),
@@ -228,15 +233,15 @@ class Stages(NetworkWeights):
 
     def _features_key(self, machine_id: str, extractor: str, seed: int) -> CacheKey:
         network = extractors.get(extractor)
-        inputs = self._patches_inputs(machine_id, seed) | {
-            "extractor": extractor,
-            "weights": self.weights(extractor).sha256,
-            "engine": str(self.engine),
-            "registered": outside_code(network.network, network.cut),
-        }
+        inputs: dict[str, Any] = {"extractor": extractor, "weights": self.weights(extractor).sha256}
+        inputs["engine"] = str(self.engine)
+        inputs["registered"] = outside_code(network.network, network.cut, network.front_end)
         if network.variant is not None:
             inputs[network.variant] = getattr(self.settings.features, network.variant)
-        return CacheKey("features", extract_features, inputs)
+        if network.takes_pictures:
+            return CacheKey("features", extract_features, self._patches_inputs(machine_id, seed) | inputs)
+        inputs |= {"clips": self._content(machine_id), "waveform": waveform_settings(self.settings, network)}
+        return CacheKey("features", extract_audio_features, inputs)
 
     def _training_key(self, machine_id: str, detector: str, seed: int) -> CacheKey:
         inputs = self._patches_inputs(machine_id, seed) | self._fit_inputs(machine_id, detector, seed)
