@@ -32,6 +32,7 @@ AFTER_PAPER = MappingProxyType(
         "maps-middle": ("EfficientNet-Lite0 maps, middle", "NN per band"),
         "maps-late": ("EfficientNet-Lite0 maps, late", "NN per band"),
         "ensemble": ("three maps, loudest", "ensemble"),
+        "pyod": ("hand-made", "PyOD"),
     }
 )
 """Systems after the paper (see :mod:`mimii_lib.systems`), named like the simple baselines."""

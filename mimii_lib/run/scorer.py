@@ -19,6 +19,7 @@ from mimii_lib.imaging import log_mel, patches
 from mimii_lib.settings import CLIP_SYSTEMS, Settings
 from mimii_lib.systems import catalogue
 from mimii_lib.systems.front_ends import Bands, band_statistics, decibel_limits, wide_pictures
+from mimii_lib.systems.peer import pyod_features
 
 if TYPE_CHECKING:  # a scorer whose network is handed to it needs no torch, whose import takes seconds
     from torch import nn
@@ -179,6 +180,11 @@ class _Sounds:
     def levels(self) -> NDArray[np.float64]:
         """Return the levels in dB: (n,)."""
         return np.array([level(waveform) for waveform in self.waveforms])
+
+    def hand_made(self) -> NDArray[np.float64]:
+        """Return PyOD's features: (n, 74)."""
+        rate = self.settings.imaging.sample_rate
+        return np.stack([pyod_features(waveform, rate) for waveform in self.waveforms])
 
     def bands(self, part: Bands) -> NDArray[np.float64]:
         """Return the statistics of the mel bands: (n, n_mels of each statistic in turn)."""

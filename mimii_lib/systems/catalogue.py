@@ -17,7 +17,8 @@ from mimii_lib.detectors import Standardiser
 from mimii_lib.settings import Settings
 from mimii_lib.systems.back_ends import BandNeighbours, Mahalanobis, Neighbours
 from mimii_lib.systems.ensemble import Ensemble
-from mimii_lib.systems.front_ends import Bands, Clips, FrontEnd, Level, Maps, MapShapes, describe, size
+from mimii_lib.systems.front_ends import Bands, Clips, FrontEnd, HandMade, Level, Maps, MapShapes, describe, size
+from mimii_lib.systems.peer import PyodNeighbours, reason_not_run
 
 BackEnd = Callable[[Settings, int], Any]
 """Returns an estimator, not fitted, for vectors of so many bands."""
@@ -34,6 +35,11 @@ class ClipSystem:
     def extractors(self) -> tuple[str, ...]:
         """Networks whose maps the system takes."""
         return tuple(dict.fromkeys(part.extractor for part, _ in self.members if isinstance(part, Maps)))
+
+    @property
+    def missing_package(self) -> str:
+        """Why a package that the system needs cannot be used; "" if all are there."""
+        return reason_not_run() if any(isinstance(part, HandMade) for part, _ in self.members) else ""
 
     @property
     def decibels(self) -> tuple[str, ...]:
@@ -77,6 +83,7 @@ _MEMBERS: dict[str, tuple[tuple[FrontEnd, BackEnd], ...]] = {
     "maps-middle": (_MAPS[1],),
     "maps-late": (_MAPS[2],),
     "ensemble": (*_MAPS, _LOUDEST),
+    "pyod": ((HandMade(), lambda settings, n_bands: PyodNeighbours()),),
 }
 SYSTEMS = MappingProxyType({name: ClipSystem(name, members) for name, members in _MEMBERS.items()})
 """Clip systems by name. The ensemble's members differ in what they hear: early, middle and late maps of a network, and

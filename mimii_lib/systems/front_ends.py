@@ -2,7 +2,7 @@
 
 Conventions
 -----------
-A front end is one of three parts of a vector. :class:`Level` is the level of the waveform; :class:`Bands` are
+A front end is one of four parts of a vector. :class:`Level` is the level of the waveform, :class:`HandMade` are PyOD's features of it; :class:`Bands` are
 statistics over time of the log-mel bands; :class:`Maps` is a layer's map of an image network for the whole clip as one
 picture, averaged over time alone, so that the frequency axis stays. `settings` is a
 :class:`mimii_lib.settings.Systems`.
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mimii_lib import imaging
 from mimii_lib.settings import Imaging, Systems
+from mimii_lib.systems import peer
 
 Decibels = Literal["clip", "fixed"]
 Pooling = Literal["mean", "deviation", "loudest", "ranked"]
@@ -43,7 +44,12 @@ class Maps:
     layer: int  # of the extractor's layers (see :class:`mimii_lib.extractors.Extractor`), counted from 0
 
 
-FrontEnd = Level | Bands | Maps
+@dataclass(frozen=True)
+class HandMade:
+    """PyOD's hand-made features of the waveform (:mod:`mimii_lib.systems.peer`)."""
+
+
+FrontEnd = Level | Bands | Maps | HandMade
 
 
 MapShapes = tuple[tuple[int, int], ...]
@@ -56,6 +62,9 @@ class Clips(Protocol):
     def levels(self) -> NDArray[np.float64]:
         """Return the levels of all clips in dB: (clips,)."""
 
+    def hand_made(self) -> NDArray[np.float64]:
+        """Return PyOD's features of all clips: (clips, 74)."""
+
     def bands(self, part: Bands) -> NDArray[np.float64]:
         """Return :func:`band_statistics` of all clips."""
 
@@ -67,6 +76,8 @@ def describe(part: FrontEnd, clips: Clips, shapes: MapShapes) -> NDArray[np.floa
     """Return the vectors of all clips: (clips, columns)."""
     if isinstance(part, Level):
         return clips.levels()[:, None]
+    if isinstance(part, HandMade):
+        return clips.hand_made()
     if isinstance(part, Bands):
         return clips.bands(part)
     start = sum(rows * channels for rows, channels in shapes[: part.layer])
@@ -77,6 +88,8 @@ def size(part: FrontEnd, n_mels: int, shapes: MapShapes) -> tuple[int, int]:
     """Return the number of columns of a vector, and into how many bands of one length they divide."""
     if isinstance(part, Level):
         return 1, 1
+    if isinstance(part, HandMade):
+        return peer.N_FEATURES, 1
     if isinstance(part, Bands):
         return n_mels * len(part.poolings), 1
     rows, channels = shapes[part.layer]

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mimii_lib.errors import MimiiError, NotRun
 
+N_FEATURES = 74
 N_NEIGHBORS = 5  # of PyOD's preset, which needs more training clips than that
 
 

@@ -1,6 +1,9 @@
 """Stage: recordings → one vector for each clip → a fitted clip system → anomaly scores of clips."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +15,11 @@ from mimii_lib.data.weights import Weights
 from mimii_lib.run import engines
 from mimii_lib.run.cache import CacheKey
 from mimii_lib.run.code_digest import outside_code
-from mimii_lib.settings import Settings
+from mimii_lib.run.stages.spectrograms import waveforms
+from mimii_lib.settings import Imaging, Settings
 from mimii_lib.systems import catalogue
 from mimii_lib.systems.front_ends import Bands, Maps, MapShapes, band_statistics, decibel_limits, wide_pictures
+from mimii_lib.systems.peer import pyod_features
 
 if TYPE_CHECKING:
     from mimii_lib.run.stages import Stages
@@ -44,6 +49,12 @@ def network_maps(
     return engines.run(pictures, weights, picture, settings.features, maps)
 
 
+def hand_made_features(clips: Mapping[Path, str], settings: Imaging) -> NDArray[np.float64]:
+    """Return PyOD's features of clips, given by file with their sha256: (clips, 74)."""
+    sounds = waveforms(clips, settings, "hand-made features")
+    return np.stack([pyod_features(sound, settings.sample_rate) for sound in sounds])
+
+
 def clip_scores(fitted: Any, vectors: NDArray[np.floating], test: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return the anomaly scores of the rows `test`, one for each clip: (clips, 1)."""
     return evaluation.anomaly_scores(fitted.score_samples(vectors[test]))[:, None]
@@ -62,6 +73,19 @@ class KeptClips:
     def levels(self) -> NDArray[np.float64]:
         """Return the levels of all clips in dB: (clips,)."""
         return self.stages.recordings.levels(self.machine_id).to_numpy()
+
+    def hand_made(self) -> NDArray[np.float64]:
+        """Return PyOD's features of all clips: (clips, 74)."""
+        recordings, imaging = self.stages.recordings, self.settings.imaging
+        inputs = {
+            "clips": recordings.content(recordings.clips_of(self.machine_id).path),
+            "read": [imaging.sample_rate, imaging.seconds, imaging.channel],
+            "pyod": version("pyod"),
+        }
+        return self.stages.cache.get(
+            CacheKey("summaries", hand_made_features, inputs),
+            lambda: hand_made_features(recordings.digests(self.machine_id), imaging),
+        )
 
     def bands(self, part: Bands) -> NDArray[np.float64]:
         """Return the statistics of the mel bands: (clips, n_mels of each statistic in turn)."""

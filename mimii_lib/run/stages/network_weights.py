@@ -52,15 +52,16 @@ class NetworkWeights:
 
     @property
     def unavailable_systems(self) -> dict[str, str]:
-        """Clip systems that were asked for and whose network has no weights, with the reason."""
+        """Clip systems that were asked for and whose network has no weights or whose package is missing: the reasons."""
+        systems = {name: catalogue.SYSTEMS[name] for name in self.profile.detectors if name in CLIP_SYSTEMS}
         reasons = {name: str(error) for name, error in self._map_weights.items() if isinstance(error, WeightsNotFound)}
-        return {
-            system: reasons[network]
-            for system in self.profile.detectors
-            if system in CLIP_SYSTEMS
-            for network in catalogue.SYSTEMS[system].extractors
+        without = {
+            name: reasons[network]
+            for name, system in systems.items()
+            for network in system.extractors
             if network in reasons
         }
+        return without | {name: system.missing_package for name, system in systems.items() if system.missing_package}
 
     @property
     def extractors(self) -> list[str]:
