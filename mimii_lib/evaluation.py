@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 
 from mimii_lib import extractors, paper
 from mimii_lib.errors import MimiiError
-from mimii_lib.settings import SIMPLE_BASELINES, Evaluation
+from mimii_lib.settings import CLIP_SYSTEMS, Evaluation
 
 MAX_FPR = 0.1  # false-positive rate up to which the partial AUC is taken
 System = tuple[str | None, str]  # extractor (None: no network) and detector
@@ -130,7 +130,7 @@ def system_names(systems: Iterable[System]) -> dict[System, tuple[str, str]]:
         features["squeezenet1_1"] = extractors.get("squeezenet1_1").title
     detectors = paper.DETECTORS | paper.AUTOENCODERS
     return {
-        (extractor, detector): SIMPLE_BASELINES.get(detector)
+        (extractor, detector): CLIP_SYSTEMS.get(detector)
         or (features[extractor] if extractor else paper.NO_FEATURES, detectors[detector])
         for extractor, detector in systems
     }

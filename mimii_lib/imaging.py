@@ -174,12 +174,12 @@ def standardised_colours(mean: tuple[float, ...], std: tuple[float, ...], settin
     return (colour_table(settings.colormap) - torch.tensor(mean)) / torch.tensor(std)
 
 
-def upscaling(side: int, settings: Imaging) -> "torch.Tensor":
-    """Return linear interpolation from `side` to `image_size` pixels as a matrix: (image_size, side), pixel-centred."""
+def upscaling(side: int, size: int) -> "torch.Tensor":
+    """Return linear interpolation from `side` to `size` pixels as a matrix: (size, side), pixel-centred."""
     import torch
     from torch.nn.functional import interpolate
 
-    return interpolate(torch.eye(side)[None], size=settings.image_size, mode="linear", align_corners=False)[0].T
+    return interpolate(torch.eye(side)[None], size=size, mode="linear", align_corners=False)[0].T
 
 
 def extractor_input(
