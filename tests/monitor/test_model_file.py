@@ -35,7 +35,7 @@ def new():
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_scores_after_loading_are_those_of_training(system, normal, new, tmp_path):
     """For every kind of system the loaded scorer gives the same scores, bit for bit, and a file of under 30 MB."""
-    paths = sorted(normal.iterdir())[:8]
+    paths = sorted(normal.iterdir())[:12]
     fitted = Monitor.fit(paths, system=system, settings=FEW, folds=2)
     fitted.save(file := tmp_path / "x.mimii")
     loaded = Monitor.load(file)
