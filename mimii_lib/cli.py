@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = vars(_parser().parse_args(arguments))
         command = options.pop("command")
-        module = "mimii_lib.run.notebooks" if command == "run" else "mimii_lib.pages.commands"
-        code = getattr(import_module(module), f"{command}_command")(**options) or 0
+        module = {"run": "run.notebooks", "watch": "monitor.listen"}.get(command, "pages.commands")
+        code = getattr(import_module(f"mimii_lib.{module}"), f"{command}_command")(**options) or 0
         sys.stdout.flush()  # not after the end, where nobody would see that the reader has closed it
         return code
     except MimiiError as error:
@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_data_commands(command)
     _add_run_commands(command)
+    _add_watch_command(command)
     add = command("run", "execute notebooks as the book does: with checked parameters, and no half-written page")
     add("sources", type=Path, nargs="+", metavar="NOTEBOOK", help="with a cell tagged 'parameters' if it takes any")
     add("output", type=Path, metavar="OUTPUT", help="the executed copy; of several notebooks, the folder for them")
@@ -142,6 +143,26 @@ def _add_run_commands(command: Callable[..., Any]) -> None:
     add("--pieces", action="store_true", help="a job for each network and auto-encoder, as on a cluster")
     add("--dry-run", action="store_true", help="make no miniature")
     add("--lock", type=int, metavar="FD", help="wait for the lock of this open file, and take it")
+
+
+def _add_watch_command(command: Callable[..., Any]) -> None:
+    add = command(
+        "watch", "score sound as it happens, raise alarms and keep their sound; a JSON line for all that happens"
+    )
+    add("model", type=Path, metavar="MODEL", help="file that mimii fit has written")
+    source = "- for raw samples on standard input, a folder that recordings arrive in, or the name of a device"
+    add("source", nargs="?", metavar="SOURCE", help=f"{source} (default: what is piped in, or else the default device)")
+    add("--rate", type=int, metavar="HZ", help="of the samples or the device (default: the model's; the device's own)")
+    add("--format", dest="encoding", choices=["s16le", "f32le"], help="of the samples (default s16le)")
+    add("--channels", type=int, help="interleaved, of the samples or the device (default 1)")
+    add("--hop", type=float, metavar="SECONDS", help="from one window to the next (default 1)")
+    add("--alarm", metavar="N/M", help="an alarm when N of the last M windows are anomalous (default 3/5)")
+    alpha = "p-value from which down a window is anomalous: the share of normal windows that will be"
+    add("--alpha", type=float, help=f"{alpha} (default: 0.01, or the lowest that the model can tell)")
+    add("--events", type=Path, metavar="DIR", help="keep the sound of events here")
+    add("--before", type=float, metavar="SECONDS", help="sound that is kept before an event (default 10)")
+    add("--after", type=float, metavar="SECONDS", help="sound that is kept after an event (default 10)")
+    add("--quiet", action="store_true", help="no line for each window")
 
 
 if __name__ == "__main__":
