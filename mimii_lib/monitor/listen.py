@@ -22,14 +22,15 @@ from numpy.typing import NDArray
 from mimii_lib import dataset
 from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.model import Monitor
+from mimii_lib.monitor.recordings import SUFFIXES
 from mimii_lib.monitor.watch import Rule, Watch
 
 FORMATS = {"s16le": ("<i2", 32768.0), "f32le": ("<f4", 1.0)}
 """Formats of raw samples, by ffmpeg's names: numpy's type, and full scale."""
+ALPHA = 0.01  # false-alarm rate of a window, unless another one is named or it cannot be decided
 POLL = 0.2  # seconds after which a source that waits looks whether it is to stop
 QUEUE = 30.0  # seconds of a device's sound that wait while a window is scored; more is lost
 _FILES = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"ID3\x03": "MP3", b"ID3\x04": "MP3"}
-_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 Stopped = Callable[[], Any]  # true once the source is to stop
 
@@ -140,7 +141,11 @@ def arriving(folder: Path, stopped: Stopped, settle: float = 2.0) -> Iterator[Pa
     done: dict[Path, tuple[int, ...]] = {}
     while not stopped():
         began = time.monotonic()
-        states = {path: dataset.state(path)[1:3] for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES}
+        states = {
+            path: dataset.state(path)[1:3]
+            for path in folder.iterdir()
+            if path.suffix.lower() in SUFFIXES and path.name[0] != "."
+        }
         seen = {
             path: seen[path] if path in seen and seen[path][0] == state else (state, began)
             for path, state in states.items()
@@ -193,8 +198,8 @@ def watch_command(
 ) -> int:
     """Watch a source until it ends, or a signal asks for the end; return 1 if an alarm was raised."""
     rule, monitor = Rule.parse(alarm), Monitor.load(model)
-    lowest = 1 / (1 + min(len(monitor.calibration), len(monitor.window_calibration)))
-    alpha = max(0.01, lowest) if alpha is None else alpha
+    lowest = monitor.smallest_p_value
+    alpha = max(ALPHA, lowest) if alpha is None else alpha
     for name, value, least, most in (
         ("alpha", alpha, lowest, 0.5),  # the lowest p-value is that of a score above all of the calibration
         ("hop", hop, 0.01, monitor.window / monitor.rate),

@@ -1,9 +1,9 @@
-"""``mimii score --html``: what a monitor says of recordings, as a page to look at and to listen to, without a network."""
+"""``mimii score --html``: scored recordings as one page to look at and to listen to, without a network."""
 
 import base64
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from mimii_lib.monitor.results import Score
 from mimii_lib.settings import Imaging
 
 BYTES = 20_000_000  # of sounds and images; the recordings of the lowest p-values come first
-ROWS = 1000  # recordings
-CELLS = 200  # windows; neighbours in longer timelines share a cell
+ROWS = 1000  # recordings that are listed
+CELLS = 200  # windows; in a longer timeline, neighbours share a cell
 EXCERPT = 30.0  # seconds that are played of a longer recording
 COLUMNS = 800  # of a spectrogram
 RANGE = 80.0  # dB of a spectrogram, down from the loudest on the page
@@ -52,89 +52,63 @@ def page(scores: Sequence[Score], monitor: Monitor, normal: Sequence[Path] = ())
     ranked = sorted(scores, key=lambda score: (score.p_value, -score.score, score.path))
     top = os.path.commonpath([Path(score.path).absolute().parent for score in ranked]) if ranked else ""
     at_hand = {path.name: path for path in normal}
-    sounds: list[Sound] = []
     shared: dict[str, Sound] = {}
-    rows, missing = [], 0
+    rows: list[dict[str, Any]] = []
+    left = BYTES
     for score in ranked[:ROWS]:
-        row = _row(score, os.path.relpath(Path(score.path).absolute(), top))
-        used = sum(len(sound.audio) + 2 * sound.decibels.size for sound in [*sounds, *shared.values()])
-        if used < BYTES and (sound := _sound(Path(score.path), monitor, *_excerpt(score))):
-            sound.outline = _outline(score.deviations)
-            name = Path(score.nearest).name
-            if name in at_hand and name not in shared and (beside := _sound(at_hand[name], monitor)):
-                beside.caption, beside.key = f"nearest normal recording: {name}{beside.caption}", name
-                shared[name] = beside
-            sound.caption = f"this recording{sound.caption}"
-            sounds.append(sound)
-            row |= {"own": sound, "nearest": shared.get(name)}
-            missing += name not in shared
-        rows.append(row)
-    _draw([*sounds, *shared.values()])
-    text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+        rows.append(row := _row(score, os.path.relpath(Path(score.path).absolute(), top)))
+        if left > 0 and (own := _sound(Path(score.path), monitor, "this recording", *_excerpt(score))):
+            own.outline, name = _outline(score.deviations), score.nearest
+            if name in at_hand and name not in shared:
+                beside = _sound(at_hand[name], monitor, f"nearest normal recording: {name}", trained=True)
+                if beside:
+                    beside.key, shared[name] = name, beside
+                    left -= _size(beside)
+            left -= _size(own)
+            row |= {"own": own, "nearest": shared.get(name)}
+    with_sound = [row for row in rows if row["own"]]
+    _draw([*(row["own"] for row in with_sound), *shared.values()])
     content = (
         Environment(autoescape=True, trim_blocks=True)
-        .from_string(text)
+        .from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
         .render(
             rows=rows,
             total=len(scores),
             anomalous=sum(score.anomalous is True for score in scores),
-            notes=list(_notes(ranked, monitor, len(sounds), missing)),
+            alpha=ranked[0].alpha if ranked else None,
+            monitor=monitor,
+            with_sound=len(with_sound),
+            alone=sum(row["nearest"] is None for row in with_sound),
+            furthest=FURTHEST,
             shared={name: {"audio": sound.audio, "img": sound.image} for name, sound in shared.items()},
         )
     )
     return content.encode("utf-8", "backslashreplace").decode()  # names of files need not be text
 
 
-def _notes(ranked: Sequence[Score], monitor: Monitor, n_sounds: int, missing: int) -> Iterator[str]:
-    """Yield what holds for the whole page."""
-    n = len(monitor.calibration)
-    yield (
-        f"At a false-alarm rate of {ranked[0].alpha if ranked else 0:g}. A p-value is the share of normal recordings that "
-        f"score as high or higher, of {n} that were held back and this one; it is {1 / (n + 1):.2g} or more."
-    )
-    yield (
-        f"Spectrograms: time to the right, up to {monitor.rate / 2000:g} kHz upwards (mel scale), brighter is louder. The "
-        f"outline beside one: how far the level of every band is from that of normal recordings, ±{FURTHEST:g} standard "
-        "deviations."
-    )
-    if n_sounds < len(ranked):
-        listed = f", {ROWS} are listed" if len(ranked) > ROWS else ""
-        yield f"{n_sounds} of {len(ranked)} recordings have a player, those of the lowest p-values{listed}."
-    if missing:
-        yield (
-            f"Beside {missing} recordings there is no normal one to hear: the model file keeps no sound; --normal names "
-            "the folder of the normal recordings."
-        )
-
-
 def _row(score: Score, name: str) -> dict[str, Any]:
     """Return the texts of a recording."""
-    verdict = {True: "anomalous", False: "normal", None: "cannot be decided"}[score.anomalous]
-    bands = [
-        f"{band.low:,.0f} to {band.high:,.0f} Hz, {abs(band.deviation):.1f} standard deviations "
-        f"{'louder' if band.deviation > 0 else 'quieter'}"
-        for band in score.bands
-    ]
     start, length = _excerpt(score)
     cells = []
-    for windows in np.array_split(np.arange(len(score.windows)), min(CELLS, len(score.windows))):
-        group = [score.windows[index] for index in windows]
-        highest = max(group, key=lambda window: window.score)
-        played = group[0].start < start + length and group[-1].end > start and length < score.seconds
+    for indices in np.array_split(np.arange(len(score.windows)), min(CELLS, len(score.windows))):
+        windows = score.windows[indices[0] : indices[-1] + 1]
+        highest = max(windows, key=lambda window: window.score)
+        played = windows[0].start < start + length and windows[-1].end > start and length < score.seconds
         marks = ["anomalous"] * (highest.p_value <= score.alpha) + ["played"] * played
-        title = (
-            f"{group[0].start:.1f} to {group[-1].end:.1f} s: p-value {highest.p_value:.3g}, score {highest.score:.3g}"
-        )
+        title = f"{windows[0].start:.1f} to {windows[-1].end:.1f} s: score {highest.score:.4g}"
         cells.append({"mark": " ".join(marks), "title": title, "text": f"{highest.p_value:.2g}"})
     return {
-        **{"name": name, "verdict": verdict, "p_value": f"{score.p_value:.3g}", "score": f"{score.score:.4g}"},
-        **{
-            "seconds": duration(score.seconds),
-            "bands": "; ".join(bands),
-            "windows": cells,
-            "n_bands": len(score.deviations),
-        },
-        **{"own": None, "nearest": None},
+        "name": name,
+        "score": score,
+        "seconds": duration(score.seconds),
+        "bands": "; ".join(
+            f"{band.low:,.0f} to {band.high:,.0f} Hz ({abs(band.deviation):.1f} standard deviations "
+            f"{'louder' if band.deviation > 0 else 'quieter'})"
+            for band in score.bands
+        ),
+        "cells": cells,
+        "own": None,
+        "nearest": None,
     }
 
 
@@ -145,15 +119,22 @@ def _excerpt(score: Score) -> tuple[float, float]:
     return min(max(0.0, (worst.start + worst.end - length) / 2), score.seconds - length), length
 
 
-def _sound(path: Path, monitor: Monitor, start: float = 0.0, length: float = EXCERPT) -> Sound | None:
-    """Return an excerpt of a recording as the monitor hears it; None where it is no longer there."""
+def _sound(
+    path: Path, monitor: Monitor, caption: str, start: float = 0.0, length: float = EXCERPT, trained: bool = False
+) -> Sound | None:
+    """Return an excerpt of a recording as the monitor hears it.
+
+    None where it is not there any more, or is to be one that the monitor was `trained` on and is not.
+    """
     try:
-        samples = recordings.read(path, monitor.rate, monitor.channel).samples
+        recording = recordings.read(path, monitor.rate, monitor.channel)
     except MimiiError:
         return None
-    whole = len(samples)
-    samples = samples[round(start * monitor.rate) :][: round(length * monitor.rate)]
-    caption = "" if len(samples) == whole else f", {len(samples) / monitor.rate:.0f} s from {start:.0f} s on"
+    if trained and recording.digest not in monitor.digests:
+        return None
+    samples = recording.samples[round(start * monitor.rate) :][: round(length * monitor.rate)]
+    if len(samples) < len(recording.samples):
+        caption += f", {len(samples) / monitor.rate:.0f} s from {start:.0f} s on"
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, monitor.rate, format="FLAC", subtype="PCM_16")
     decibels = log_mel(samples, Imaging(sample_rate=monitor.rate, db_reference="fixed"))
@@ -162,10 +143,15 @@ def _sound(path: Path, monitor: Monitor, start: float = 0.0, length: float = EXC
     return Sound(caption, _address("audio/flac", buffer), decibels)
 
 
+def _size(sound: Sound) -> int:
+    """Return the bytes that a sound and its image take, or a little more."""
+    return len(sound.audio) + 2 * sound.decibels.size
+
+
 def _draw(sounds: Sequence[Sound]) -> None:
-    """Draw the spectrograms, in colours of the same decibels."""
+    """Draw the spectrograms; the same colour means the same decibels in all of them."""
     loudest = max((sound.decibels.max() for sound in sounds), default=0.0)
-    palette = (matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3]).tobytes()
+    palette = matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3].tobytes()
     for sound in sounds:
         levels = (256 * (1 + (sound.decibels - loudest) / RANGE)).clip(0, 255).astype(np.uint8)
         image, buffer = Image.fromarray(levels[::-1]), io.BytesIO()
@@ -175,12 +161,12 @@ def _draw(sounds: Sequence[Sound]) -> None:
 
 
 def _outline(deviations: Sequence[float]) -> str:
-    """Return the deviations of the bands as an SVG path around them, low frequencies below."""
-    points = [
-        f"L{max(-FURTHEST, min(FURTHEST, value)):.2f},{len(deviations) - band - 0.5}"
-        for band, value in enumerate(deviations)
+    """Return the deviations of the bands as an SVG path, low frequencies below."""
+    steps = [
+        f"L{np.clip(deviation, -FURTHEST, FURTHEST):.2f},{len(deviations) - band - 0.5}"
+        for band, deviation in enumerate(deviations)
     ]
-    return f"M0,{len(deviations)}{''.join(points)}L0,0Z" if points else ""
+    return f"M0,{len(deviations)}{''.join(steps)}L0,0Z" if steps else ""
 
 
 def _address(kind: str, buffer: io.BytesIO) -> str:

@@ -33,6 +33,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from mimii_lib.data.checks import QUIETEST, level
 from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.model import Monitor
@@ -222,7 +223,7 @@ class Watch:
 
     def _score(self, start: int, end: int) -> None:
         samples = self._between(start, end)
-        if samples.min() == samples.max():
+        if level(samples - samples.mean()) <= QUIETEST:
             self._interrupt("silence; see whether the microphone is connected")
             return
         self._set("gap", False)
