@@ -77,6 +77,7 @@ def page(scores: Sequence[Score], monitor: Monitor, normal: Sequence[Path] = ())
             anomalous=sum(score.anomalous is True for score in scores),
             alpha=ranked[0].alpha if ranked else None,
             monitor=monitor,
+            timelines=any(len(row["cells"]) > 1 for row in rows),
             with_sound=len(with_sound),
             alone=sum(row["nearest"] is None for row in with_sound),
             furthest=FURTHEST,

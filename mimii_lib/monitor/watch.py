@@ -55,7 +55,7 @@ class Rule(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the rule that a text such as ``3/5`` means."""
-        number = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text)
+        number = re.fullmatch(r"([1-9]\d?)/([1-9]\d?)", text)
         if not number or int(number[1]) > int(number[2]):
             raise MimiiError(f"--alarm: found {text!r}, expected N/M such as 3/5: N anomalous windows of the last M")
         return cls(int(number[1]), int(number[2]))
@@ -177,8 +177,8 @@ class Watch:
 
     def hear(self, sound: Sound, fault: str = "") -> None:
         """Take the next samples, (samples,); where they have a fault, windows that reach into them are not scored."""
-        for start in range(0, len(sound), self._hop):
-            piece = sound[start : start + self._hop]
+        while len(sound):
+            piece, sound = np.split(sound, [self._due - self.position])
             self._sound = np.concatenate([self._sound, piece])[-self._most :]
             self.position += len(piece)
             if self._event and self._event.recorder:
@@ -186,9 +186,11 @@ class Watch:
             if fault:
                 self._interrupt(fault)
                 self._due = self.position + self.monitor.window
-            elif self.position >= self._due:
+            elif self.position == self._due:
                 self._score(self._due - self.monitor.window, self._due)
                 self._due += self._hop
+            else:
+                continue
             self._end_event()
 
     def hear_recording(self, path: Path) -> None:
