@@ -1,5 +1,6 @@
 """The monitor: a system of the results table, fitted on one machine's normal recordings, and its calibration."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mimii_lib.data import model_file, own_recordings
+from mimii_lib.data.own_recordings import Recording
 from mimii_lib.errors import MimiiError, unknown_value
-from mimii_lib.monitor import archive, recordings
-from mimii_lib.monitor.recordings import Recording
 from mimii_lib.monitor.results import Check, Score, Window
 from mimii_lib.monitor.spectrum import Spectra
 from mimii_lib.run.scorer import Scorer
@@ -113,12 +114,14 @@ class Monitor:
         MimiiError
             If fewer than 5 recordings can be used, or they are all alike.
         """
-        files, places = recordings.find(paths), ", ".join(map(str, paths))
+        files, places = own_recordings.find(paths), ", ".join(map(str, paths))
         if rate is None:
-            of_files = [of_file for path in files if (of_file := recordings.rate_of(path)) >= recordings.LOWEST_RATE]
+            of_files = [
+                of_file for path in files if (of_file := own_recordings.rate_of(path)) >= own_recordings.LOWEST_RATE
+            ]
             rate = min([HIGHEST_RATE, *of_files])
-        if rate < recordings.LOWEST_RATE:
-            raise MimiiError(f"rate: found {rate} Hz, expected at least {recordings.LOWEST_RATE} Hz")
+        if rate < own_recordings.LOWEST_RATE:
+            raise MimiiError(f"rate: found {rate} Hz, expected at least {own_recordings.LOWEST_RATE} Hz")
         usable = list(_usable(files, rate, channel, unreadable, say))
         if len(usable) < FEWEST:
             raise MimiiError(
@@ -127,10 +130,10 @@ class Monitor:
             )
         usable.sort(key=lambda recording: recording.digest)  # by contents, not by names, days and shifts
         length = round(rate * window) if window else min(*(len(one.samples) for one in usable), round(LONGEST * rate))
-        if length < recordings.SHORTEST * rate:
-            raise MimiiError(f"window: found {length / rate:.3g} s, expected at least {recordings.SHORTEST:g} s")
+        if length < own_recordings.SHORTEST * rate:
+            raise MimiiError(f"window: found {length / rate:.3g} s, expected at least {own_recordings.SHORTEST:g} s")
         most = max(1, MOST_WINDOWS // len(usable))
-        windows = [_evenly(recordings.cut(one, length)[0], most) for one in usable]
+        windows = [_evenly(own_recordings.cut(one, length)[0], most) for one in usable]
         owner = np.repeat(np.arange(len(usable)), [len(of_one) for of_one in windows])
         samples = np.concatenate(windows)
         scorer = Scorer(system, Imaging(sample_rate=rate), weights)
@@ -189,31 +192,23 @@ class Monitor:
             False-alarm rate; None: 0.05, or the lowest that can be decided.
         """
         if isinstance(recording, (str, Path)):
-            return self._score(recordings.read(Path(recording), self.rate, self.channel), alpha)
-        return self._score(recordings.from_array(recording, rate or self.rate, self.rate, self.channel), alpha)
+            return self.score_recording(own_recordings.read(Path(recording), self.rate, self.channel), alpha)
+        heard = own_recordings.from_array(recording, rate or self.rate, self.rate, self.channel)
+        return dataclasses.replace(self.score_recording(heard, alpha), path="")
 
-    def score_all(
-        self,
-        paths: Sequence[Path | str],
-        *,
-        alpha: float | None = None,
-        unreadable: str = "stop",
-        say: Say = _silent,
-    ) -> Iterator[Score]:
-        """Yield the scores of files and of the recordings in folders, as :meth:`score` and :meth:`fit` take them."""
-        for recording in _usable(recordings.find(paths), self.rate, self.channel, unreadable, say):
-            try:
-                yield self._score(recording, alpha)
-            except MimiiError as error:
-                if unreadable == "stop":
-                    raise
-                say(f"skipped: {error}")
+    def recordings(
+        self, paths: Sequence[Path | str], unreadable: str = "stop", say: Say = _silent
+    ) -> Iterator[Recording]:
+        """Yield the recordings of files and folders as the model hears them; see :meth:`fit` for the options."""
+        files = own_recordings.find(paths)
+        return _usable(files, self.rate, self.channel, unreadable, say, shortest=self.window)
 
-    def _score(self, recording: Recording, alpha: float | None) -> Score:
+    def score_recording(self, recording: Recording, alpha: float | None = None) -> Score:
+        """Score what :meth:`recordings` yields."""
         alpha = max(ALPHA, self.smallest_p_value) if alpha is None else alpha
         if not 0 < alpha < 1:
             raise MimiiError(f"alpha: found {alpha:g}, expected a false-alarm rate between 0 and 1")
-        windows, starts = recordings.cut(recording, self.window)
+        windows, starts = own_recordings.cut(recording, self.window)
         scores = self.window_scores(windows)
         score = float(scores.mean())
         p_value = float(self.p_values(np.array([score]))[0])
@@ -245,15 +240,15 @@ class Monitor:
     # The model file
 
     def save(self, path: Path | str) -> None:
-        """Write the model file (:mod:`mimii_lib.monitor.archive`)."""
+        """Write the model file (:mod:`mimii_lib.data.model_file`)."""
         parts = {"scorer": self.scorer.state(), "spectra": vars(self.spectra)}
         calibration = [self.calibration, self.window_calibration]
-        archive.write(Path(path), {"about": self.about, "calibration": calibration, **parts})
+        model_file.write(Path(path), {"about": self.about, "calibration": calibration, **parts})
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """Read a model file. Nothing in it is executed; one that is damaged, foreign or newer raises MimiiError."""
-        content = archive.read(Path(path))
+        content = model_file.read(Path(path))
         try:
             scorer, spectra = Scorer.restore(content["scorer"]), Spectra(**content["spectra"])
             return cls(scorer, spectra, content["about"], content["calibration"])
@@ -261,12 +256,14 @@ class Monitor:
             raise MimiiError(f"{path}: not a model that this version of mimii reads ({error}); fit again") from None
 
 
-def _usable(files: Sequence[Path], rate: int, channel: int | str, unreadable: str, say: Say) -> Iterator[Recording]:
-    """Yield the recordings that can be used, and raise or say why the others cannot."""
+def _usable(
+    files: Sequence[Path], rate: int, channel: int | str, unreadable: str, say: Say, shortest: int = 0
+) -> Iterator[Recording]:
+    """Yield the recordings that can be used, of at least so many samples, and raise or say why the others cannot."""
     if unreadable not in UNREADABLE:
         raise unknown_value("unreadable", unreadable, UNREADABLE)
     resampled: set[int] = set()
-    for recording in recordings.read_all(files, rate, channel):
+    for recording in own_recordings.read_all(files, rate, channel, shortest):
         if isinstance(recording, MimiiError):
             if unreadable == "stop":
                 raise recording
@@ -278,7 +275,7 @@ def _usable(files: Sequence[Path], rate: int, channel: int | str, unreadable: st
                 f"recordings at {recording.from_rate} Hz are resampled to {rate} Hz: nothing is heard above "
                 f"{rate / 2000:g} kHz"
             )
-        if recording.clipped > recordings.CLIPPED:
+        if recording.clipped > own_recordings.CLIPPED:
             say(f"{recording.path}: clipped ({recording.clipped:.2%} of the samples); turn the microphone's gain down")
         yield recording
 

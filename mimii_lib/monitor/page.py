@@ -15,10 +15,10 @@ from jinja2 import Environment
 from numpy.typing import NDArray
 from PIL import Image
 
+from mimii_lib.data import own_recordings
 from mimii_lib.data.formatting import duration
 from mimii_lib.errors import MimiiError
 from mimii_lib.imaging import log_mel
-from mimii_lib.monitor import recordings
 from mimii_lib.monitor.model import Monitor
 from mimii_lib.monitor.results import Score
 from mimii_lib.settings import Imaging
@@ -128,7 +128,7 @@ def _sound(
     None where it is not there any more, or is to be one that the monitor was `trained` on and is not.
     """
     try:
-        recording = recordings.read(path, monitor.rate, monitor.channel)
+        recording = own_recordings.read(path, monitor.rate, monitor.channel)
     except MimiiError:
         return None
     if trained and recording.digest not in monitor.digests:

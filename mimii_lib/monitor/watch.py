@@ -18,11 +18,11 @@ end        the reason, and how much was scored
 =========  =============================================================================================================
 """
 
+import json
 import re
-import sys
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -30,15 +30,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
+from mimii_lib.data import streams
 from mimii_lib.data.checks import QUIETEST, level
-from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.model import Monitor
 
-PART = 300  # seconds after which the sound of a long event goes on in another file
+ALPHA = 0.01  # p-value from which down a window is anomalous, unless another one is named or it cannot be decided
 BEHIND = 5.0  # seconds of sound that wait to be scored, from which it is told
 DRIFT_WINDOWS = (30, 60)  # fewest and most that are compared with the calibration; they do not overlap
 DRIFT_BEGINS, DRIFT_ENDS = 0.001, 0.05  # p-values of that comparison
@@ -64,53 +63,6 @@ class Rule(NamedTuple):
 RULE = Rule(3, 5)
 
 
-class Recorder:
-    """Writes the sound of an event to FLAC files of 16 bits, each of which appears once it is whole."""
-
-    def __init__(self, name: Path, rate: int, start: int, saved: Callable[..., None]):
-        self._name, self._rate, self._position, self._saved = name, rate, start, saved
-        self._parts, self._failed, self._open = 0, False, ExitStack()
-        self._file: soundfile.SoundFile | None = None
-
-    def write(self, sound: Sound) -> None:
-        """Append samples, (samples,)."""
-        with self._telling_failure():
-            while len(sound) and not self._failed:
-                file = self._file or self._begin()
-                now, sound = np.split(sound, [self._end - self._position])
-                file.write((now * 32768).round().clip(-32768, 32767).astype(np.int16))
-                self._position += len(now)
-                if self._position == self._end:
-                    self.close()
-
-    def close(self) -> None:
-        """Put the file that is being written in its place."""
-        with self._telling_failure():
-            if self._file:
-                self._file = None
-                self._open.close()
-                self._saved(path=str(self._path), start=self._start / self._rate, end=self._position / self._rate)
-
-    def _begin(self) -> soundfile.SoundFile:
-        self._parts += 1
-        self._path = self._name.with_name(f"{self._name.name}-part-{self._parts}.flac")
-        self._start, self._end = self._position, self._position + PART * self._rate
-        file = self._open.enter_context(atomic_write(self._path))
-        self._file = self._open.enter_context(soundfile.SoundFile(file, "w", self._rate, 1, "PCM_16"))
-        return self._file
-
-    @contextmanager
-    def _telling_failure(self) -> Iterator[None]:
-        """Give up the sound of the event, but not the watch, where it cannot be written: where the disk is full."""
-        try:
-            yield
-        except (MimiiError, soundfile.LibsndfileError) as error:
-            self._failed, self._file = True, None
-            with suppress(MimiiError, soundfile.LibsndfileError):
-                self._open.__exit__(*sys.exc_info())
-            self._saved(path=None, reason=str(error))
-
-
 @dataclass
 class Event:
     """Windows from the first anomalous one of the rule until it no longer holds."""
@@ -121,7 +73,7 @@ class Event:
     held: int = 0  # position after that window
     score: float = -np.inf  # the highest
     p_value: float = 1.0  # the lowest
-    recorder: Recorder | None = None
+    recorder: streams.Recorder | None = None
 
     def count(self, window: dict[str, Any]) -> None:
         """Take a window into account."""
@@ -274,7 +226,7 @@ class Watch:
         if self.events and "start" in first:
             start = max(round(first["start"] * self.monitor.rate) - self._before, self.position - len(self._sound))
             name = self.events / f"{self._name}-event-{self.alarms}"
-            self._event.recorder = Recorder(name, self.monitor.rate, start, partial(self.tell, "saved"))
+            self._event.recorder = streams.Recorder(name, self.monitor.rate, start, partial(self.tell, "saved"))
             self._event.recorder.write(self._between(start, self.position))
 
     def _end_event(self, at_once: bool = False) -> None:
@@ -302,3 +254,63 @@ class Watch:
         if holds != self._states.get(kind, False):
             self._states[kind] = holds
             self.tell(kind, state="begins" if holds else "ends", **facts)
+
+
+def watch_command(
+    model: Path,
+    source: str | None = None,
+    rate: int | None = None,
+    encoding: str = "s16le",
+    channels: int = 1,
+    hop: float = 1.0,
+    alarm: str = "3/5",
+    alpha: float | None = None,
+    events: Path | None = None,
+    before: float = 10.0,
+    after: float = 10.0,
+    quiet: bool = False,
+) -> int:
+    """Watch a source until it ends, or a signal asks for the end; return 1 if an alarm was raised."""
+    rule, monitor = Rule.parse(alarm), Monitor.load(model)
+    lowest = monitor.smallest_p_value
+    alpha = max(ALPHA, lowest) if alpha is None else alpha
+    for name, value, least, most in (
+        ("alpha", alpha, lowest, 0.5),  # the lowest p-value is that of a score above all of the calibration
+        ("hop", hop, 0.01, monitor.window / monitor.rate),
+        ("before", before, 0, 600),
+        ("after", after, 0, 600),
+        ("channels", channels, 1, 64),
+        ("rate", rate or monitor.rate, monitor.rate, 384_000),
+    ):
+        if not least <= value <= most:
+            raise MimiiError(f"--{name}: found {value:g}, expected {least:.3g} to {most:.6g} for this model")
+
+    def tell(line: dict[str, Any]) -> None:
+        if line["kind"] != "window" or not quiet:
+            print(json.dumps(line), flush=True)
+
+    watch = Watch(monitor, tell, alpha=alpha, hop=hop, rule=rule, events=events, before=before, after=after)
+    with streams.noting_signals() as received:
+        name, heard = streams.opened(
+            source, (monitor.rate, monitor.channel), encoding, channels, rate, hop, stopped=lambda: received
+        )
+        seconds, how = monitor.window / monitor.rate, {"rule": alarm, "alpha": alpha, "lowest_p_value": lowest}
+        watch.tell("start", model=str(model), source=name, rate=monitor.rate, window=seconds, hop=hop, **how)
+        reason = "error"
+        try:
+            for sound in heard:
+                began = time.monotonic()
+                if isinstance(sound, Path):
+                    watch.hear_recording(sound)
+                else:
+                    watch.hear(*sound)
+                    watch.worked(time.monotonic() - began, len(sound.sound) / monitor.rate)
+            reason = received[0] if received else "end of the sound"
+        finally:
+            watch.close(reason)
+    if not watch.windows and not received:
+        raise MimiiError(
+            f"{name}: ended after {watch.position / monitor.rate:.1f} s without a window that can be scored; "
+            f"expected {seconds:g} s of sound or more"
+        )
+    return int(watch.alarms > 0)

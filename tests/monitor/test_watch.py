@@ -15,10 +15,10 @@ from scipy.stats import norm
 
 from mimii_lib.cli import main
 from mimii_lib.data.miniature import clip_parts
+from mimii_lib.data.streams import PART, Block, arriving, prepared
 from mimii_lib.errors import MimiiError
-from mimii_lib.monitor.listen import Block, arriving, prepared
 from mimii_lib.monitor.model import Monitor
-from mimii_lib.monitor.watch import PART, Rule, Watch
+from mimii_lib.monitor.watch import Rule, Watch
 
 RATE = 16_000
 HOP = RATE // 2

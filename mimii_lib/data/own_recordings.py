@@ -101,17 +101,29 @@ def prepare(waveform: NDArray[np.float32], from_rate: int, rate: int, path: str 
     return Recording(path, soxr.resample(waveform, from_rate, rate), rate, from_rate, clipped)
 
 
-def read_all(paths: Iterable[Path], rate: int, channel: int | str) -> Iterator[Recording | MimiiError]:
-    """Yield every recording, or why it cannot be used; of equal ones the first is used."""
+def read_all(paths: Iterable[Path], rate: int, channel: int | str, window: int = 0) -> Iterator[Recording | MimiiError]:
+    """Yield every recording, or why it cannot be used: also those too short for a `window`, and equal ones but one."""
     first: dict[str, str] = {}
     for path in paths:
         try:
             recording = read(path, rate, channel)
+            _missing(recording, window)
             if (same := first.setdefault(recording.digest, recording.path)) != recording.path:
                 raise MimiiError(f"{path}: the same recording as {same}; leave one of them out")
             yield recording
         except MimiiError as error:
             yield error
+
+
+def _missing(recording: Recording, window: int) -> int:
+    """Return how many samples a recording lacks for a window; raise MimiiError if they are more than a tenth."""
+    lacking = max(0, window - len(recording.samples))
+    if lacking > SLACK * window:
+        raise MimiiError(
+            f"{recording.path}: {recording.seconds:.2f} s found, the model hears {window / recording.rate:.2f} s at a "
+            "time; leave it out, or fit with a shorter --window"
+        )
+    return lacking
 
 
 def cut(recording: Recording, window: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -120,13 +132,7 @@ def cut(recording: Recording, window: int) -> tuple[NDArray[np.float32], NDArray
     The last one ends with the recording, and those before begin at equal distances. Up to a tenth of a window more
     than whole windows is left out; as much less is filled with the mirror image of the end.
     """
-    samples = recording.samples
-    if (lacking := window - len(samples)) > SLACK * window:
-        raise MimiiError(
-            f"{recording.path}: {recording.seconds:.2f} s found, the model hears {window / recording.rate:.2f} s at a "
-            "time; leave it out, or fit with a shorter --window"
-        )
-    samples = np.pad(samples, (0, max(0, lacking)), mode="reflect")
+    samples = np.pad(recording.samples, (0, _missing(recording, window)), mode="reflect")
     n = max(1, int(np.ceil(len(samples) / window - SLACK)))
     starts = np.linspace(0, len(samples) - window if n > 1 else 0, n).astype(np.int64)
     return np.stack([samples[start : start + window] for start in starts]), starts

@@ -1,10 +1,8 @@
-"""The command ``mimii watch``: raw samples on standard input, a device, or a folder that recordings arrive in.
+"""Sound as it happens: from raw samples, a device, or a folder that recordings arrive in; and into files.
 
-A source yields blocks of a hop, so that nothing grows while it runs, and looks several times a second whether it is to
-stop.
+A source yields blocks, so that nothing grows while it runs, and looks several times a second whether it is to stop.
 """
 
-import json
 import os
 import queue
 import select
@@ -12,24 +10,24 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from mimii_lib import dataset
+from mimii_lib.data.files import atomic_write
+from mimii_lib.data.own_recordings import SUFFIXES
 from mimii_lib.errors import MimiiError
-from mimii_lib.monitor.model import Monitor
-from mimii_lib.monitor.recordings import SUFFIXES
-from mimii_lib.monitor.watch import Rule, Watch
 
 FORMATS = {"s16le": ("<i2", 32768.0), "f32le": ("<f4", 1.0)}
 """Formats of raw samples, by ffmpeg's names: numpy's type, and full scale."""
-ALPHA = 0.01  # false-alarm rate of a window, unless another one is named or it cannot be decided
 POLL = 0.2  # seconds after which a source that waits looks whether it is to stop
 QUEUE = 30.0  # seconds of a device's sound that wait while a window is scored; more is lost
+PART = 300  # seconds after which a long recording goes on in another file
 _FILES = {b"RIFF": "WAV", b"fLaC": "FLAC", b"OggS": "OGG", b"ID3\x03": "MP3", b"ID3\x04": "MP3"}
 
 Stopped = Callable[[], Any]  # true once the source is to stop
@@ -40,6 +38,47 @@ class Block(NamedTuple):
 
     sound: NDArray[np.float32]  # (samples, channels) from a source, (samples,) of the channel that is heard
     fault: str = ""  # why windows that reach into it are not scored
+
+
+def opened(
+    source: str | None,
+    wanted: tuple[int, int | str],
+    encoding: str = "s16le",
+    channels: int = 1,
+    rate: int | None = None,
+    seconds: float = 1.0,
+    *,
+    stopped: Stopped,
+) -> tuple[str, Iterator[Block | Path]]:
+    """Return the name of a source, and its sound or its recordings as they arrive.
+
+    Parameters
+    ----------
+    source
+        ``-`` for standard input, a folder, or the name of a device; None: standard input if something is piped in, or
+        else the default device.
+    wanted
+        The rate in Hz and the channel that blocks have; a source of another `encoding` or `rate` is converted.
+    seconds
+        Length of a block.
+    stopped
+        Tells whether to stop.
+    """
+    target, channel = wanted
+    if source and Path(source).is_dir():
+        return source, arriving(Path(source), stopped)
+    if source == "-" or (source is None and sys.stdin and not sys.stdin.isatty()):
+        name, rate = "standard input", rate or target
+        blocks = standard_input(encoding, channels, max(1, round(seconds * rate)), stopped)
+    else:
+        name, (rate, blocks) = source or "default device", device(source, rate, channels, seconds, stopped)
+    if rate < target:
+        raise MimiiError(f"{name}: its rate is {rate} Hz, and the model needs {target} Hz or more; --rate sets it")
+    if isinstance(channel, int) and channel >= channels > 1:
+        raise MimiiError(
+            f"--channels: found {channels}, expected {channel + 1} or more, since that is what the model hears"
+        )
+    return name, prepared(blocks, channel, rate, target)
 
 
 def standard_input(encoding: str, channels: int, samples: int, stopped: Stopped) -> Iterator[Block]:
@@ -164,8 +203,59 @@ def arriving(folder: Path, stopped: Stopped, settle: float = 2.0) -> Iterator[Pa
             time.sleep(POLL)
 
 
+class Recorder:
+    """Writes sound to FLAC files of 16 bits, each of which appears once it is whole.
+
+    The files are called `name` and the number of the part. `saved` is called with the path, start and end in seconds of
+    each; or with no path and the reason where one cannot be written, after which nothing more is.
+    """
+
+    def __init__(self, name: Path, rate: int, start: int, saved: Callable[..., None]):
+        self._name, self._rate, self._position, self._saved = name, rate, start, saved
+        self._parts, self._failed, self._open = 0, False, ExitStack()
+        self._file: soundfile.SoundFile | None = None
+
+    def write(self, sound: NDArray[np.float32]) -> None:
+        """Append samples, (samples,)."""
+        with self._telling_failure():
+            while len(sound) and not self._failed:
+                file = self._file or self._begin()
+                now, sound = np.split(sound, [self._end - self._position])
+                file.write((now * 32768).round().clip(-32768, 32767).astype(np.int16))
+                self._position += len(now)
+                if self._position == self._end:
+                    self.close()
+
+    def close(self) -> None:
+        """Put the file that is being written in its place."""
+        with self._telling_failure():
+            if self._file:
+                self._file = None
+                self._open.close()
+                self._saved(path=str(self._path), start=self._start / self._rate, end=self._position / self._rate)
+
+    def _begin(self) -> soundfile.SoundFile:
+        self._parts += 1
+        self._path = self._name.with_name(f"{self._name.name}-part-{self._parts}.flac")
+        self._start, self._end = self._position, self._position + PART * self._rate
+        file = self._open.enter_context(atomic_write(self._path))
+        self._file = self._open.enter_context(soundfile.SoundFile(file, "w", self._rate, 1, "PCM_16"))
+        return self._file
+
+    @contextmanager
+    def _telling_failure(self) -> Iterator[None]:
+        """Give up where it cannot be written, as on a full disk; what watches goes on."""
+        try:
+            yield
+        except (MimiiError, soundfile.LibsndfileError) as error:
+            self._failed, self._file = True, None
+            with suppress(MimiiError, soundfile.LibsndfileError):
+                self._open.__exit__(*sys.exc_info())
+            self._saved(path=None, reason=str(error))
+
+
 @contextmanager
-def _signals() -> Iterator[list[str]]:
+def noting_signals() -> Iterator[list[str]]:
     """Yield the list to which the names of signals that ask for the end are appended, while nothing is interrupted."""
     received: list[str] = []
     numbers = [signal.SIGINT, signal.SIGTERM]
@@ -180,81 +270,3 @@ def _signals() -> Iterator[list[str]]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def watch_command(
-    model: Path,
-    source: str | None = None,
-    rate: int | None = None,
-    encoding: str = "s16le",
-    channels: int = 1,
-    hop: float = 1.0,
-    alarm: str = "3/5",
-    alpha: float | None = None,
-    events: Path | None = None,
-    before: float = 10.0,
-    after: float = 10.0,
-    quiet: bool = False,
-) -> int:
-    """Watch a source until it ends, or a signal asks for the end; return 1 if an alarm was raised."""
-    rule, monitor = Rule.parse(alarm), Monitor.load(model)
-    lowest = monitor.smallest_p_value
-    alpha = max(ALPHA, lowest) if alpha is None else alpha
-    for name, value, least, most in (
-        ("alpha", alpha, lowest, 0.5),  # the lowest p-value is that of a score above all of the calibration
-        ("hop", hop, 0.01, monitor.window / monitor.rate),
-        ("before", before, 0, 600),
-        ("after", after, 0, 600),
-        ("channels", channels, 1, 64),
-        ("rate", rate or monitor.rate, monitor.rate, 384_000),
-    ):
-        if not least <= value <= most:
-            raise MimiiError(f"--{name}: found {value:g}, expected {least:.3g} to {most:.6g} for this model")
-
-    def tell(line: dict[str, Any]) -> None:
-        if line["kind"] != "window" or not quiet:
-            print(json.dumps(line), flush=True)
-
-    watch = Watch(monitor, tell, alpha=alpha, hop=hop, rule=rule, events=events, before=before, after=after)
-    with _signals() as received:
-        name, heard = _source(source, monitor, encoding, channels, rate, hop, lambda: received)
-        seconds, how = monitor.window / monitor.rate, {"rule": alarm, "alpha": alpha, "lowest_p_value": lowest}
-        watch.tell("start", model=str(model), source=name, rate=monitor.rate, window=seconds, hop=hop, **how)
-        reason = "error"
-        try:
-            for sound in heard:
-                began = time.monotonic()
-                if isinstance(sound, Path):
-                    watch.hear_recording(sound)
-                else:
-                    watch.hear(*sound)
-                    watch.worked(time.monotonic() - began, len(sound.sound) / monitor.rate)
-            reason = received[0] if received else "end of the sound"
-        finally:
-            watch.close(reason)
-    if not watch.windows and not received:
-        raise MimiiError(
-            f"{name}: ended after {watch.position / monitor.rate:.1f} s without a window that can be scored; "
-            f"expected {seconds:g} s of sound or more"
-        )
-    return int(watch.alarms > 0)
-
-
-def _source(
-    source: str | None, monitor: Monitor, encoding: str, channels: int, rate: int | None, hop: float, stopped: Stopped
-) -> tuple[str, Iterator[Block | Path]]:
-    """Return the name of a source, and its sound or its recordings as they arrive."""
-    if source and Path(source).is_dir():
-        return source, arriving(Path(source), stopped)
-    if source == "-" or (source is None and sys.stdin and not sys.stdin.isatty()):
-        name, rate = "standard input", rate or monitor.rate
-        blocks = standard_input(encoding, channels, round(hop * rate), stopped)
-    else:
-        name, (rate, blocks) = source or "default device", device(source, rate, channels, hop, stopped)
-    if rate < monitor.rate:
-        raise MimiiError(
-            f"{name}: its rate is {rate} Hz, and the model needs {monitor.rate} Hz or more; --rate sets it"
-        )
-    if isinstance(monitor.channel, int) and monitor.channel >= channels > 1:
-        raise MimiiError(f"--channels: found {channels}, expected {monitor.channel + 1} or more for this model")
-    return name, prepared(blocks, monitor.channel, rate, monitor.rate)

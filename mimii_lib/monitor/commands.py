@@ -1,0 +1,134 @@
+"""The commands for one's own machine: ``mimii fit``, ``mimii check MODEL`` and ``mimii score``."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from mimii_lib.data import own_recordings
+from mimii_lib.data.files import atomic_write
+from mimii_lib.errors import MimiiError
+from mimii_lib.monitor.model import Monitor
+from mimii_lib.monitor.results import Score
+from mimii_lib.uncertainty import Interval
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def fit_command(normal: Sequence[Path], *, output: Path, channel: str = "0", **options: Any) -> None:
+    """Fit a monitor, write it, and print what it learnt and what it cannot hear."""
+    monitor = Monitor.fit(normal, channel=int(channel) if channel.isdecimal() else channel, say=_say, **options)
+    monitor.save(output)
+    noise = np.random.default_rng(0).normal(0, 0.01, (1, monitor.window)).astype(np.float32)
+    monitor.window_scores(noise)  # warm
+    start = perf_counter()
+    monitor.window_scores(noise)
+    took = perf_counter() - start
+    about, n, length = monitor.about, len(monitor.names), monitor.window / monitor.rate
+    lowest = min(about["rates"])
+    above = f" (--rate {lowest} watches up to {lowest / 2000:g} kHz)" if lowest > monitor.rate else ""
+    print(f"{output}: {monitor.system}, fitted on {n} recordings of {about['seconds']:.0f} s in all")
+    print(f"It hears nothing above {monitor.rate / 2000:g} kHz{above}, and {length:.3g} s at a time.")
+    print(
+        f"Each recording was scored by a fit without it: p-values start at 1/{n + 1} = {monitor.smallest_p_value:.2g}, "
+        "and no lower false-alarm rate can be decided."
+    )
+    print(f"{length:.3g} s take {took:.2g} s to score here; the file has {output.stat().st_size / 1e6:.1f} MB.")
+    print(f"Does it work? mimii check {output} --normal DIR [--abnormal DIR], on recordings that it has not seen.")
+
+
+def check_command(data: Path, normal: Sequence[Path] = (), json_file: str | None = None, **options: Any) -> int:
+    """Print whether a monitor works; return 1 if it does not."""
+    if not normal:
+        raise MimiiError(f"{data}: is taken for a model file; name recordings that it has not seen with --normal")
+    result = Monitor.load(data).check(normal, say=_say, **options)
+    if json_file:
+        scores = {"scores": [score.row() for score in result.scores]}
+        _write(json_file, json.dumps(asdict(result) | scores, indent=1, ensure_ascii=False))
+    if json_file != "-":
+        false_alarms = _percent(result.false_alarms)
+        print(f"false alarms at {result.alpha:.1%}: {false_alarms} of {result.n_normal} normal recordings")
+        if result.auc and result.detections:
+            print(f"detected: {_percent(result.detections)} of {result.n_abnormal} abnormal recordings")
+            print(f"AUC: {result.auc.value:.3f} ({result.auc.low:.3f} to {result.auc.high:.3f})")
+        for warning in result.warnings:
+            print(f"The normal recordings differ: {warning}.")
+        print(f"Verdict: {result.verdict}{''.join(f'; {reason}' for reason in result.reasons)}.")
+    return 1 if result.verdict == "does not work" else 0
+
+
+def score_command(
+    model: Path,
+    recordings: Sequence[Path],
+    json_file: str | None = None,
+    csv_file: str | None = None,
+    html: Path | None = None,
+    normal: Sequence[Path] = (),
+    alpha: float | None = None,
+    **options: Any,
+) -> int:
+    """Print what a monitor says of recordings; return 1 if it calls one anomalous, or cannot decide."""
+    monitor = Monitor.load(model)
+    if alpha is not None and alpha < monitor.smallest_p_value:
+        _say(
+            f"--alpha {alpha:g}: not decidable below 1/{len(monitor.names) + 1} = {monitor.smallest_p_value:.2g}, for the "
+            f"model was fitted on {len(monitor.names)} recordings; what scores above them all is undecided"
+        )
+    heard = monitor.recordings(recordings, say=_say, **options)
+    scores = [monitor.score_recording(recording, alpha) for recording in heard]
+    if not scores:
+        raise MimiiError("no recording could be scored; the reasons stand above")
+    if json_file:
+        _write(json_file, json.dumps([score.row() for score in scores], indent=1, ensure_ascii=False))
+    if csv_file:
+        _write(csv_file, _csv(scores))
+    if html:
+        from mimii_lib.monitor.page import page  # draws, which takes a second to import
+
+        _write(str(html), page(scores, monitor, own_recordings.find(normal)))
+    if "-" not in (json_file, csv_file):
+        print(f"at a false-alarm rate of {scores[0].alpha:.1%}\n\n   score  p-value  verdict    seconds  recording")
+        for score in scores:
+            columns = f"{score.score:8.4g}  {score.p_value:7.4f}  {score.verdict:9}  {score.seconds:7.1f}"
+            print(f"{columns}  {score.path}{'' if score.anomalous is False else _where(score)}")
+    return int(any(score.anomalous is not False for score in scores))
+
+
+def _where(score: Score) -> str:
+    """Return where in time and at which frequencies a recording is unusual."""
+    alarms = [window for window in score.windows if window.p_value <= score.alpha]
+    time = f"{len(alarms)} of {len(score.windows)} windows, " if len(score.windows) > 1 else ""
+    bands = [
+        f"{'louder' if band.deviation > 0 else 'quieter'} at {band.low:.0f}–{band.high:.0f} Hz" for band in score.bands
+    ]
+    return f" ({time}most at {score.moment[0]:.1f}–{score.moment[1]:.1f} s{''.join(f', {band}' for band in bands)})"
+
+
+def _csv(scores: Sequence[Score]) -> str:
+    names = ("path", "score", "p_value", "anomalous", "seconds", "nearest")
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerows([names, *([getattr(score, name) for name in names] for score in scores)])
+    return table.getvalue().rstrip("\n")
+
+
+def _percent(share: Interval) -> str:
+    return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
+
+
+def _write(file: str, text: str) -> None:
+    """Write a text to a file, or to the standard output where it is called -."""
+    if file == "-":
+        print(text)
+        return
+    with atomic_write(Path(file)) as part:
+        part.write_text(text + "\n", encoding="utf-8")
