@@ -23,7 +23,6 @@ from mimii_lib.monitor.model import Monitor
 from mimii_lib.monitor.results import Score
 from mimii_lib.settings import Imaging
 
-BYTES = 20_000_000  # of sounds and images; the recordings of the lowest p-values come first
 ROWS = 1000  # recordings that are listed
 CELLS = 200  # windows; in a longer timeline, neighbours share a cell
 EXCERPT = 30.0  # seconds that are played of a longer recording
@@ -44,17 +43,22 @@ class Sound:
     key: str = ""  # of a normal recording, which may stand beside several
 
 
-def page(scores: Sequence[Score], monitor: Monitor, normal: Sequence[Path] = ()) -> str:
+def page(scores: Sequence[Score], monitor: Monitor, normal: Sequence[Path] = (), most: float = 20e6) -> str:
     """Return the page of scored files, as HTML.
 
-    `normal` are recordings that the monitor was fitted on, of which the nearest is played beside every recording.
+    Parameters
+    ----------
+    normal
+        Recordings that the monitor was fitted on, of which the nearest is played beside every recording.
+    most
+        Bytes of sounds and images; the recordings with the lowest p-values come first.
     """
     ranked = sorted(scores, key=lambda score: (score.p_value, -score.score, score.path))
     top = os.path.commonpath([Path(score.path).absolute().parent for score in ranked]) if ranked else ""
     at_hand = {path.name: path for path in normal}
     shared: dict[str, Sound] = {}
     rows: list[dict[str, Any]] = []
-    left = BYTES
+    left = most
     for score in ranked[:ROWS]:
         rows.append(row := _row(score, os.path.relpath(Path(score.path).absolute(), top)))
         if left > 0 and (own := _sound(Path(score.path), monitor, "this recording", *_excerpt(score))):
