@@ -33,8 +33,8 @@ from mimii_lib.data.files import atomic_write
 from mimii_lib.dataset import LABELS, split
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import ClipScores, anomaly_scores
-from mimii_lib.run.simple_baselines import build_baseline
-from mimii_lib.settings import SIMPLE_BASELINES, Detectors
+from mimii_lib.settings import SIMPLE_BASELINES, Detectors, Settings
+from mimii_lib.systems import catalogue
 from mimii_lib.uncertainty import bootstrap_aucs
 
 SYSTEMS = ("mahalanobis", "knn", "gmm", "oc-svm", "if", "level")
@@ -133,7 +133,7 @@ def units(folder: Path) -> Iterator[Unit]:
 def build(system: str, seed: int) -> Pipeline:
     """Return a system, not fitted, behind the standardisation."""
     if system in SIMPLE_BASELINES:
-        return build_baseline(system, SETTINGS)
+        return catalogue.estimator(catalogue.SYSTEMS[system], Settings(detectors=SETTINGS), ())
     return make_pipeline(detectors.preprocessor(SETTINGS, seed), detectors.build_detector(system, SETTINGS, seed))
 
 

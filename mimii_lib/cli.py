@@ -161,6 +161,7 @@ def _add_monitor_commands(command: Callable[..., Any]) -> None:
     add("--rate", type=int, help="sample rate in Hz to listen at (default: the recordings' lowest, at most 16000)")
     add("--channel", help="channel to listen to, from 0, or mean (default 0)")
     add("--window", type=float, metavar="SECONDS", help="listen to so much at a time (default: the shortest recording)")
+    add("--settings", nargs="+", metavar="NAME=VALUE", help="of the system, such as detectors.n_components=8")
     add("--weights", type=Path, metavar="DIR", help="folder with weight files <extractor>.pt")
     add = command(
         "check",

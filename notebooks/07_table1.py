@@ -47,7 +47,7 @@ from mimii_lib.pages import claims, contrasts, figures, report, run_box, tables
 from mimii_lib.paper import table_1
 from mimii_lib.run import runs_of
 from mimii_lib.run.profiles import load_profile
-from mimii_lib.settings import SIMPLE_BASELINES, Split
+from mimii_lib.settings import CLIP_SYSTEMS, Split
 
 runs = runs_of(
     machine,
@@ -250,7 +250,7 @@ tables.sortable(cells, "Table 1 by cells", coloured=not run_box.scope(runs))
 
 # %% tags=["remove-cell"]
 glue("half_width", float((cells.high - cells.low).median() / 2), display=False)
-patches = cells[~cells.features.isin([row[0] for row in SIMPLE_BASELINES.values()])]
+patches = cells[~cells.features.isin([row[0] for row in CLIP_SYSTEMS.values()])]
 pooled = (
     "No system of this run scores patches, so that the pooling changes nothing."
 )

@@ -19,7 +19,7 @@ from mimii_lib.errors import MimiiError
 
 FORMAT = 1  # version of the format; a newer one is refused
 MANIFEST = "manifest.json"
-LARGEST = 256 * 2**20  # bytes of a model file, packed and unpacked
+LARGEST = 512 * 2**20  # bytes of a model file, packed and unpacked
 _MARK = b"mimii monitor, sha256 "
 
 
@@ -29,7 +29,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
     manifest = {"format": FORMAT, "content": _packed(content, members)}
     manifest["sha256"] = {name: hashlib.sha256(member).hexdigest() for name, member in members.items()}
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, member in {MANIFEST: json.dumps(manifest, indent=1).encode(), **members}.items():
             archive.writestr(
                 zipfile.ZipInfo(name), member, zipfile.ZIP_DEFLATED
@@ -94,7 +94,7 @@ def _packed(value: Any, members: dict[str, bytes], place: str = "") -> Any:
         return [_packed(part, members, f"{place}/{number}") for number, part in enumerate(value)]
     if isinstance(value, np.ndarray):
         buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, np.ascontiguousarray(value), allow_pickle=False)
+        np.lib.format.write_array(buffer, value, (1, 0), allow_pickle=False)
         members[name := f"{place[1:]}.npy"] = buffer.getvalue()
         return {"array": name}
     if isinstance(value, bytes):
@@ -120,6 +120,6 @@ def _array(member: bytes) -> np.ndarray:
     buffer = io.BytesIO(member)
     np.lib.format.read_magic(buffer)
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(buffer)
-    if dtype.hasobject or fortran or prod(shape) * dtype.itemsize != len(member) - buffer.tell():
+    if dtype.hasobject or prod(shape) * dtype.itemsize != len(member) - buffer.tell():
         raise MimiiError("holds an array that is not one of plain numbers; fit again")
-    return np.frombuffer(member, dtype, offset=buffer.tell()).reshape(shape).copy()
+    return np.frombuffer(member, dtype, offset=buffer.tell()).reshape(shape, order="F" if fortran else "C").copy("K")

@@ -17,6 +17,7 @@ from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.model import Monitor
 from mimii_lib.monitor.results import Score
+from mimii_lib.run.profiles import Profile, with_parameters
 from mimii_lib.uncertainty import Interval
 
 
@@ -24,8 +25,12 @@ def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
-def fit_command(normal: Sequence[Path], *, output: Path, channel: str = "0", **options: Any) -> None:
+def fit_command(
+    normal: Sequence[Path], *, output: Path, channel: str = "0", settings: Sequence[str] = (), **options: Any
+) -> None:
     """Fit a monitor, write it, and print what it learnt and what it cannot hear."""
+    if settings:
+        options["settings"] = with_parameters(Profile(), settings=" ".join(settings)).settings
     monitor = Monitor.fit(normal, channel=int(channel) if channel.isdecimal() else channel, say=_say, **options)
     monitor.save(output)
     noise = np.random.default_rng(0).normal(0, 0.01, (1, monitor.window)).astype(np.float32)
@@ -79,9 +84,10 @@ def score_command(
     """Print what a monitor says of recordings; return 1 if it calls one anomalous, or cannot decide."""
     monitor = Monitor.load(model)
     if alpha is not None and alpha < monitor.smallest_p_value:
+        least = f"1/{len(monitor.names) + 1} = {monitor.smallest_p_value:.2g}"
         _say(
-            f"--alpha {alpha:g}: not decidable below 1/{len(monitor.names) + 1} = {monitor.smallest_p_value:.2g}, for the "
-            f"model was fitted on {len(monitor.names)} recordings; what scores above them all is undecided"
+            f"--alpha {alpha:g}: not decidable below {least}, since the model was fitted on {len(monitor.names)} "
+            "recordings; what scores above them all is undecided"
         )
     heard = monitor.recordings(recordings, say=_say, **options)
     scores = [monitor.score_recording(recording, alpha) for recording in heard]

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from mimii_lib.data import model_file, own_recordings
 from mimii_lib.data.own_recordings import Recording
@@ -15,13 +16,15 @@ from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.monitor.results import Check, Score, Window
 from mimii_lib.monitor.spectrum import Spectra
 from mimii_lib.run.scorer import Scorer
-from mimii_lib.settings import Imaging
+from mimii_lib.run.scorer_state import ConvertedNetwork, restored_scorer, scorer_state
+from mimii_lib.settings import Settings
 
 HIGHEST_RATE = 16_000  # Hz, unless another one is named: the rate of the recordings that the systems were measured on
 LONGEST = 10.0  # seconds of a window, unless another length is named
 FEWEST = 5  # normal recordings
-FOLDS = 20  # parts of the normal recordings, each of which is held back once
+FOLDS, FOLDS_OF_PAPER = 20, 5  # parts of the normal recordings, each of which is held back once
 MOST_WINDOWS = 600  # that train, so that a model file stays small
+ALIKE = 0.01  # dB: recordings whose mel bands differ by less are copies of one sound
 ALPHA = 0.05  # false-alarm rate
 UNREADABLE = ("stop", "skip")
 
@@ -79,35 +82,28 @@ class Monitor:
         cls,
         paths: Sequence[Path | str],
         *,
-        system: str = "ensemble",
         rate: int | None = None,
         channel: int | str = 0,
-        window: float | None = None,
-        folds: int = FOLDS,
         unreadable: str = "stop",
-        weights: Path | None = None,
         say: Say = _silent,
+        **options: Any,
     ) -> Self:
-        """Fit a system of the results table on normal recordings.
+        """Fit a system of the results table, by default the ensemble, on normal recordings.
 
         Parameters
         ----------
         paths
             Files (WAV, FLAC, OGG, MP3), and folders that hold them.
-        system
-            Name of a row of the results table.
         rate
             In Hz, from 8000; None: the recordings' lowest, at most 16000.
         channel
             The channel to read, from 0, or mean.
-        window
-            Length of a window in seconds, from 1; None: that of the shortest recording, at most 10.
-        folds
-            Parts of the recordings that are held back in turn, to calibrate: at most one for each recording.
         unreadable
             What to do about a recording that cannot be used: stop, or skip it.
         say
             Takes a sentence on each recording that is skipped, resampled or clipped.
+        options
+            ``system``, ``window`` and others of :meth:`fit_recordings`.
 
         Raises
         ------
@@ -116,10 +112,8 @@ class Monitor:
         """
         files, places = own_recordings.find(paths), ", ".join(map(str, paths))
         if rate is None:
-            of_files = [
-                of_file for path in files if (of_file := own_recordings.rate_of(path)) >= own_recordings.LOWEST_RATE
-            ]
-            rate = min([HIGHEST_RATE, *of_files])
+            rates = [one for path in files if (one := own_recordings.rate_of(path)) >= own_recordings.LOWEST_RATE]
+            rate = min([HIGHEST_RATE, *rates])
         if rate < own_recordings.LOWEST_RATE:
             raise MimiiError(f"rate: found {rate} Hz, expected at least {own_recordings.LOWEST_RATE} Hz")
         usable = list(_usable(files, rate, channel, unreadable, say))
@@ -128,35 +122,68 @@ class Monitor:
                 f"{places}: {len(usable)} recording{'s' * (len(usable) != 1)} to fit on found, expected at least "
                 f"{FEWEST}, better 20 and more, made apart from each other"
             )
-        usable.sort(key=lambda recording: recording.digest)  # by contents, not by names, days and shifts
-        length = round(rate * window) if window else min(*(len(one.samples) for one in usable), round(LONGEST * rate))
+        return cls.fit_recordings(usable, channel=channel, **options)
+
+    @classmethod
+    def fit_recordings(
+        cls,
+        normal: Sequence[Recording],
+        *,
+        system: str = "ensemble",
+        channel: int | str = 0,
+        window: float | None = None,
+        folds: int | None = None,
+        settings: Settings | None = None,
+        weights: Path | None = None,
+    ) -> Self:
+        """Fit a system on normal recordings that are read already, all at one rate; see :meth:`fit`.
+
+        Parameters
+        ----------
+        window
+            Length of a window in seconds, from 1; None: that of the shortest recording, at most 10.
+        folds
+            Parts of the recordings that are held back in turn, to calibrate, at most one for each recording; None: 20,
+            or 5 of the paper's systems, whose fits take longer.
+        settings
+            Those of the system, such as the number of mixture components; the sample rate is the recordings'.
+        weights
+            Folder of weight files ``<extractor>.pt``.
+        """
+        normal = sorted(normal, key=lambda one: one.digest)  # by contents, not by names, days and shifts
+        rate = normal[0].rate
+        length = round(rate * window) if window else min(*(len(one.samples) for one in normal), round(LONGEST * rate))
         if length < own_recordings.SHORTEST * rate:
             raise MimiiError(f"window: found {length / rate:.3g} s, expected at least {own_recordings.SHORTEST:g} s")
-        most = max(1, MOST_WINDOWS // len(usable))
-        windows = [_evenly(own_recordings.cut(one, length)[0], most) for one in usable]
-        owner = np.repeat(np.arange(len(usable)), [len(of_one) for of_one in windows])
-        samples = np.concatenate(windows)
-        scorer = Scorer(system, Imaging(sample_rate=rate), weights)
-        held_out = _held_out_scores(scorer, samples, owner, folds)
-        calibration = np.array([held_out[owner == number].mean() for number in range(len(usable))])
-        if not np.isfinite(held_out).all() or np.ptp(calibration) <= 1e-9 * np.abs(calibration).max():
+        most = max(1, MOST_WINDOWS // len(normal))
+        windows = [_evenly(own_recordings.cut(one, length)[0], most) for one in normal]
+        owner = np.repeat(np.arange(len(normal)), [len(of_one) for of_one in windows])
+        settings = settings or Settings()
+        imaging = settings.imaging.model_copy(update={"sample_rate": rate})
+        scorer = Scorer(system, settings.model_copy(update={"imaging": imaging}), weights)
+        scorer.network = ConvertedNetwork(scorer)
+        folds = folds or (FOLDS if scorer.clip_system else FOLDS_OF_PAPER)
+        held_out = _held_out_scores(scorer, np.concatenate(windows), owner, folds)
+        calibration = np.array([held_out[owner == number].mean() for number in range(len(normal))])
+        spectra = Spectra.measure(windows, rate)
+        if np.ptp(spectra.recordings, axis=0).max() < ALIKE or np.ptp(calibration) == 0:
             raise MimiiError(
-                f"{places}: the {len(usable)} recordings are all alike, so that nothing can be learnt of how normal "
-                "sound varies; record at different times"
+                f"{normal[0].path} and {len(normal) - 1} others are all alike, so that nothing can be learnt of how "
+                "normal sound varies; record at different times"
             )
         about = {
             "system": system,
             "rate": rate,
             "window": length,
             "channel": channel,
-            "names": [Path(one.path).name for one in usable],
-            "digests": [one.digest for one in usable],
-            "rates": [one.from_rate for one in usable],
-            "seconds": sum(one.seconds for one in usable),
+            "names": [Path(one.path).name for one in normal],
+            "digests": [one.digest for one in normal],
+            "rates": [one.from_rate for one in normal],
+            "seconds": sum(one.seconds for one in normal),
             "versions": _versions(),
         }
-        first = np.searchsorted(owner, np.arange(len(usable)))
-        return cls(scorer, Spectra.measure(windows, rate), about, (calibration, held_out[first]))
+        first = np.searchsorted(owner, np.arange(len(normal)))
+        return cls(scorer, spectra, about, (calibration, held_out[first]))
 
     # Scoring
 
@@ -241,7 +268,7 @@ class Monitor:
 
     def save(self, path: Path | str) -> None:
         """Write the model file (:mod:`mimii_lib.data.model_file`)."""
-        parts = {"scorer": self.scorer.state(), "spectra": vars(self.spectra)}
+        parts = {"scorer": scorer_state(self.scorer), "spectra": vars(self.spectra)}
         calibration = [self.calibration, self.window_calibration]
         model_file.write(Path(path), {"about": self.about, "calibration": calibration, **parts})
 
@@ -250,7 +277,7 @@ class Monitor:
         """Read a model file. Nothing in it is executed; one that is damaged, foreign or newer raises MimiiError."""
         content = model_file.read(Path(path))
         try:
-            scorer, spectra = Scorer.restore(content["scorer"]), Spectra(**content["spectra"])
+            scorer, spectra = restored_scorer(content["scorer"]), Spectra(**content["spectra"])
             return cls(scorer, spectra, content["about"], content["calibration"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MimiiError(f"{path}: not a model that this version of mimii reads ({error}); fit again") from None
@@ -285,6 +312,7 @@ def _evenly(windows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     return windows[np.linspace(0, len(windows) - 1, min(most, len(windows))).round().astype(int)]
 
 
+@threadpool_limits.wrap(limits=1)  # small matrices: several threads would wait for each other, and round otherwise
 def _held_out_scores(
     scorer: Scorer, samples: NDArray[np.float32], owner: NDArray[np.intp], folds: int
 ) -> NDArray[np.float64]:
@@ -292,7 +320,7 @@ def _held_out_scores(
 
     `owner` is the number of each window's recording.
     """
-    rows = scorer.features(samples)
+    rows = scorer.prepare(samples).features(samples)
     part = owner % max(2, min(folds, owner.max() + 1))
     scores = np.empty(len(rows))
     for number in np.unique(part):

@@ -1,9 +1,10 @@
 """What a monitor says of recordings."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mimii_lib.uncertainty import Interval
+if TYPE_CHECKING:
+    from mimii_lib.uncertainty import Interval
 
 
 class Window(NamedTuple):
@@ -60,7 +61,7 @@ class Check:
     alpha: float
     n_normal: int
     n_abnormal: int
-    false_alarms: Interval  # share of the normal recordings that are anomalous at alpha
-    detections: Interval | None  # share of the abnormal recordings that are
-    auc: Interval | None
+    false_alarms: "Interval"  # share of the normal recordings that are anomalous at alpha
+    detections: "Interval | None"  # share of the abnormal recordings that are
+    auc: "Interval | None"
     scores: tuple[Score, ...]  # of the normal, then of the abnormal recordings

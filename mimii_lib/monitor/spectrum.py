@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mimii_lib.imaging import log_mel
+from mimii_lib.imaging import log_mel, mel_edges
 from mimii_lib.monitor.results import Band
 from mimii_lib.settings import Imaging
 
@@ -79,13 +79,6 @@ class Spectra:
                 largest = max((deviations[band] for band in numbers), key=abs)
                 found.append(Band(float(edges[numbers[0]]), float(edges[numbers[-1] + 2]), float(largest)))
         return tuple(sorted(found, key=lambda band: -abs(band.deviation))[:MOST_BANDS])
-
-
-def mel_edges(n_mels: int, rate: int) -> NDArray[np.float64]:
-    """Return the frequencies in Hz between which the mel bands lie: band i from number i to number i + 2."""
-    import librosa
-
-    return np.asarray(librosa.mel_frequencies(n_mels + 2, fmin=0, fmax=rate / 2))
 
 
 def _decibels(window: NDArray[np.float32], rate: int) -> NDArray[np.float32]:

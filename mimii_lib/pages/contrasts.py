@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mimii_lib import paper
 from mimii_lib.evaluation import standard_error, system_names
 from mimii_lib.extractors import UNTRAINED
-from mimii_lib.settings import SIMPLE_BASELINES, Split
+from mimii_lib.settings import CLIP_SYSTEMS, SIMPLE_BASELINES, Split
 from mimii_lib.uncertainty import AucEstimates, corrected, p_value, symmetric
 
 
@@ -141,7 +141,7 @@ def gains(estimates: TableEstimates) -> pd.DataFrame:
     estimates = estimates.without_gaps()
     names, baselines = estimates.table.index.unique("features"), SIMPLE_BASELINES.values()
     untrained = [name for name in names if name.endswith(UNTRAINED)]
-    others = {paper.NO_FEATURES, *untrained, *(features for features, _ in baselines)}
+    others = {paper.NO_FEATURES, *untrained, *(features for features, _ in CLIP_SYSTEMS.values())}
     trained = [name for name in names if name not in others]
     contrasts = {}
     for name in untrained:

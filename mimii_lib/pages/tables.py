@@ -14,13 +14,13 @@ from mimii_lib.evaluation import system_names
 from mimii_lib.extractors import get
 from mimii_lib.pages import contrasts, run_box
 from mimii_lib.run import Run
-from mimii_lib.settings import SIMPLE_BASELINES, Autoencoders, Split
+from mimii_lib.settings import CLIP_SYSTEMS, Autoencoders, Split
 from mimii_lib.uncertainty import AucEstimates, Z, symmetric
 
 pd.set_option("display.max_colwidth", None)  # pandas would truncate long cells
 
-NAMES = paper.DETECTORS | paper.AUTOENCODERS | {name: " ".join(row) for name, row in SIMPLE_BASELINES.items()}
-"""Display names: the paper's for detectors and auto-encoders, ours for the simple baselines."""
+NAMES = paper.DETECTORS | paper.AUTOENCODERS | {name: " ".join(row) for name, row in CLIP_SYSTEMS.items()}
+"""Display names: the paper's for detectors and auto-encoders, ours for the clip systems."""
 
 
 def name_of(system: tuple[str | None, str]) -> str:

@@ -65,9 +65,9 @@ def reached_modules(module: str) -> frozenset[str]:
     return frozenset(reached)
 
 
-def outside_code(*functions: Callable[..., Any]) -> list[str]:
+def outside_code(*functions: Callable[..., Any] | None) -> list[str]:
     """Return the syntax of functions that a notebook or a script has registered; those of the project are left out."""
-    outside = [function for function in functions if not function.__module__.startswith(PROJECT)]
+    outside = [function for function in functions if function and not function.__module__.startswith(PROJECT)]
     return [ast.dump(ast.parse(textwrap.dedent(inspect.getsource(function)))) for function in outside]
 
 
