@@ -193,7 +193,7 @@ def _add_monitor_commands(command: Callable[..., Any]) -> None:
     add("--hop", type=float, metavar="SECONDS", help="from one window to the next (default 1)")
     add("--alarm", metavar="N/M", help="an alarm when N of the last M windows are anomalous (default 3/5)")
     share = "p-value from which down a window is anomalous: the share of normal windows that will be"
-    add("--alpha", type=float, help=f"{share} (default: 0.01, or the lowest that the model can tell)")
+    add("--alpha", type=float, help=f"{share} (default 0.05, or the lowest that can be decided)")
     add("--events", type=Path, metavar="DIR", help="keep the sound of events here")
     add("--before", type=float, metavar="SECONDS", help="sound that is kept before an event (default 10)")
     add("--after", type=float, metavar="SECONDS", help="sound that is kept after an event (default 10)")

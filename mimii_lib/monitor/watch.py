@@ -35,9 +35,8 @@ from numpy.typing import NDArray
 from mimii_lib.data import streams
 from mimii_lib.data.checks import QUIETEST, level
 from mimii_lib.errors import MimiiError
-from mimii_lib.monitor.model import Monitor
+from mimii_lib.monitor.model import ALPHA, Monitor
 
-ALPHA = 0.01  # p-value from which down a window is anomalous, unless another one is named or it cannot be decided
 BEHIND = 5.0  # seconds of sound that wait to be scored, from which it is told
 DRIFT_WINDOWS = (30, 60)  # fewest and most that are compared with the calibration; they do not overlap
 DRIFT_BEGINS, DRIFT_ENDS = 0.001, 0.05  # p-values of that comparison
@@ -289,6 +288,7 @@ def watch_command(
         if line["kind"] != "window" or not quiet:
             print(json.dumps(line), flush=True)
 
+    monitor.window_scores(np.random.default_rng(0).normal(0, 0.01, (1, monitor.window)).astype(np.float32))  # warm
     watch = Watch(monitor, tell, alpha=alpha, hop=hop, rule=rule, events=events, before=before, after=after)
     with streams.noting_signals() as received:
         name, heard = streams.opened(
