@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = vars(_parser().parse_args(arguments))
         command = options.pop("command")
         own = command in OWN or (command == "check" and (options["data"].is_file() or "normal" in options))
-        module = "run.notebooks" if command == "run" else "monitor.commands" if own else "pages.commands"
+        modules = {"run": "run.notebooks", "watch": "monitor.watch"}
+        module = modules.get(command, "monitor.commands" if own else "pages.commands")
         code = getattr(import_module(f"mimii_lib.{module}"), f"{command}_command")(**options) or 0
         sys.stdout.flush()  # not after the end, where nobody would see that the reader has closed it
         return code
@@ -178,6 +179,25 @@ def _add_monitor_commands(command: Callable[..., Any]) -> None:
     add("recordings", type=Path, nargs="+", metavar="RECORDING", help="files and folders")
     add("--json", dest="json_file", metavar="FILE", help=json_help)
     add("--csv", dest="csv_file", metavar="FILE", help="write it as CSV, to standard output where FILE is -")
+    add("--html", type=Path, metavar="FILE", help="write a page with players, spectrograms and timelines")
+    add("--normal", type=Path, nargs="+", metavar="DIR", help="the normal recordings, to play the nearest on that page")
+    add = command(
+        "watch", "score sound as it happens, raise alarms and keep their sound; a JSON line for all that happens"
+    )
+    add("model", type=Path, metavar="MODEL", help="file that mimii fit has written")
+    source = "- for raw samples on standard input, a folder that recordings arrive in, or the name of a device"
+    add("source", nargs="?", metavar="SOURCE", help=f"{source} (default: what is piped in, or else the default device)")
+    add("--rate", type=int, metavar="HZ", help="of the samples or the device (default: the model's; the device's own)")
+    add("--format", dest="encoding", choices=["s16le", "f32le"], help="of the samples (default s16le)")
+    add("--channels", type=int, help="interleaved, of the samples or the device (default 1)")
+    add("--hop", type=float, metavar="SECONDS", help="from one window to the next (default 1)")
+    add("--alarm", metavar="N/M", help="an alarm when N of the last M windows are anomalous (default 3/5)")
+    share = "p-value from which down a window is anomalous: the share of normal windows that will be"
+    add("--alpha", type=float, help=f"{share} (default 0.05, or the lowest that can be decided)")
+    add("--events", type=Path, metavar="DIR", help="keep the sound of events here")
+    add("--before", type=float, metavar="SECONDS", help="sound that is kept before an event (default 10)")
+    add("--after", type=float, metavar="SECONDS", help="sound that is kept after an event (default 10)")
+    add("--quiet", action="store_true", help="no line for each window")
 
 
 if __name__ == "__main__":

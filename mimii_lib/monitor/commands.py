@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mimii_lib.data import own_recordings
 from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.model import Monitor
@@ -75,6 +76,8 @@ def score_command(
     recordings: Sequence[Path],
     json_file: str | None = None,
     csv_file: str | None = None,
+    html: Path | None = None,
+    normal: Sequence[Path] = (),
     alpha: float | None = None,
     **options: Any,
 ) -> int:
@@ -94,6 +97,10 @@ def score_command(
         _write(json_file, json.dumps([score.row() for score in scores], indent=1, ensure_ascii=False))
     if csv_file:
         _write(csv_file, _csv(scores))
+    if html:
+        from mimii_lib.monitor.page import page  # draws, which takes a second to import
+
+        _write(str(html), page(scores, monitor, own_recordings.find(normal)))
     if "-" not in (json_file, csv_file):
         print(f"at a false-alarm rate of {scores[0].alpha:.1%}\n\n   score  p-value  verdict    seconds  recording")
         for score in scores:
