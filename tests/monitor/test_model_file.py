@@ -40,9 +40,9 @@ def test_scores_after_loading_are_those_of_training(system, normal, new, tmp_pat
     fitted.save(file := tmp_path / "x.mimii")
     loaded = Monitor.load(file)
     np.testing.assert_array_equal(loaded.window_scores(new), fitted.window_scores(new))
-    np.testing.assert_array_equal(loaded.calibration, fitted.calibration)
+    np.testing.assert_array_equal(loaded.calibration.recordings, fitted.calibration.recordings)
     assert loaded.score(new[2]) == fitted.score(new[2])
-    assert loaded.names == fitted.names
+    assert loaded.about == fitted.about
     assert file.stat().st_size < 30e6
 
 
