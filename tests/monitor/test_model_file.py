@@ -22,6 +22,7 @@ FEW = Settings(detectors=Detectors(n_components=2, n_trees=8), autoencoders=Auto
 SYSTEMS = [
     *(name for name in CLIP_SYSTEMS if name not in ("maps-middle", "maps-late")),
     *(f"squeezenet1_1/{detector}" for detector in paper.DETECTORS),
+    "speech_embedding/kde",
     "small-dcae",
 ]
 
