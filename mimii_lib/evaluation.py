@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
-from sklearn import metrics
 
 from mimii_lib import extractors, paper
 from mimii_lib.errors import MimiiError
@@ -86,6 +85,8 @@ def partial_auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
 
     It is standardised (McClish, 1989): 0.5 is chance, 1 is perfect. Parameters and errors are those of :func:`auc`.
     """
+    from sklearn import metrics  # not at the top, because it takes long to import
+
     return float(metrics.roc_auc_score(*_validated(anomalous, scores), max_fpr=MAX_FPR))
 
 

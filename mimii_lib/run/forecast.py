@@ -170,7 +170,7 @@ def _seconds_per_work(run: Run, missing: pd.DataFrame) -> pd.Series:
     """Run a sample of a machine ID; return the seconds that a unit of work took, by kind of result."""
     clips = run.recordings.clips_of(run.recordings.evaluable[0])
     paths = [path for label, number in SAMPLE.items() for path in clips.path[clips.label == label][:number]]
-    imaging.log_mel(run.waveform(paths[0]), run.settings.imaging)  # compiles librosa's functions
+    imaging.log_mel(run.waveform(paths[0]), run.settings.imaging)  # makes the filters
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
             link = Path(folder, path)
