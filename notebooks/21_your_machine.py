@@ -281,17 +281,17 @@ sounds(
 # %% [markdown]
 # ## 7. Watch
 #
-# A recording an hour finds slow wear. To notice a fault within seconds, let the model listen all the time: to a microphone, to a folder that recordings arrive in, or to
+# A recording an hour finds slow wear. To notice a fault within seconds, let the model listen all the time: to a microphone (with the extra `live`), to a folder that recordings arrive in, or to
 # raw samples from another program:
 #
 # ```bash
-# mimii watch machine.mimii                    # the default microphone (extra 'live')
+# mimii watch machine.mimii                     # the default microphone
 # mimii watch machine.mimii /var/recordings     # a folder that fills up
 # ffmpeg -i rtsp://camera/audio -f s16le -ac 1 -ar 16000 - |
 #   mimii watch machine.mimii - --events alarms
 # ```
 #
-# A window of {glue:text}`window` s is scored every second (`--hop`). One unusual window is a door that slams; an alarm needs three of the last five (`--alarm 3/5`). The sound of an
+# A window of {glue:text}`window` s is scored every second (`--hop`). A door that slams makes a window unusual; an alarm needs three of the last five (`--alarm 3/5`). The sound of an
 # event is kept with ten seconds before and after it (`--events`). What happens is told in lines of JSON. Let us try it on a stream of normal recordings with faults in
 # the middle:
 
@@ -363,8 +363,8 @@ glue("after", f"{other.false_alarms.value:.0%}", display=False)
 glue("warning", "; ".join(other.warnings) or "it does not warn", display=False)
 
 # %% [markdown]
-# The false alarms change from {glue:text}`before` to {glue:text}`after`, though the machine is the same and well. What `mimii check` says of it: {glue:text}`warning`.
-# A threshold cannot repair that. Fit again with recordings from the new microphone.
+# The share of false alarms was {glue:text}`before` and is {glue:text}`after` with the other microphone, though the machine is the same and well. What `mimii check` says of
+# it: {glue:text}`warning`. No threshold repairs that. Fit again with recordings from the new microphone.
 #
 # | what | how it shows | what to do |
 # |---|---|---|
