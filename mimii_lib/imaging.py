@@ -17,7 +17,6 @@ in a twelfth of the memory. `settings` is a :class:`mimii_lib.settings.Imaging` 
 from functools import cache
 from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -150,6 +149,7 @@ def seconds(frames: int, settings: Imaging) -> float:
 @cache
 def colour_table(name: str) -> "torch.Tensor":
     """Return the colour map `name` as RGB values: (256, 3), float32, [0, 1]."""
+    import matplotlib
     import torch
 
     return torch.tensor(matplotlib.colormaps[name](np.arange(256))[:, :3], dtype=torch.float32)

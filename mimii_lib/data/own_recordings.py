@@ -2,7 +2,8 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,20 @@ from numpy.typing import NDArray
 
 from mimii_lib import dataset
 from mimii_lib.data.checks import QUIETEST, level
-from mimii_lib.errors import MimiiError
+from mimii_lib.errors import MimiiError, unknown_value
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LOWEST_RATE = 8_000  # Hz
 SHORTEST = 1.0  # seconds
 SLACK = 0.1  # of a window: as much may be missing, or be left over unheard
 CLIPPED = 1e-4  # share of the samples that lie at the peak in a row
+UNREADABLE = ("stop", "skip")  # what to do about a recording that cannot be used
+
+Say = Callable[[str], None]  # takes a sentence for the user
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +71,13 @@ def find(places: Sequence[Path | str]) -> list[Path]:
     return list(files)
 
 
-def rate_of(path: Path) -> int:
-    """Return the sample rate of a file in Hz, from its header; 0 if it has none that can be read."""
-    try:
-        return int(soundfile.info(io.BytesIO(dataset.content(path))).samplerate)
-    except (soundfile.LibsndfileError, RuntimeError, MimiiError):
-        return 0
+def rates(files: Iterable[Path]) -> list[int]:
+    """Return the sample rates of the files that have one of at least 8 kHz, in Hz, from their headers."""
+    found = []
+    for path in files:
+        with suppress(soundfile.LibsndfileError, RuntimeError, MimiiError):
+            found.append(int(soundfile.info(io.BytesIO(dataset.content(path))).samplerate))
+    return [rate for rate in found if rate >= LOWEST_RATE]
 
 
 def read(path: Path, rate: int, channel: int | str) -> Recording:
@@ -101,18 +110,42 @@ def prepare(waveform: NDArray[np.float32], from_rate: int, rate: int, path: str 
     return Recording(path, soxr.resample(waveform, from_rate, rate), rate, from_rate, clipped)
 
 
-def read_all(paths: Iterable[Path], rate: int, channel: int | str, window: int = 0) -> Iterator[Recording | MimiiError]:
-    """Yield every recording, or why it cannot be used: also those too short for a `window`, and equal ones but one."""
+def usable(
+    files: Sequence[Path],
+    rate: int,
+    channel: int | str,
+    unreadable: str = "stop",
+    say: Say = silent,
+    shortest: int = 0,
+) -> Iterator[Recording]:
+    """Yield the recordings that can be used, at `rate`, of at least a window of `shortest` samples; equal ones once.
+
+    Where one cannot be used this raises MimiiError, or says so where `unreadable` is skip. It also says which ones are
+    clipped, and once which rates are resampled.
+    """
+    if unreadable not in UNREADABLE:
+        raise unknown_value("unreadable", unreadable, UNREADABLE)
+    if rate < LOWEST_RATE:
+        raise MimiiError(f"rate: found {rate} Hz, expected at least {LOWEST_RATE} Hz")
     first: dict[str, str] = {}
-    for path in paths:
+    resampled = {rate}
+    for path in files:
         try:
             recording = read(path, rate, channel)
-            _missing(recording, window)
+            _missing(recording, shortest)
             if (same := first.setdefault(recording.digest, recording.path)) != recording.path:
                 raise MimiiError(f"{path}: the same recording as {same}; leave one of them out")
-            yield recording
         except MimiiError as error:
-            yield error
+            if unreadable == "stop":
+                raise
+            say(f"skipped: {error}")
+            continue
+        if (from_rate := recording.from_rate) not in resampled:
+            resampled.add(from_rate)
+            say(f"recordings at {from_rate} Hz are resampled to {rate} Hz: nothing is heard above {rate / 2000:g} kHz")
+        if recording.clipped > CLIPPED:
+            say(f"{path}: clipped ({recording.clipped:.2%} of the samples); turn the microphone's gain down")
+        yield recording
 
 
 def _missing(recording: Recording, window: int) -> int:
@@ -126,13 +159,15 @@ def _missing(recording: Recording, window: int) -> int:
     return lacking
 
 
-def cut(recording: Recording, window: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def cut(recording: Recording, window: int, most: int | None = None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Cut a recording into windows of `window` samples, one after the other: (n, window), and where each begins (n,).
 
-    The last one ends with the recording, and those before begin at equal distances. Up to a tenth of a window more
-    than whole windows is left out; as much less is filled with the mirror image of the end.
+    The last one ends with the recording, and those before begin at equal distances; `most` is their highest number. Up
+    to a tenth of a window more than whole windows is left out; as much less is filled with the mirror image of the end.
     """
+    if window < SHORTEST * recording.rate:
+        raise MimiiError(f"window: found {window / recording.rate:.3g} s, expected at least {SHORTEST:g} s")
     samples = np.pad(recording.samples, (0, _missing(recording, window)), mode="reflect")
     n = max(1, int(np.ceil(len(samples) / window - SLACK)))
-    starts = np.linspace(0, len(samples) - window if n > 1 else 0, n).astype(np.int64)
+    starts = np.linspace(0, len(samples) - window if n > 1 else 0, min(n, most or n)).astype(np.int64)
     return np.stack([samples[start : start + window] for start in starts]), starts

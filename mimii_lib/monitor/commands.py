@@ -18,7 +18,6 @@ from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.model import Monitor
 from mimii_lib.monitor.results import Score
 from mimii_lib.run.profiles import Profile, with_parameters
-from mimii_lib.uncertainty import Interval
 
 
 def _say(sentence: str) -> None:
@@ -33,22 +32,22 @@ def fit_command(
         options["settings"] = with_parameters(Profile(), settings=" ".join(settings)).settings
     monitor = Monitor.fit(normal, channel=int(channel) if channel.isdecimal() else channel, say=_say, **options)
     monitor.save(output)
-    noise = np.random.default_rng(0).normal(0, 0.01, (1, monitor.window)).astype(np.float32)
-    monitor.window_scores(noise)  # warm
+    noise = np.random.default_rng(0).normal(0, 0.01, monitor.window).astype(np.float32)
+    monitor.score(noise)  # the first one compiles the network
     start = perf_counter()
-    monitor.window_scores(noise)
-    took = perf_counter() - start
-    about, n, length = monitor.about, len(monitor.names), monitor.window / monitor.rate
-    lowest = min(about["rates"])
-    above = f" (--rate {lowest} watches up to {lowest / 2000:g} kHz)" if lowest > monitor.rate else ""
-    print(f"{output}: {monitor.system}, fitted on {n} recordings of {about['seconds']:.0f} s in all")
-    print(f"It hears nothing above {monitor.rate / 2000:g} kHz{above}, and {length:.3g} s at a time.")
+    monitor.score(noise)
+    took, about = perf_counter() - start, monitor.about
+    n, seconds, lowest = len(about["names"]), monitor.window / monitor.rate, min(about["rates"])
+    more = f" (--rate {lowest} would hear up to {lowest / 2000:g} kHz)" * (lowest > monitor.rate)
     print(
-        f"Each recording was scored by a fit without it: p-values start at 1/{n + 1} = {monitor.smallest_p_value:.2g}, "
-        "and no lower false-alarm rate can be decided."
+        f"{output}: {about['system']}, fitted on {n} recordings of {about['seconds']:.0f} s in all\n"
+        f"It hears up to {monitor.rate / 2000:g} kHz{more}, {seconds:.3g} s at a time: faults above, and faults that "
+        "show less often, are not heard.\n"
+        f"Each recording was also scored by a fit without it, so p-values begin at 1/{n + 1} = "
+        f"{monitor.calibration.smallest:.2g}: no lower false-alarm rate can be decided.\n"
+        f"{seconds:.3g} s of sound take {took:.2g} s to score; the file has {output.stat().st_size / 1e6:.1f} MB.\n"
+        f"Does it work? `mimii check {output} --normal DIR [--abnormal DIR]` tells, on recordings that it has not seen."
     )
-    print(f"{length:.3g} s take {took:.2g} s to score here; the file has {output.stat().st_size / 1e6:.1f} MB.")
-    print(f"Does it work? mimii check {output} --normal DIR [--abnormal DIR], on recordings that it has not seen.")
 
 
 def check_command(data: Path, normal: Sequence[Path] = (), json_file: str | None = None, **options: Any) -> int:
@@ -57,18 +56,16 @@ def check_command(data: Path, normal: Sequence[Path] = (), json_file: str | None
         raise MimiiError(f"{data}: is taken for a model file; name recordings that it has not seen with --normal")
     result = Monitor.load(data).check(normal, say=_say, **options)
     if json_file:
-        scores = {"scores": [score.row() for score in result.scores]}
-        _write(json_file, json.dumps(asdict(result) | scores, indent=1, ensure_ascii=False))
+        _write(json_file, _json(asdict(result) | {"scores": [score.row() for score in result.scores]}))
     if json_file != "-":
-        false_alarms = _percent(result.false_alarms)
-        print(f"false alarms at {result.alpha:.1%}: {false_alarms} of {result.n_normal} normal recordings")
+        print(f"false alarms: {result.false_alarms:.1%} of {result.n_normal} normal recordings at {result.alpha:.1%}")
         if result.auc and result.detections:
-            print(f"detected: {_percent(result.detections)} of {result.n_abnormal} abnormal recordings")
-            print(f"AUC: {result.auc.value:.3f} ({result.auc.low:.3f} to {result.auc.high:.3f})")
+            print(f"detected: {result.detections:.1%} of {result.n_abnormal} abnormal recordings")
+            print(f"AUC: {result.auc:.3f}")
         for warning in result.warnings:
             print(f"The normal recordings differ: {warning}.")
-        print(f"Verdict: {result.verdict}{''.join(f'; {reason}' for reason in result.reasons)}.")
-    return 1 if result.verdict == "does not work" else 0
+        print(f"Verdict: {'; '.join([result.verdict, *result.reasons])}.")
+    return int(result.verdict == "does not work")
 
 
 def score_command(
@@ -83,18 +80,17 @@ def score_command(
 ) -> int:
     """Print what a monitor says of recordings; return 1 if it calls one anomalous, or cannot decide."""
     monitor = Monitor.load(model)
-    if alpha is not None and alpha < monitor.smallest_p_value:
-        least = f"1/{len(monitor.names) + 1} = {monitor.smallest_p_value:.2g}"
+    n, smallest = len(monitor.about["names"]), monitor.calibration.smallest
+    if alpha is not None and alpha < smallest:
         _say(
-            f"--alpha {alpha:g}: not decidable below {least}, since the model was fitted on {len(monitor.names)} "
+            f"--alpha {alpha:g}: not decidable below 1/{n + 1} = {smallest:.2g}, since the model was fitted on {n} "
             "recordings; what scores above them all is undecided"
         )
     heard = monitor.recordings(recordings, say=_say, **options)
-    scores = [monitor.score_recording(recording, alpha) for recording in heard]
-    if not scores:
+    if not (scores := [monitor.score(recording, alpha=alpha) for recording in heard]):
         raise MimiiError("no recording could be scored; the reasons stand above")
     if json_file:
-        _write(json_file, json.dumps([score.row() for score in scores], indent=1, ensure_ascii=False))
+        _write(json_file, _json([score.row() for score in scores]))
     if csv_file:
         _write(csv_file, _csv(scores))
     if html:
@@ -111,24 +107,26 @@ def score_command(
 
 def _where(score: Score) -> str:
     """Return where in time and at which frequencies a recording is unusual."""
-    alarms = [window for window in score.windows if window.p_value <= score.alpha]
-    time = f"{len(alarms)} of {len(score.windows)} windows, " if len(score.windows) > 1 else ""
+    alarms = sum(window.p_value <= score.alpha for window in score.windows)
+    time = f"{alarms} of {len(score.windows)} windows, " if len(score.windows) > 1 else ""
     bands = [
-        f"{'louder' if band.deviation > 0 else 'quieter'} at {band.low:.0f}–{band.high:.0f} Hz" for band in score.bands
+        f", {'louder' if band.deviation > 0 else 'quieter'} at {band.low:.0f}–{band.high:.0f} Hz"
+        for band in score.bands
     ]
-    return f" ({time}most at {score.moment[0]:.1f}–{score.moment[1]:.1f} s{''.join(f', {band}' for band in bands)})"
+    return f" ({time}most at {score.moment[0]:.1f}–{score.moment[1]:.1f} s{''.join(bands)})"
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False)
 
 
 def _csv(scores: Sequence[Score]) -> str:
     names = ("path", "score", "p_value", "anomalous", "seconds", "nearest")
     table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerows([names, *([getattr(score, name) for name in names] for score in scores)])
+    csv.writer(table, lineterminator="\n").writerows(
+        [names, *([getattr(one, name) for name in names] for one in scores)]
+    )
     return table.getvalue().rstrip("\n")
-
-
-def _percent(share: Interval) -> str:
-    return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
 
 
 def _write(file: str, text: str) -> None:

@@ -135,7 +135,7 @@ def _sound(
         recording = own_recordings.read(path, monitor.rate, monitor.channel)
     except MimiiError:
         return None
-    if trained and recording.digest not in monitor.digests:
+    if trained and recording.digest not in monitor.about["digests"]:
         return None
     samples = recording.samples[round(start * monitor.rate) :][: round(length * monitor.rate)]
     if len(samples) < len(recording.samples):

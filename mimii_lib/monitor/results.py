@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mimii_lib.systems.spectra import Band
+
 if TYPE_CHECKING:
     from mimii_lib.uncertainty import Interval
 
@@ -16,19 +18,11 @@ class Window(NamedTuple):
     p_value: float
 
 
-class Band(NamedTuple):
-    """A range of frequencies and how far its level is from that of the normal recordings."""
-
-    low: float  # in Hz
-    high: float
-    deviation: float  # of its mean decibels, in standard deviations of the normal recordings; positive is louder
-
-
 @dataclass(frozen=True)
 class Score:
     """What a monitor says of one recording."""
 
-    path: str  # empty for an array
+    path: str  # “the array” where it is none
     score: float  # mean of its windows' scores
     p_value: float  # share of recordings that score as high, of the normal ones held back and this one
     anomalous: bool | None  # p_value <= alpha; None: above all held-back scores, which are too few to decide
@@ -47,7 +41,7 @@ class Score:
 
     def row(self) -> dict[str, Any]:
         """Return the row of ``mimii score --json``."""
-        rows = {"windows": [one._asdict() for one in self.windows], "bands": [one._asdict() for one in self.bands]}
+        rows = {name: [one._asdict() for one in getattr(self, name)] for name in ("windows", "bands")}
         return asdict(self) | rows
 
 

@@ -155,7 +155,7 @@ class Watch:
         self._set("gap", False)
         self.position += round(score.seconds * self.monitor.rate)
         self._judge({"path": str(path)}, score.score, score.p_value)
-        self._compare(score.score, self.monitor.calibration)
+        self._compare(score.score, self.monitor.calibration.recordings)
         self._end_event()
 
     def worked(self, seconds: float, sound: float) -> None:
@@ -181,11 +181,11 @@ class Watch:
             return
         self._set("gap", False)
         score = self.monitor.window_scores(samples[None])
-        p_value = float(self.monitor.window_p_values(score)[0])
+        p_value = float(self.monitor.calibration.p_values(score, of_windows=True)[0])
         self._judge({"start": start / self.monitor.rate, "end": end / self.monitor.rate}, float(score[0]), p_value)
         if start >= self._quiet_due:  # windows that overlap would count the same sound more than once
             self._quiet_due = end
-            self._compare(float(score[0]), self.monitor.window_calibration)
+            self._compare(float(score[0]), self.monitor.calibration.windows)
 
     def _between(self, start: int, end: int) -> Sound:
         """Return the samples from one position to another, as far as they are kept."""
@@ -271,7 +271,7 @@ def watch_command(
 ) -> int:
     """Watch a source until it ends, or a signal asks for the end; return 1 if an alarm was raised."""
     rule, monitor = Rule.parse(alarm), Monitor.load(model)
-    lowest = monitor.smallest_p_value
+    lowest = monitor.calibration.smallest
     alpha = max(ALPHA, lowest) if alpha is None else alpha
     for name, value, least, most in (
         ("alpha", alpha, lowest, 0.5),  # the lowest p-value is that of a score above all of the calibration

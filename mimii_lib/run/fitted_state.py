@@ -110,6 +110,16 @@ def _neighbours(content: dict[str, Any]) -> Any:
     return NearestNeighbors(n_neighbors=content["n_neighbors"]).fit(content["points"])
 
 
+def _peer_state(peer: Any) -> Any:
+    return {"points": peer.points_}
+
+
+def _peer(content: dict[str, Any]) -> Any:
+    from mimii_lib.systems.peer import PyodNeighbours
+
+    return PyodNeighbours().fit(content["points"])
+
+
 def _autoencoder_state(autoencoder: Any) -> Any:
     attributes = {key: state(part) for key, part in vars(autoencoder).items() if key != "net_"}
     network = {key: tensor.numpy() for key, tensor in autoencoder.net_.state_dict().items()}
@@ -132,6 +142,7 @@ def _autoencoder(content: dict[str, Any]) -> Any:
 _SPECIAL: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "DCAE": (_autoencoder_state, _autoencoder),
     "NearestNeighbors": (_neighbours_state, _neighbours),
+    "PyodNeighbours": (_peer_state, _peer),
     "Tree": (_tree_state, _tree),
 }
 """What is not the sum of its attributes: how its state is had, and how it is restored."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mimii_lib import evaluation, paper
+from mimii_lib import evaluation, extractors, paper
 from mimii_lib.data.checks import level
 from mimii_lib.errors import MimiiError, unknown_value
 from mimii_lib.imaging import log_mel, patches
 from mimii_lib.settings import CLIP_SYSTEMS, Settings
-from mimii_lib.systems import catalogue
+from mimii_lib.systems import audio_networks, catalogue
 from mimii_lib.systems.front_ends import Bands, band_statistics, decibel_limits, wide_pictures
 from mimii_lib.systems.peer import pyod_features
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # a scorer whose network is handed to it needs no torch, whos
     from mimii_lib.data.weights import Weights
 
 Waveforms = Sequence[NDArray[np.float32]] | NDArray[np.float32]
-Network = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # pictures (n, height, width) → rows (n, columns)
+Network = Callable[[NDArray[Any]], NDArray[np.float32]]  # pictures (n, height, width) → rows (n, columns)
 
 
 class Scorer:
@@ -46,7 +46,7 @@ class Scorer:
     Attributes
     ----------
     limits
-        Decibels at the ends of the colour map of a clip system's pictures, from the training sounds.
+        Decibels at the ends of the colour map, from the training sounds.
     estimator
         The fitted scikit-learn estimator.
     network
@@ -71,6 +71,11 @@ class Scorer:
 
     def prepare(self, waveforms: Waveforms) -> Self:
         """Set the scale of the pictures by the training sounds."""
+        imaging = self.settings.imaging
+        if not self.clip_system and imaging.scaling == "training":
+            decibels = [log_mel(waveform, imaging) for waveform in waveforms]
+            self.limits = float(min(map(np.min, decibels))), float(max(map(np.max, decibels)))
+            return self
         self.limits = decibel_limits(np.array([level(waveform) for waveform in waveforms]), self.settings.systems)
         if self.clip_system:
             from mimii_lib.run.stages.clip_systems import map_shapes
@@ -82,14 +87,20 @@ class Scorer:
         """Return what the estimator takes of each sound: (n, columns), or (n, patches, columns) of the paper's rows."""
         if self.clip_system is not None:
             return catalogue.vectors(self.clip_system, _Sounds(waveforms, self), self.map_shapes)
+        inputs = np.stack([self._patches(waveform) for waveform in waveforms])
+        rows = self.network(inputs.reshape(-1, *inputs.shape[2:])) if self.extractor else inputs
+        return rows.reshape(*inputs.shape[:2], -1)
+
+    def _patches(self, waveform: NDArray[np.float32]) -> NDArray[Any]:
+        """Return what a system of the paper takes of a sound: pictures, or windows of sound of an audio network."""
         imaging = self.settings.imaging
-        if imaging.scaling == "training":
-            raise MimiiError("imaging.scaling: found training, expected clip, range or patch for a system of the paper")
-        pictures = np.stack([patches(log_mel(waveform, imaging), imaging) for waveform in waveforms])
-        if not self.extractor:
-            return pictures.reshape(*pictures.shape[:2], -1)
-        rows = self.network(pictures.reshape(-1, *pictures.shape[2:]))
-        return rows.reshape(*pictures.shape[:2], -1)
+        if not self._takes_pictures:
+            return audio_networks.windows(waveform, imaging.sample_rate, extractors.get(self.extractor))
+        return patches(log_mel(waveform, imaging), imaging, self.limits if imaging.scaling == "training" else None)
+
+    @property
+    def _takes_pictures(self) -> bool:
+        return not self.extractor or extractors.get(self.extractor).takes_pictures
 
     def fit_features(self, features: NDArray[Any]) -> Self:
         """Fit the estimator to the :meth:`features` of the training sounds; raise MimiiError if they are too few."""
@@ -146,7 +157,7 @@ class Scorer:
 
         return find_weights(self.extractor, self.weights_folder)
 
-    def _network_of(self, pictures: NDArray[np.uint8]) -> Any:
+    def _network_of(self, pictures: NDArray[Any]) -> Any:
         """Return weights, picture, settings and layers, as the engines take them."""
         from mimii_lib.run import engines
         from mimii_lib.run.stages.clip_systems import map_layers
@@ -155,10 +166,12 @@ class Scorer:
         if self.clip_system is not None:
             maps = map_layers(self.extractor, self.settings)
             return self.weights, maps.picture(shape, imaging), self.settings.features, maps
-        picture = engines.Picture(shape, (imaging.image_size, imaging.image_size), imaging.colormap)
+        picture = engines.Picture(shape, None, "")
+        if self._takes_pictures:
+            picture = engines.Picture(shape, (imaging.image_size, imaging.image_size), imaging.colormap)
         return self.weights, picture, self.settings.features, None
 
-    def _engine(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _engine(self, pictures: NDArray[Any]) -> NDArray[np.float32]:
         from mimii_lib.run import engines
 
         return engines.run(pictures, *self._network_of(pictures))

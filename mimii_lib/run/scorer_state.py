@@ -1,6 +1,5 @@
 """A fitted scorer as plain values, arrays and a converted network, and back: what a model file holds."""
 
-import os
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import fitted_state
-from mimii_lib.run.openvino_engine import Runner, rows_of, runner
 from mimii_lib.run.scorer import Scorer
 from mimii_lib.settings import Settings
 
@@ -28,7 +26,7 @@ class ConvertedNetwork:
 
     def __init__(self, scorer: Scorer, kept: dict[str, Any] | None = None):
         self.scorer, self.kept, self.unconverted = scorer, kept or {}, scorer.network
-        self._runner: Runner | None = None
+        self._request: Any = None
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return a row for each picture: (n, height, width) → (n, columns)."""
@@ -36,10 +34,10 @@ class ConvertedNetwork:
             if (expected := self.kept.get("sha256")) and self.scorer.weights.sha256 != expected:
                 raise MimiiError(f"weights of {self.scorer.extractor}: not those of the model; install openvino")
             return self.unconverted(pictures)
-        if self._runner is None:
+        if self._request is None:
             self.kept = self.kept or _converted(self.scorer, pictures)
-            self._runner, self._columns = _compiled(self.kept)
-        return rows_of(self._runner, pictures, self._columns, lambda number: None)
+            self._request = _compiled(self.kept)
+        return np.concatenate([self._request.infer([picture[None]])[0] for picture in pictures])
 
 
 def _converted(scorer: Scorer, pictures: NDArray[np.uint8]) -> dict[str, Any]:
@@ -66,15 +64,17 @@ def _licence(source: str) -> bytes:
     return b"\n".join(texts) or f"Weights from a {kind}, under the licence of their source ({source}).\n".encode()
 
 
-def _compiled(kept: dict[str, Any]) -> tuple[Runner, int]:
+def _compiled(kept: dict[str, Any]) -> Any:
+    """Return what infers a row from one picture; all threads share the work on it, and its numbers are the same."""
     import openvino
 
+    options = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
     weights = openvino.Tensor(np.frombuffer(kept["network.bin"], np.uint8))
     try:
         model = openvino.Core().read_model(kept["network.xml"], weights)
+        return openvino.Core().compile_model(model, "CPU", options).create_infer_request()
     except RuntimeError as error:
         raise MimiiError(f"OpenVINO cannot read the network ({str(error).strip().splitlines()[-1]})") from None
-    return runner(model, len(os.sched_getaffinity(0))), model.output().shape[1]
 
 
 def scorer_state(scorer: Scorer) -> dict[str, Any]:

@@ -8,6 +8,6 @@ A *clip system* describes a clip by one vector and fits a scikit-learn estimator
 - :mod:`mimii_lib.systems.peer`: PyOD's audio detector, for comparison;
 - :mod:`mimii_lib.systems.catalogue`: the systems by name.
 
-:mod:`mimii_lib.systems.audio_networks` registers extractors that were trained on sound; the paper's detectors take their
-features like those of the image networks.
+:mod:`mimii_lib.systems.audio_networks` registers extractors that were trained on sound; the paper's detectors take
+their features like those of the image networks.
 """

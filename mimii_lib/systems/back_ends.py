@@ -69,8 +69,8 @@ class BandNeighbours(BaseEstimator):
 
     References
     ----------
+    Saengthong and Shinozaki (2026), Sub-band spectral matching with localized score aggregation (arXiv:2603.13749).
     Wilkinghoff and others (2025), Local density-based anomaly score normalization (arXiv:2509.10951).
-    BEAM (2026), nearest neighbours of time-pooled frequency bands (arXiv:2603.13749).
     """
 
     def __init__(self, n_bands: int = 1, density_neighbors: int = 4, memory: int = 64):

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 
 from mimii_lib.detectors import Standardiser
@@ -56,11 +55,16 @@ def _standardised(estimator: Callable[[Settings], Any]) -> BackEnd:
 
 _knn = _standardised(lambda settings: Neighbours(settings.detectors.n_neighbors))
 _mahalanobis = _standardised(lambda settings: Mahalanobis())
-_mixture = _standardised(
-    lambda settings: GaussianMixture(
-        settings.systems.components, covariance_type="diag", reg_covar=1e-3, random_state=0
-    )
-)
+
+
+def _small_mixture(settings: Settings) -> Any:
+    from sklearn.mixture import GaussianMixture  # its import takes longer than that of all other back ends
+
+    components = settings.systems.components
+    return GaussianMixture(components, covariance_type="diag", reg_covar=1e-3, random_state=0)
+
+
+_mixture = _standardised(_small_mixture)
 
 
 def _neighbours(settings: Settings, n_bands: int) -> BandNeighbours:

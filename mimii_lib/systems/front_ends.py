@@ -2,9 +2,10 @@
 
 Conventions
 -----------
-A front end is one of four parts of a vector. :class:`Level` is the level of the waveform, :class:`HandMade` are PyOD's features of it; :class:`Bands` are
-statistics over time of the log-mel bands; :class:`Maps` is a layer's map of an image network for the whole clip as one
-picture, averaged over time alone, so that the frequency axis stays. `settings` is a
+A front end is one of four parts of a vector. :class:`Level` is the level of the waveform, :class:`HandMade` are PyOD's
+features of it; :class:`Bands` are statistics over time of the log-mel bands; :class:`Maps` is a layer's map of an image
+network for the whole clip as one picture, averaged over time alone, so that the frequency axis stays.
+`settings` is a
 :class:`mimii_lib.settings.Systems`.
 """
 

@@ -50,6 +50,7 @@ class PyodNeighbours(BaseEstimator):
         X = validate_data(self, X)
         if len(X) <= N_NEIGHBORS:
             raise MimiiError(f"pyod: n_samples = {len(X)} found, more than {N_NEIGHBORS} expected; train on more clips")
+        self.points_ = X
         self.detector_: Any = EmbeddingOD.for_audio(encoder=np.asarray).fit(X)  # the features are there already
         return self
 

@@ -19,6 +19,7 @@ from mimii_lib.data.streams import PART, Block, arriving, prepared
 from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.model import Monitor
 from mimii_lib.monitor.watch import Rule, Watch
+from mimii_lib.run.calibration import Calibration
 
 RATE = 16_000
 HOP = RATE // 2
@@ -179,8 +180,7 @@ def test_drift_is_told_from_an_anomaly(monitor):
         """A monitor whose windows have the scores that are sent to it."""
 
         rate = window = 100
-        calibration = window_calibration = norm.ppf((np.arange(40) + 0.5) / 40)
-        window_p_values = Monitor.window_p_values
+        calibration = Calibration(*[norm.ppf((np.arange(40) + 0.5) / 40)] * 2)
 
         def window_scores(self, samples):
             return samples[:, 0].astype(np.float64)

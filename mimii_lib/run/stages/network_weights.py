@@ -52,7 +52,7 @@ class NetworkWeights:
 
     @property
     def unavailable_systems(self) -> dict[str, str]:
-        """Clip systems that were asked for and whose network has no weights or whose package is missing: the reasons."""
+        """Clip systems that were asked for and cannot run, for lack of weights or of a package, with the reason."""
         systems = {name: catalogue.SYSTEMS[name] for name in self.profile.detectors if name in CLIP_SYSTEMS}
         reasons = {name: str(error) for name, error in self._map_weights.items() if isinstance(error, WeightsNotFound)}
         without = {

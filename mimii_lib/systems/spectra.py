@@ -1,21 +1,28 @@
-"""Where a recording differs from the normal ones: its mel bands against theirs, whatever the system is."""
+"""Where a recording differs from normal ones: its mel bands against theirs, whatever the system that scores it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mimii_lib.imaging import log_mel, mel_edges
-from mimii_lib.monitor.results import Band
 from mimii_lib.settings import Imaging
 
 LEAST = 0.5  # dB: deviations of normal recordings below it count as it, because few recordings vary little by chance
 UNUSUAL = 2.0  # deviations from which a band is named
 MOST_BANDS = 3
 MOMENT = 0.5  # seconds
+
+
+class Band(NamedTuple):
+    """A range of frequencies and how far its level is from that of the normal recordings."""
+
+    low: float  # in Hz
+    high: float
+    deviation: float  # of its mean decibels, in standard deviations of the normal recordings; positive is louder
 
 
 @dataclass(frozen=True)
