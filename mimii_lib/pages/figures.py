@@ -9,7 +9,6 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import librosa
 import numpy as np
 import pandas as pd
 import soundfile
@@ -40,7 +39,7 @@ def draw_spectrogram(axis: Axes, decibels: NDArray[np.float32], settings: Imagin
     """Draw a spectrogram (n_mels, frames) over time in s, with frequencies in kHz as ticks; return its image."""
     extent = (0.0, imaging.seconds(decibels.shape[1], settings), 0.0, float(len(decibels)))
     image = axis.imshow(decibels, origin="lower", aspect="auto", cmap=settings.colormap, extent=extent)
-    centres = librosa.mel_frequencies(settings.n_mels + 2, fmax=settings.sample_rate / 2)[1:-1]
+    centres = imaging.mel_edges(settings.n_mels, settings.sample_rate)[1:-1]
     ticks = {"0.25": 250, "1": 1000, "3": 3000, "7": 7000}
     axis.set_yticks(np.interp(list(ticks.values()), centres, np.arange(len(centres)) + 0.5).tolist(), list(ticks))
     axis.spines[["left", "bottom"]].set_visible(False)

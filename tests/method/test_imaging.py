@@ -60,6 +60,20 @@ def test_log_mel_is_librosas(reference, ref, padding, recordings):
         np.testing.assert_allclose(ours, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize(("rate", "window", "n_mels"), [(16_000, 1024, 64), (8_000, 512, 40), (44_100, 2048, 128)])
+def test_the_filters_are_librosas_to_the_bit(rate, window, n_mels, recordings):
+    """At any rate the filter bank is librosa's, and the spectrogram differs by rounding at most."""
+    mel = {"sr": rate, "n_fft": window, "n_mels": n_mels}
+    np.testing.assert_array_equal(imaging.mel_filters(rate, window, n_mels), librosa.filters.mel(**mel))
+    edges = librosa.mel_frequencies(n_mels + 2, fmax=rate / 2)
+    np.testing.assert_allclose(imaging.mel_edges(n_mels, rate), edges, rtol=1e-12)
+    expected = librosa.power_to_db(
+        librosa.feature.melspectrogram(y=recordings[0], hop_length=256, pad_mode="constant", **mel), ref=np.max
+    )
+    ours = log_mel(recordings[0], sample_rate=rate, window=window, n_mels=n_mels)
+    np.testing.assert_allclose(ours, expected, atol=1e-5)  # with another BLAS the sums are rounded otherwise
+
+
 @stated("§5", "hop length of 256", code="imaging.log_mel", setting="imaging.hop")
 @pytest.mark.parametrize(("hop", "duration", "offset", "patches"), [(256, 1.024, 0.512, 18), (512, 2.048, 1.024, 8)])
 def test_the_duration_of_a_patch(hop, duration, offset, patches, recordings):
