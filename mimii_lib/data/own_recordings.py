@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mimii_lib import dataset
 from mimii_lib.data.checks import QUIETEST, level
@@ -86,15 +86,16 @@ def read(path: Path, rate: int, channel: int | str) -> Recording:
     return prepare(waveform, from_rate, rate, str(path))
 
 
-def from_array(samples: NDArray[np.floating], from_rate: int, rate: int, channel: int | str) -> Recording:
-    """Return samples within ±1, (samples,) or (samples, channels), as a recording at `rate`."""
-    buffer = io.BytesIO()  # by way of a file, so that arrays and files are held to the same
-    try:
-        soundfile.write(buffer, samples, from_rate, format="WAV", subtype="FLOAT")
-    except (soundfile.LibsndfileError, TypeError, ValueError, OverflowError) as error:
-        raise MimiiError(f"the array: found {np.shape(samples)} at {from_rate} Hz ({error})") from None
+def from_array(samples: ArrayLike, from_rate: float, rate: int, channel: int | str) -> Recording:
+    """Return samples within ±1, or of 16 bits, (samples,) or (samples, channels), as a recording at `rate`."""
+    array, buffer = np.asarray(samples), io.BytesIO()
+    if array.ndim not in (1, 2) or array.dtype.kind not in "fi" or not 0 < from_rate < 2**31 or from_rate % 1:
+        found = f"{array.dtype} of shape {array.shape} at {from_rate} Hz"
+        raise MimiiError(f"the array: found {found}, expected samples within ±1, (samples,) or (samples, channels)")
+    array = array / (2**15 if array.dtype == np.int16 else 1)
+    soundfile.write(buffer, array, int(from_rate), format="WAV", subtype="FLOAT")  # held to the same as files are
     waveform, _ = dataset.decoded(Path("the array"), buffer.getvalue(), channel)
-    return prepare(waveform, from_rate, rate)
+    return prepare(waveform, int(from_rate), rate)
 
 
 def prepare(waveform: NDArray[np.float32], from_rate: int, rate: int, path: str = "the array") -> Recording:

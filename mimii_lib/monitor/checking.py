@@ -86,7 +86,10 @@ def _verdict(
     elif auc.high < WORKS:
         failures.append(f"faulty and normal recordings are not told apart: the AUC is surely below {WORKS}")
     elif auc.low < WORKS:
-        factor = max(1.1, ((auc.high - auc.low) / 2 / max(1e-3, abs(auc.value - WORKS))) ** 2)
+        reach = (
+            auc.value - auc.low if auc.value > WORKS else auc.high - auc.value
+        )  # shrinks with the root of the number
+        factor = max(1.1, (reach / max(1e-3, abs(auc.value - WORKS))) ** 2)
         needed = [ceil(n * factor) for n in (n_normal, n_abnormal)]
         doubts.append(
             f"the AUC may be above {WORKS} or below; if it stays as it is, about {needed[0]} normal and {needed[1]} "

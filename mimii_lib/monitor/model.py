@@ -170,7 +170,9 @@ class Monitor:
         if isinstance(recording, (str, Path)):
             recording = own_recordings.read(Path(recording), self.rate, self.channel)
         elif not isinstance(recording, Recording):
-            recording = own_recordings.from_array(recording, rate or self.rate, self.rate, self.channel)
+            recording = own_recordings.from_array(
+                recording, self.rate if rate is None else rate, self.rate, self.channel
+            )
         smallest = self.calibration.smallest
         alpha = max(ALPHA, smallest) if alpha is None else alpha
         if not 0 < alpha < 1:

@@ -102,6 +102,18 @@ def test_formats_rates_and_channels(monitor, record, tmp_path):
     assert second.score(np.stack([np.zeros_like(samples), samples], axis=1)).score == expected.score
 
 
+def test_arrays_that_are_no_sound(monitor):
+    """Shapes, types and rates that no sound has are refused; 16-bit samples are the same as floating-point ones."""
+    samples = sound(0)
+    for array, rate in [(np.zeros((2, 2, 2)), RATE), (None, RATE), (["a"], RATE), (samples, 0), (samples, 0.5)]:
+        with pytest.raises(MimiiError, match="the array: found .*expected samples within ±1"):
+            monitor.score(array, rate)
+    with pytest.raises(MimiiError, match="the array: holds a sample of "):
+        monitor.score(32768 * samples)
+    whole = (samples * 32768).round()
+    assert monitor.score(whole.astype(np.int16)).score == monitor.score(whole / 32768).score
+
+
 def windows(monitor, samples, rate):
     cuts, starts = cut(from_array(samples, rate, monitor.rate, 0), monitor.window)
     return cuts, starts / monitor.rate
