@@ -62,13 +62,20 @@ class Extractor:
 EXTRACTORS: dict[str, Extractor] = {}
 """The extractors by name: the paper's four networks (SqueezeNet in both versions), and those beyond the paper."""
 
+OURS: list[str] = []
+"""Names of the extractors that come with the library."""
+
 UNTRAINED = ", random"  # end of the title of an untrained network
 
 
 def register(extractor: Extractor) -> None:
-    """Add an extractor, so that parameters and profiles can name it; raise MimiiError if another one has the name."""
-    if EXTRACTORS.setdefault(extractor.name, extractor) != extractor:
+    """Add an extractor, so that parameters and profiles can name it, or replace an earlier one of one's own.
+
+    The name of one that comes with the library raises MimiiError.
+    """
+    if EXTRACTORS.get(extractor.name, extractor) != extractor and extractor.name in OURS:
         raise MimiiError(f"extractor: the name '{extractor.name}' is taken; choose another one")
+    EXTRACTORS[extractor.name] = extractor
 
 
 def get(name: str) -> Extractor:
@@ -154,3 +161,4 @@ for _extractor in (
     register(_extractor)
 for _name in ("resnet18", "squeezenet1_1"):
     register(untrained_variant(_name))
+OURS += EXTRACTORS

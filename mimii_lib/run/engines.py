@@ -115,7 +115,7 @@ def extract(
     settings, extractor = features or Features(), extractors.get(weights.extractor)
     # Only these settings and the shape of a patch change the network: the others share the compiled one.
     image = Imaging(colormap=imaging.colormap, image_size=imaging.image_size)
-    run = _compiled(choose(settings), weights, image, settings, patches.shape[1:])
+    run = _compiled(choose(settings), extractor, weights, image, settings, patches.shape[1:])
     rows = np.empty((len(patches), extractor.dimension), np.float32)
     with tqdm(total=len(patches), desc=extractor.title, unit="patch", disable=None) as progress:
 
@@ -129,9 +129,11 @@ def extract(
 
 
 @lru_cache(maxsize=2)
-def _compiled(engine: Engine, weights: Weights, imaging: Imaging, features: Features, shape: tuple[int, ...]) -> Runner:
+def _compiled(
+    engine: Engine, extractor: Extractor, weights: Weights, imaging: Imaging, features: Features, shape: tuple[int, ...]
+) -> Runner:
     """Return the network, loaded and compiled for an engine; cached, because compilation takes seconds."""
-    net = PatchNetwork(network(weights, features), extractors.get(weights.extractor), imaging, shape).eval()
+    net = PatchNetwork(network(weights, features), extractor, imaging, shape).eval()
     return _openvino(net, engine, shape) if engine.name.startswith("openvino") else _torch(net, engine)
 
 

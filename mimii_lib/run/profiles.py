@@ -13,7 +13,6 @@ import yaml
 from pydantic import (
     BeforeValidator,
     Field,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -23,7 +22,7 @@ from pydantic import (
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError, invalid_input, shown, unknown_value
 from mimii_lib.extractors import EXTRACTORS
-from mimii_lib.settings import DETECTORS, SEEDS, Settings, StrictModel
+from mimii_lib.settings import DETECTORS, SEEDS, PositiveInt, Settings, StrictModel
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout, or the folder in which the package is installed
 IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
@@ -120,6 +119,12 @@ class Profile(StrictModel):
         if view.patches == 0:
             values = f"found {view.patch_frames}, expected at most the {view.frames} frames of a clip"
             raise MimiiError(f"settings: imaging: patch_frames: {values}")
+        if view.window > view.samples:
+            values = f"found {view.window}, expected at most the {view.samples} samples of a clip"
+            raise MimiiError(f"settings: imaging: window: {values}")
+        if view.n_mels > (frequencies := view.window // 2 + 1):
+            values = f"found {view.n_mels}, expected at most the {frequencies} frequencies of a window"
+            raise MimiiError(f"settings: imaging: n_mels: {values}")
         if trained is not None and not {*trained} & {*self.seeds}:
             own, of_run = (", ".join(map(str, seeds)) for seeds in (trained, self.seeds))
             raise MimiiError(f"settings: autoencoders: seeds: found {own}, expected some of the run's seeds {of_run}")

@@ -23,7 +23,7 @@ from mimii_lib.errors import NotRun, unknown_value
 from mimii_lib.imaging import SPECTROGRAM_SETTINGS
 from mimii_lib.run import engines, simple_baselines
 from mimii_lib.run.cache import STATE, CacheKey, ResultCache
-from mimii_lib.run.code_digest import outside_code, syntax_digest
+from mimii_lib.run.code_digest import described, syntax_digest
 from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import detection, reconstruction
@@ -262,7 +262,7 @@ class Stages:
             "extractor": extractor,
             "weights": self.weights(extractor).sha256,
             "engine": str(self.engine),
-            "registered": outside_code(network.network, network.cut),
+            "registered": described(network),
         }
         if network.variant is not None:
             inputs[network.variant] = getattr(self.settings.features, network.variant)
