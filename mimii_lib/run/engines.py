@@ -1,15 +1,16 @@
 """Run an extractor's network: patches → features.
 
 Two engines compute the same function: ``openvino`` compiles the network for the processor and runs patches in parallel,
-one per core; ``torch`` runs small batches with the channels last. Both take the patches as uint8 colour-map indices;
-colouring, up-scaling and standardisation are the first layers of the network.
+one per core; ``torch`` runs small batches with the channels last, on a CPU one per core. Both take the patches as uint8
+colour-map indices; colouring, up-scaling and standardisation are the first layers of the network.
 """
 
 import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import nn
 from tqdm import tqdm
 
@@ -141,10 +143,17 @@ def _torch(net: nn.Module, engine: Engine) -> Runner:
     net = net.to(engine.device).to(memory_format=torch.channels_last)
 
     def run(patches: NDArray[np.uint8], store: Store) -> None:
-        with torch.inference_mode(), torch.autocast(engine.device, torch.bfloat16, engine.precision == "bfloat16"):
-            for start in range(0, len(patches), BATCH["torch"]):
-                batch = torch.from_numpy(np.array(patches[start : start + BATCH["torch"]]))
+        def run_batch(start: int) -> None:
+            batch = torch.from_numpy(np.array(patches[start : start + BATCH["torch"]]))
+            with torch.inference_mode(), torch.autocast(engine.device, torch.bfloat16, engine.precision == "bfloat16"):
                 store(start, net(batch.to(engine.device)).float().cpu().numpy())
+
+        # A sum must not depend on how many threads add it up: on a CPU as many batches at once, each on one thread.
+        at_once = torch.get_num_threads() if engine.device == "cpu" else 1
+        one_thread = partial(threadpool_limits, limits=1, user_api="openmp")
+        with ThreadPoolExecutor(at_once, initializer=one_thread) as workers:
+            for _ in workers.map(run_batch, range(0, len(patches), BATCH["torch"])):
+                pass
 
     return run
 

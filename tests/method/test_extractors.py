@@ -197,6 +197,17 @@ def test_extraction_on_a_gpu(patches, squeezenet, fake_cuda, monkeypatch):
     np.testing.assert_array_equal(on_gpu, on_cpu)
 
 
+def test_the_number_of_threads_changes_no_feature(squeezenet, patches):
+    """Batches of torch are computed on one thread each, so that no sum is rounded otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = extract(patches, squeezenet, "torch")
+    torch.set_num_threads(3)
+    shared = extract(patches, squeezenet, "torch")
+    torch.set_num_threads(before)
+    np.testing.assert_array_equal(alone, shared)
+
+
 def small_network():
     """Return a network of one's own: four features, ten classes."""
     features = nn.Sequential(nn.Conv2d(3, 4, 7, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
