@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 from torch import nn
 from tqdm import tqdm
 
@@ -148,12 +147,18 @@ def _torch(net: nn.Module, engine: Engine) -> Runner:
             with torch.inference_mode(), torch.autocast(engine.device, torch.bfloat16, engine.precision == "bfloat16"):
                 store(start, net(batch.to(engine.device)).float().cpu().numpy())
 
-        # A sum must not depend on how many threads add it up: on a CPU as many batches at once, each on one thread.
-        at_once = torch.get_num_threads() if engine.device == "cpu" else 1
-        one_thread = partial(threadpool_limits, limits=1, user_api="openmp")
-        with ThreadPoolExecutor(at_once, initializer=one_thread) as workers:
-            for _ in workers.map(run_batch, range(0, len(patches), BATCH["torch"])):
-                pass
+        starts, threads = range(0, len(patches), BATCH["torch"]), torch.get_num_threads()
+        if engine.device == "cuda":
+            for start in starts:
+                run_batch(start)
+            return
+        # A sum must not depend on how many threads add it up: as many batches at once, each on one thread.
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+                for _ in workers.map(run_batch, starts):
+                    pass
+        finally:
+            torch.set_num_threads(threads)
 
     return run
 

@@ -194,7 +194,7 @@ def test_extraction_on_a_gpu(patches, squeezenet, fake_cuda, monkeypatch):
         on_gpu = extract(patches, squeezenet, engine="auto")
     weights = len(list(engines.network(squeezenet).parameters()))
     assert fake_cuda.received >= weights + 2  # batches of 8 and 1
-    np.testing.assert_array_equal(on_gpu, on_cpu)
+    assert_features(on_gpu, on_cpu)
 
 
 def test_the_number_of_threads_changes_no_feature(squeezenet, patches):
