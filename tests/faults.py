@@ -357,7 +357,7 @@ def two_runs_for_minutes(bench: Bench) -> str:
                 shutil.rmtree(folder)
         for process in (bench.start_auc(cache), bench.start_auc(cache)):
             succeed(process)
-        bench.check(cache)
+        bench.check(cache, whole=False)  # of what was removed only what was needed is computed again
         rounds += 1
     return f"{rounds} times both ended with the results of a single run"
 
