@@ -101,9 +101,8 @@ def _id_folders(folder: Path) -> list[Path]:
 def _wavs(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    wavs = [path for path in _listed(folder) if path.suffix.lower() == ".wav" and path.name[0] != "."]
-    # A broken link counts as a clip, so that reading it gives an error instead of a smaller data set.
-    return [path for path in wavs if path.is_file() or (path.is_symlink() and not path.exists())]
+    # A broken link, a folder or a pipe counts as a clip, so that reading it is an error, not a smaller data set.
+    return [path for path in _listed(folder) if path.suffix.lower() == ".wav" and path.name[0] != "."]
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -133,6 +132,8 @@ def clips(data: Path, machine: str, snr: int, ids: Iterable[str] | None = None) 
             f"expected a folder {snr}_dB_{machine}/{machine}/id_00/normal"
         )
     wavs = recordings(folder)
+    if not wavs:
+        raise MimiiError(f"{folder}: holds no machine ID; expected folders such as id_00 with normal and abnormal")
     ids = list(wavs if ids is None else ids)
     for machine_id in ids:
         if machine_id not in wavs:
@@ -157,6 +158,8 @@ def clip_table(data: Path, wavs: dict[str, dict[str, list[Path]]]) -> pd.DataFra
 def content(path: Path) -> bytes:
     """Return the bytes of a clip, or raise MimiiError if it cannot be opened."""
     try:
+        if path.exists() and not path.is_file():  # a folder, or a pipe, which would be waited for
+            raise MimiiError(f"{path}: cannot be read as a wav file (no regular file); replace it or leave it out")
         return path.read_bytes()
     except FileNotFoundError:
         raise MimiiError(f"{path}: cannot be read as a wav file (no such file); replace it or leave it out") from None
