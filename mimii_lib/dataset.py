@@ -243,9 +243,11 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     """
     columns = {"seed": "int64", "path": str, "role": str}
     try:
-        splits = pd.read_csv(file, dtype=columns, usecols=list(columns))[list(columns)]
+        splits = pd.read_csv(file, dtype=columns, usecols=list(columns), compression=None)[list(columns)]
     except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        reason = (
+            "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror or error})"
+        )
         raise MimiiError(f"{file}: {reason}; expected a CSV with the columns seed, path, role") from None
     except (ValueError, OverflowError) as error:
         raise MimiiError(f"{file}: not a CSV with the columns seed (whole numbers), path, role ({error})") from None
@@ -267,7 +269,8 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     for fault, rows in faults.items():
         if rows.any():
             first = splits[rows].iloc[0]
-            raise MimiiError(f"{file}: seed {first.seed}: {first.path} {fault}")
+            path = first.path if first.path.isprintable() else repr(first.path)
+            raise MimiiError(f"{file}: seed {first.seed}: {path} {fault}")
     splits = splits[labels.notna()]
     for seed in seeds:
         if seed not in splits.seed.to_numpy():

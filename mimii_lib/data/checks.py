@@ -56,8 +56,8 @@ def inspect(data: Path, paths: Sequence[str], settings: Imaging | None = None) -
             sound = dataset.read(file, settings, content)
             if not sound.any():
                 raise MimiiError(f"{path}: silent; replace it or leave it out")
-            samples, channels = hashlib.sha256(sound.tobytes()).hexdigest(), soundfile.info(io.BytesIO(content)).channels
-            return Clip(path, digest, samples, channels, level(sound))
+            samples = hashlib.sha256(sound.tobytes()).hexdigest()
+            return Clip(path, digest, samples, soundfile.info(io.BytesIO(content)).channels, level(sound))
         except MimiiError as error:
             return Clip(path, digest, digest, fault=str(error).replace(str(file), path))
 
