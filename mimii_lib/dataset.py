@@ -27,7 +27,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from mimii_lib import paper
-from mimii_lib.errors import MimiiError, unknown_value
+from mimii_lib.errors import MimiiError, shown, unknown_value
 from mimii_lib.settings import Imaging, Settings, Split
 
 LABELS = ("normal", "abnormal")
@@ -47,7 +47,7 @@ def data_folder(data: Path | str | None) -> Path:
     """Return the folder of the recordings, or raise if there is none."""
     if data is None:
         raise MimiiError("data: no folder named; name the one that holds the recordings")
-    folder = Path(data).expanduser()
+    folder = Path(os.path.expanduser(data))
     if not folder.is_dir():
         raise MimiiError(f"{data}: no such folder; expected one that holds MIMII's <snr>_dB_<machine> folders")
     return folder
@@ -269,7 +269,7 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     for fault, rows in faults.items():
         if rows.any():
             first = splits[rows].iloc[0]
-            path = first.path if first.path.isprintable() else repr(first.path)
+            path = first.path if first.path.isprintable() and len(first.path) < 200 else shown(first.path)
             raise MimiiError(f"{file}: seed {first.seed}: {path} {fault}")
     splits = splits[labels.notna()]
     for seed in seeds:

@@ -55,12 +55,14 @@ class PatchNetwork(nn.Module):
 def classifier(weights: Weights) -> nn.Module:
     """Return the whole network with its pretrained weights: an ImageNet classifier."""
     net = extractors.get(weights.extractor).network()
-    source = f"{weights.extractor} ({weights.source})"
+    source, state = f"{weights.extractor} ({weights.source})", weights.state()
     try:
-        net.load_state_dict(weights.state())
+        net.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         lines = str(error).splitlines() or [""]
         raise MimiiError(f"weights of {source} do not fit the network: {lines[:2][-1].strip()[:160]}") from None
+    if any(tensor.is_floating_point() > state[name].is_floating_point() for name, tensor in net.state_dict().items()):
+        raise MimiiError(f"weights of {source} are no floating-point numbers; replace the file")
     if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):  # an engine's ReLU may hide NaN as 0
         raise MimiiError(f"weights of {source} hold numbers that are not finite; replace the file")
     return net.eval()

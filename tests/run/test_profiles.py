@@ -96,6 +96,10 @@ REFUSED = {
     "seeds: 0\nsettings: {autoencoders: {seeds: 5}}": "seeds: found 5, expected some of the run's seeds 0",
     "a: " + 1500 * "[" + 1500 * "]": "nested too deeply",
     "a: " + 5000 * "1": "an impossible number",
+    "settings: {imaging: {hop: 512}}\nsettings: {}": "not YAML .settings is named twice",
+    "settings: {imaging: {hop: 010}}": "hop: found '010', expected a valid integer",
+    "settings: {imaging: {hop: 1:30}}": "hop: found '1:30', expected a valid integer",
+    'name: "\\ud800"': "holds half a character",
     "extractors: " + 1000 * "x": "extractors: 'x{80}' is not known",
     "snr: &a [*a]": r"snr: found .*\[\.\.\.\].*, expected",
     "x0: &x0 [1]\n"
