@@ -82,7 +82,7 @@ class CacheKey:
 def default_folder() -> Path:
     """Return where results are kept: ``$MIMII_CACHE``, or ``.cache`` in a checkout, or the user's cache."""
     if named := os.environ.get("MIMII_CACHE"):
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     return ROOT / ".cache" if IN_CHECKOUT else Path(user_cache_dir("mimii"))
 
 
