@@ -271,7 +271,7 @@ tables.html_table(after_paper.text(steps), "Steps after the paper", "words")
 # :class: finding
 # On these recordings the paper's system has {glue:text}`paper_auc:.1f` %, the ensemble {glue:text}`ensemble_auc:.1f` %: a gain of {glue:text}`ensemble_gain` points
 # ({glue:text}`ensemble_low` to {glue:text}`ensemble_high`). The largest single step is *{glue:text}`largest_step`*, with {glue:text}`largest_gain` points. Keeping the level
-# alone changes the paper's system by {glue:text}`level_gain`: its last features make nothing of it. Much of the gain needs no network: the mean spectrum with a fixed reference and the Mahalanobis distance has
+# alone changes the paper's system by {glue:text}`level_gain` points; its interval is in the table. Much of the ensemble's gain needs no network: the mean spectrum with a fixed reference and the Mahalanobis distance has
 # {glue:text}`spectrum_auc:.1f` %, against {glue:text}`control_auc:.1f` % of the row `mahalanobis`, whose decibels are relative to each clip.
 # :::
 #
