@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = vars(_parser().parse_args(arguments))
         command = options.pop("command")
-        own = command in OWN or (command == "check" and (options["data"].is_file() or "normal" in options))
+        own = command in OWN or (command == "check" and (options["data"].is_file() or len(options) > 1))
         modules = {"run": "run.notebooks", "watch": "monitor.watch"}
         module = modules.get(command, "monitor.commands" if own else "pages.commands")
         code = getattr(import_module(f"mimii_lib.{module}"), f"{command}_command")(**options) or 0

@@ -3,7 +3,11 @@
 Every recording is held back once, whole, while the others are fitted on; the system that scores new recordings is
 fitted on all of them. So each recording both trains and calibrates, where a part that is held back for good would leave
 too few of both: 17 recordings give p-values from 1/18, a third of them would give none below 1/7.
-The scores of new recordings, by a fit on a few more, are if anything lower: p-values err towards normal.
+
+With as many as k of n scores as high, the conformal p-value is between k / (n + 1) and (k + 1) / (n + 1). The upper end
+alone gives fewer false alarms than asked for: 5.6 % of them at 10 % and 17 recordings. So the p-value falls from the
+upper end to the lower one between two neighbouring scores, which holds approximately for scores of any continuous
+distribution whose density falls.
 
 References
 ----------
@@ -38,8 +42,11 @@ class Calibration:
     def p_values(self, scores: NDArray[np.float64], of_windows: bool = False) -> NDArray[np.float64]:
         """Return the p-values of scores of recordings, or of single windows: (n,) → (n,)."""
         normal = self.windows if of_windows else self.recordings
-        as_high = len(normal) - np.searchsorted(normal, scores, side="left")
-        return (1 + as_high) / (len(normal) + 1)
+        n, lower = len(normal), np.searchsorted(normal, scores, side="left")
+        below, above = normal[np.maximum(lower - 1, 0)], normal[np.minimum(lower, n - 1)]
+        between = (below < scores) & (scores < above)
+        way = np.divide(scores - below, above - below, out=np.zeros(np.shape(scores)), where=between)
+        return (1 + n - lower - way) / (n + 1)
 
 
 @threadpool_limits.wrap(limits=1)  # matrices are small, and several threads would wait for each other

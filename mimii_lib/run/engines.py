@@ -244,4 +244,6 @@ def to_openvino(net: nn.Module, shape: Shape, size: int) -> Any:
 
     example = torch.zeros((size, *shape), dtype=torch.uint8 if isinstance(net, PictureNetwork) else torch.float32)
     with warnings.catch_warnings(action="ignore"):  # torch deprecates its tracing, which OpenVINO still needs
-        return openvino.convert_model(net, example_input=example, input=[example.shape])
+        # The conversion would trace it three times, to compare: most of its time.
+        traced = torch.jit.trace(net, example, check_trace=False)
+        return openvino.convert_model(traced, example_input=example, input=[example.shape])
