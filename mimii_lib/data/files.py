@@ -43,9 +43,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
     if printed is not None or (path.exists() and not path.is_file() and not path.is_dir()):
         with TemporaryDirectory() as folder:
             yield (content := Path(folder, path.name))
-            sys.stdout.flush()
-            with path.open("wb") if printed is None else open(printed, "wb", closefd=False) as stream:
-                stream.write(content.read_bytes())
+            try:
+                sys.stdout.flush()
+                with path.open("wb") if printed is None else open(printed, "wb", closefd=False) as stream:
+                    stream.write(content.read_bytes())
+            except OSError as error:
+                raise _cannot_be_written(path, error) from None
         return
     path = path.resolve()
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
@@ -56,13 +59,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise MimiiError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space or name another folder; "
-            "nothing is lost, and the same command goes on"
-        ) from None
+        raise _cannot_be_written(path, error) from None
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _cannot_be_written(path: Path, error: OSError) -> MimiiError:
+    return MimiiError(
+        f"{path}: cannot be written ({error.strerror or error}); free some space or name another folder; "
+        "nothing is lost, and the same command goes on"
+    )
 
 
 def _is_open_as(path: Path, descriptor: int) -> bool:

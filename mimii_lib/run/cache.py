@@ -155,7 +155,7 @@ def exclusive_write(path: Path) -> AbstractContextManager[None]:
 
     A job can outlive a workflow that was killed; the job of the next workflow waits for it and replaces its file.
     """
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     # Not beside the file, where the lock would stay behind.
     return _locked(default_folder() / "locks" / name, f"{path}: another process is writing it; waiting for its end")
 

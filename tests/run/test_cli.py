@@ -200,6 +200,7 @@ REFUSED = {  # what the error names, and the words of the command
     "o.ipynb": "run {tmp_path}/o.ipynb {tmp_path}/o.ipynb",
     "'['": "run notebooks/01_dataset.ipynb {tmp_path}/o.ipynb -p machine [",
     "missing: no such folder": "auc {tmp_path}/missing",
+    "~no-such-user/x: no such folder": "auc ~no-such-user/x --machine fan",
     "-6_dB_fan/fan": "auc {tmp_path}",
     "-6_dB_fan": "check {tmp_path}",
 }
