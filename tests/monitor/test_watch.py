@@ -56,7 +56,7 @@ def stream():
 def watched(monitor, sound, cuts=(), **options):
     """Return what is told of samples, int16 or float32, that arrive in pieces."""
     lines = []
-    watch = Watch(monitor, lines.append, **{"alpha": 0.04, "hop": 0.5, **options})
+    watch = Watch(monitor, lines.append, **{"alpha": 0.07, "hop": 0.5, **options})
     sound = sound / np.float32(32768) if sound.dtype == np.int16 else sound
     for piece in np.split(sound, cuts):
         watch.hear(piece)
@@ -150,7 +150,7 @@ def test_what_cannot_be_scored_is_a_gap(monitor, stream):
     sound[5 * RATE : 8 * RATE] = 0
     sound[12 * RATE : 12 * RATE + 3] = np.nan
     lines = []
-    watch = Watch(monitor, lines.append, alpha=0.04, hop=0.5)
+    watch = Watch(monitor, lines.append, alpha=0.07, hop=0.5)
     for block in prepared((Block(piece[:, None]) for piece in np.split(sound, 40)), 0, RATE, RATE):
         watch.hear(*block)
     gaps = of_kind(lines, "gap")
@@ -165,7 +165,7 @@ def test_what_cannot_be_scored_is_a_gap(monitor, stream):
 def test_a_gap_that_lasts_ends_the_event(monitor, stream, tmp_path):
     """A microphone that dies in the middle of an event does not record for ever."""
     lines = []
-    watch = Watch(monitor, lines.append, alpha=0.04, hop=0.5, events=tmp_path, after=2)
+    watch = Watch(monitor, lines.append, alpha=0.07, hop=0.5, events=tmp_path, after=2)
     watch.hear(stream[: 25 * RATE] / np.float32(32768))
     for _ in range(20):
         watch.hear(np.zeros(HOP, np.float32), "no numbers")
@@ -203,7 +203,7 @@ def test_drift_is_told_from_an_anomaly(monitor):
 
 def test_falling_behind_is_told_until_it_has_caught_up(monitor):
     lines = []
-    watch = Watch(monitor, lines.append, alpha=0.04)
+    watch = Watch(monitor, lines.append, alpha=0.07)
     for seconds in [1.5] * 9 + [1.9] * 3 + [0.1] * 20:
         watch.worked(seconds, sound=1.0)
     assert [line["state"] for line in of_kind(lines, "behind")] == ["begins", "ends"]
@@ -247,7 +247,7 @@ def test_standard_input_is_watched(mimii, stream, tmp_path):
         (twice.tobytes(), "--channels", 2),
         (floats.tobytes(), "--format", "f32le", "--rate", 24_000),
     ):
-        code, lines, errors = mimii(content, "--hop", 0.5, "--events", tmp_path, *options)
+        code, lines, errors = mimii(content, "--hop", 0.5, "--alpha", 0.07, "--events", tmp_path, *options)
         assert (code, errors) == (1, "")
         assert [line["kind"] for line in lines if line["kind"] != "window"] == [
             "start",
@@ -320,18 +320,8 @@ def test_recordings_that_arrive_are_scored_once_they_are_complete(tmp_path):
 
 def test_a_signal_in_the_middle_of_an_event_loses_nothing(model, stream, tmp_path):
     """The event is kept as far as it has come, and told; nothing else is left."""
-    command = [
-        sys.executable,
-        "-m",
-        "mimii_lib.cli",
-        "watch",
-        model,
-        "-",
-        "--hop",
-        "0.5",
-        "--events",
-        tmp_path / "events",
-    ]
+    options = ["--hop", "0.5", "--alpha", "0.07", "--events", tmp_path / "events"]
+    command = [sys.executable, "-m", "mimii_lib.cli", "watch", model, "-", *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdin.write(stream[: 23 * RATE].tobytes())
     process.stdin.flush()
@@ -355,7 +345,7 @@ def test_a_folder_is_watched(model, stream, tmp_path):
         soundfile.write(tmp_path / f"{number}.wav", stream[start * RATE : (start + 2) * RATE], RATE)
         os.utime(tmp_path / f"{number}.wav", (number, number))
     (tmp_path / "7.wav").write_bytes(b"%PDF-1.4")
-    command = [sys.executable, "-m", "mimii_lib.cli", "watch", model, tmp_path, "--alarm", "2/3"]
+    command = [sys.executable, "-m", "mimii_lib.cli", "watch", model, tmp_path, "--alarm", "2/3", "--alpha", "0.07"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     lines = []
     while not of_kind(lines, "gap"):
@@ -368,5 +358,5 @@ def test_a_folder_is_watched(model, stream, tmp_path):
     assert [window["anomalous"] for window in of_kind(lines, "window")] == [False] * 3 + [True] * 3
     alarm, event = of_kind(lines, "alarm", "event")
     assert lines[-1]["reason"] == "SIGINT"
-    assert alarm["path"] == event["first"] == str(tmp_path / "3.wav") and event["last"] == str(tmp_path / "5.wav")
+    assert alarm["path"] == event["path"] == str(tmp_path / "3.wav") and event["last"] == str(tmp_path / "5.wav")
     assert "7.wav" in of_kind(lines, "gap")[0]["reason"]
