@@ -333,8 +333,8 @@ glue("stretch_lowest", f"{window / lowest / 60:.1f}", display=False)
 glue("three", f"{window / 0.1**3 / 3600:.1f}", display=False)
 
 # %% [markdown]
-# At the default of $\alpha$, here {glue:text}`stream_alpha` (the grey line), the watch told of {glue:text}`events`. Its exit code is {glue:text}`code`. A window that reaches into the fault is unusual, so an event lasts up to a window longer than
-# the fault.
+# At the default of $\alpha$, here {glue:text}`stream_alpha` (the grey line), the watch told of {glue:text}`events`. Its exit code is {glue:text}`code`. A window that reaches into the fault is
+# unusual, so an event begins up to a window before the fault; it ends when no three of the last five windows are unusual.
 #
 # Neighbouring windows share most of their sound, so they are unusual together. At $\alpha = 0.1$ a stretch of normal sound is unusual about every {glue:text}`stretch` s (the
 # length of a window over $\alpha$), at this model's lowest rate about every {glue:text}`stretch_lowest` minutes. Windows that do not overlap are better evidence: with
