@@ -35,13 +35,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code: 0, 1 if a check found problems, 2 for bad input."""
-    for stream in (sys.stdout, sys.stderr):  # where the locale has no "–", it is written as an escape
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
     try:
+        for word in sys.argv[1:] if arguments is None else arguments:
+            os.fsencode(word).decode("utf-8")
         options = vars(_parser().parse_args(arguments))
         command = options.pop("command")
-        own = command in OWN or (command == "check" and (options["data"].is_file() or "normal" in options))
+        own = command in OWN or (command == "check" and (options["data"].is_file() or len(options) > 1))
         modules = {"run": "run.notebooks", "watch": "monitor.watch"}
         module = modules.get(command, "monitor.commands" if own else "pages.commands")
         code = getattr(import_module(f"mimii_lib.{module}"), f"{command}_command")(**options) or 0
@@ -58,9 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         print("mimii: more memory is needed than there is; name fewer clips or smaller settings", file=sys.stderr)
         return 2
+    except UnicodeError as error:
+        text = error.object if isinstance(error, UnicodeEncodeError | UnicodeDecodeError) else error
+        print(f"mimii: {ascii(text)[:200]}: found what is no text in UTF-8; name it otherwise", file=sys.stderr)
+        return 2
     except OSError as error:  # no rights, a full disk, …
         print(f"mimii: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
+
+
+def _open_streams() -> None:
+    """Open standard streams that the caller has closed, and let the others write what the locale lacks as escapes."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(spare)
+    sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
+    for stream in (sys.stdout, sys.stderr):  # where the locale has no "–"
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from mimii_lib import paper
-from mimii_lib.errors import MimiiError, unknown_value
+from mimii_lib.errors import MimiiError, shown, unknown_value
 from mimii_lib.settings import Imaging, Settings, Split
 
 LABELS = ("normal", "abnormal")
@@ -47,7 +47,7 @@ def data_folder(data: Path | str | None) -> Path:
     """Return the folder of the recordings, or raise if there is none."""
     if data is None:
         raise MimiiError("data: no folder named; name the one that holds the recordings")
-    folder = Path(data).expanduser()
+    folder = Path(os.path.expanduser(data))
     if not folder.is_dir():
         raise MimiiError(f"{data}: no such folder; expected one that holds MIMII's <snr>_dB_<machine> folders")
     return folder
@@ -101,9 +101,8 @@ def _id_folders(folder: Path) -> list[Path]:
 def _wavs(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    wavs = [path for path in _listed(folder) if path.suffix.lower() == ".wav" and path.name[0] != "."]
-    # A broken link counts as a clip, so that reading it gives an error instead of a smaller data set.
-    return [path for path in wavs if path.is_file() or (path.is_symlink() and not path.exists())]
+    # A broken link, a folder or a pipe counts as a clip, so that reading it is an error, not a smaller data set.
+    return [path for path in _listed(folder) if path.suffix.lower() == ".wav" and path.name[0] != "."]
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -133,6 +132,8 @@ def clips(data: Path, machine: str, snr: int, ids: Iterable[str] | None = None) 
             f"expected a folder {snr}_dB_{machine}/{machine}/id_00/normal"
         )
     wavs = recordings(folder)
+    if not wavs:
+        raise MimiiError(f"{folder}: holds no machine ID; expected folders such as id_00 with normal and abnormal")
     ids = list(wavs if ids is None else ids)
     for machine_id in ids:
         if machine_id not in wavs:
@@ -157,6 +158,8 @@ def clip_table(data: Path, wavs: dict[str, dict[str, list[Path]]]) -> pd.DataFra
 def content(path: Path) -> bytes:
     """Return the bytes of a clip, or raise MimiiError if it cannot be opened."""
     try:
+        if path.exists() and not path.is_file():  # a folder, or a pipe, which would be waited for
+            raise MimiiError(f"{path}: cannot be read as a wav file (no regular file); replace it or leave it out")
         return path.read_bytes()
     except FileNotFoundError:
         raise MimiiError(f"{path}: cannot be read (no such file); replace it or leave it out") from None
@@ -250,9 +253,11 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     """
     columns = {"seed": "int64", "path": str, "role": str}
     try:
-        splits = pd.read_csv(file, dtype=columns, usecols=list(columns))[list(columns)]
+        splits = pd.read_csv(file, dtype=columns, usecols=list(columns), compression=None)[list(columns)]
     except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        reason = (
+            "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror or error})"
+        )
         raise MimiiError(f"{file}: {reason}; expected a CSV with the columns seed, path, role") from None
     except (ValueError, OverflowError) as error:
         raise MimiiError(f"{file}: not a CSV with the columns seed (whole numbers), path, role ({error})") from None
@@ -274,7 +279,8 @@ def load_split(file: Path, table: pd.DataFrame, seeds: Iterable[int]) -> pd.Data
     for fault, rows in faults.items():
         if rows.any():
             first = splits[rows].iloc[0]
-            raise MimiiError(f"{file}: seed {first.seed}: {first.path} {fault}")
+            path = first.path if first.path.isprintable() and len(first.path) < 200 else shown(first.path)
+            raise MimiiError(f"{file}: seed {first.seed}: {path} {fault}")
     splits = splits[labels.notna()]
     for seed in seeds:
         if seed not in splits.seed.to_numpy():

@@ -10,6 +10,7 @@ one, :func:`register` an :class:`Extractor`; no other module names the image net
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 from mimii_lib.errors import MimiiError, unknown_value
@@ -81,13 +82,20 @@ class Extractor:
 EXTRACTORS: dict[str, Extractor] = {}
 """The extractors by name: the paper's four networks (SqueezeNet in both versions), and those beyond the paper."""
 
+OURS: list[str] = []
+"""Names of the extractors that come with the library."""
+
 UNTRAINED = ", random"  # end of the title of an untrained network
 
 
 def register(extractor: Extractor) -> None:
-    """Add an extractor, so that parameters and profiles can name it; raise MimiiError if another one has the name."""
-    if EXTRACTORS.setdefault(extractor.name, extractor) != extractor:
+    """Add an extractor, so that parameters and profiles can name it, or replace an earlier one of one's own.
+
+    The name of one that comes with the library raises MimiiError.
+    """
+    if EXTRACTORS.get(extractor.name, extractor) != extractor and extractor.name in OURS:
         raise MimiiError(f"extractor: the name '{extractor.name}' is taken; choose another one")
+    EXTRACTORS[extractor.name] = extractor
 
 
 def get(name: str) -> Extractor:
@@ -146,14 +154,16 @@ def averaged_maps(net: Any, layers: Sequence[str]) -> "nn.Module":
         def __init__(self) -> None:
             super().__init__()
             self.network = net
-            self.maps: list[torch.Tensor] = []
+            self.passed = local()  # several threads may be in the network at a time
             for name in layers:
-                net.get_submodule(name).register_forward_hook(lambda module, inputs, output: self.maps.append(output))
+                net.get_submodule(name).register_forward_hook(
+                    lambda module, inputs, output: self.passed.maps.append(output)
+                )
 
         def forward(self, images: "torch.Tensor") -> "torch.Tensor":
-            self.maps = []
+            self.passed.maps = []
             self.network(images)
-            return cat([values.mean(3).transpose(1, 2).flatten(1) for values in self.maps], 1)
+            return cat([values.mean(3).transpose(1, 2).flatten(1) for values in self.passed.maps], 1)
 
     return AveragedMaps()
 
@@ -217,3 +227,4 @@ for _extractor in (
     register(_extractor)
 for _name in ("resnet18", "squeezenet1_1"):
     register(untrained_variant(_name))
+OURS += EXTRACTORS

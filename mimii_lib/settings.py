@@ -14,7 +14,7 @@ from math import ceil
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from mimii_lib import paper
 
@@ -89,6 +89,9 @@ def _literal(value: Any) -> Any:
     return repr(value) if isinstance(value, (bool, float)) else value
 
 
+LARGEST = 2**31 - 1  # whole number that all libraries take
+PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
+NonNegativeInt = Annotated[int, Field(ge=0, le=LARGEST)]
 SEEDS = 2**32  # scikit-learn takes seeds below
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=SEEDS)], ...], Field(min_length=1), BeforeValidator(_several)]
 Positive = Annotated[float, Field(gt=0), BeforeValidator(_number)]
@@ -210,7 +213,7 @@ class Autoencoders(StrictModel):
 
     channels: ImageChannels = assumption(3, "“the Mel-spectrogram images”: RGB; 1: scaled decibels", (1,), 23)
     epochs: PositiveInt = from_paper(80, "§5.2", (), 24)
-    batch_size: Annotated[int, Field(ge=2)] = from_paper(128, "§5.2", (), 24)
+    batch_size: Annotated[int, Field(ge=2, le=LARGEST)] = from_paper(128, "§5.2", (), 24)
     learning_rate: Positive = from_paper(1e-4, "§5.2: Adam; the text lost the minus sign", (), 24)
     seeds: Seeds | None = assumption(None, "None: every seed of the run; fewer to save time")
     precision: Precision = assumption("float32", "the paper is silent; bfloat16 is faster")

@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-# Before mimii_lib is imported anywhere: tests leave the checkout's cache, and the user's weights, alone.
+# Before mimii_lib is imported anywhere: tests leave the checkout's cache alone, and the user's variables do not count.
 _CACHE = tempfile.TemporaryDirectory(prefix="mimii-tests-")
 os.environ["MIMII_CACHE"] = _CACHE.name
-os.environ.pop("MIMII_WEIGHTS", None)
+for name in ("MIMII_WEIGHTS", "MIMII_OFFLINE"):
+    os.environ.pop(name, None)
 # On a machine that is shared, threads that wait for work would keep others from theirs: four times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if "PYTEST_XDIST_WORKER" in os.environ:  # which are as many as there are cores

@@ -1,4 +1,4 @@
-"""Break things on purpose: ``python tests/faults.py [--long] [--json FILE]``; ``make faults`` runs the long form.
+"""Break things on purpose: ``python tests/faults.py [TRIAL …] [--long] [--json FILE]``; ``make faults`` runs all.
 
 A trial starts ``mimii`` in processes of its own, breaks one thing, and repeats the same command. It passes if the
 command ends with the result of an undisturbed one, or with one sentence that names the file and the remedy, and if
@@ -6,14 +6,15 @@ nothing half-written stays behind. Faults that one function shows alone (unreada
 servers) are in ``tests/method`` and ``tests/data``; these trials are the ones that need a whole process.
 
 The long form kills more often, also while a whole book is made, and writes the record that the book shows.
-``tests/run/test_faults.py`` runs the trials that take seconds.
+``tests/run/test_faults.py`` runs a trial that takes seconds.
 """
 
 import argparse
-import hashlib
 import io
 import json
+import math
 import os
+import pickle
 import platform
 import random
 import re
@@ -23,207 +24,200 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import date
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import psutil
+import pandas as pd
 import soundfile
 import torch
+from fault_bench import (
+    CLIP,
+    FOLDER,
+    KILLS,
+    KILLS_LONG,
+    ROOT,
+    TRIALS,
+    Bench,
+    NotTried,
+    Process,
+    Trial,
+    disk,
+    mimii,
+    refuse,
+    results,
+    succeed,
+    survive_kills,
+    trial,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "tests" / "data")]
-
+# isort: split
 from bad_server import BadServer, Fault
-from copied import Copy
 
-from mimii_lib.data import miniature
-from mimii_lib.data.files import atomic_write, file_digest
-from mimii_lib.dataset import DOWNLOADED
+from mimii_lib.data.files import atomic_write
+from mimii_lib.data.weights import find_weights
 from mimii_lib.run import provenance
 
 RECORD = ROOT / "benchmarks" / "faults.json"
-KILLS, KILLS_LONG = 3, 12
-"""How often each kind of process is killed, in the short and in the long form."""
-PROFILE = """\
-ids: [id_00]
-extractors: [squeezenet1_1]
-weight_sources: [package]
-detectors: [gmm, kde, small-dcae]
-seeds: [0, 1]
-settings:
-  detectors: {n_components: 2}
-  autoencoders: {epochs: 2, batch_size: 4}
-"""
-FOLDER = "-6_dB_fan"
-CLIP = f"{FOLDER}/fan/id_00/normal/00000003.wav"
-
-Process = subprocess.Popen[Any]
-
-
-class NotTried(Exception):
-    """A trial needs rights or a system that this machine does not have."""
-
-
-class Trial(NamedTuple):
-    """A fault, and the function that returns what came of it or raises AssertionError; `long`: it takes minutes."""
-
-    kind: str
-    fault: str
-    run: Callable[["Bench"], str]
-    long: bool
-
-
-TRIALS: list[Trial] = []
-
-
-def trial(kind: str, *, long: bool = False) -> Callable[..., None]:
-    """Register a function as a trial; its docstring names the fault."""
-    return lambda run: TRIALS.append(Trial(kind, run.__doc__.rstrip("."), run, long))
-
-
-class Bench:
-    """A small miniature, a profile of seconds and an archive, to run on and to break."""
-
-    def __init__(self, folder: Path, kills: int = KILLS, data: Path | None = None):
-        self.folder, self.kills = folder, kills
-        self.data, self.profile = data or folder / "data", folder / "quick.yaml"
-        if data is None:
-            miniature.make_miniature(self.data, snr=-6, normal=10, abnormal=3, machines=("fan",))
-        self.profile.write_text(PROFILE)
-
-    def empty(self, name: str) -> Path:
-        """Return a new empty folder."""
-        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
-
-    def start_auc(self, cache: Path, data: Path | None = None) -> Process:
-        """Start ``mimii auc``, which keeps its results in a cache and writes the AUCs to ``<cache>.json``."""
-        words = ("--machine", "fan", "--profile", self.profile, "--settings", "imaging.patch_offset=281")
-        return mimii(cache, "auc", data or self.data, *words, "--json", f"{cache}.json")
-
-    def auc(self, cache: Path, data: Path | None = None) -> bytes:
-        """Run ``mimii auc`` to its end; return the AUCs."""
-        succeed(self.start_auc(cache, data))
-        return Path(f"{cache}.json").read_bytes()
-
-    @cached_property
-    def undisturbed(self) -> tuple[bytes, dict[str, str]]:
-        """The AUCs and the kept results of an undisturbed run."""
-        cache = self.empty("undisturbed")
-        return self.auc(cache), results(cache)
-
-    def check(self, cache: Path) -> None:
-        """Assert that AUCs and kept results are those of an undisturbed run, and nothing is half-written."""
-        assert Path(f"{cache}.json").read_bytes() == self.undisturbed[0], "other AUCs"
-        assert results(cache) == self.undisturbed[1], "other results on the way to the AUCs"
-        left = [path.name for path in cache.rglob(".*") if path.is_file()]
-        assert not left, f"half-written files are left: {left}"
-
-    @cached_property
-    def archive(self) -> bytes:
-        """A zip of the clips, as MIMII is published."""
-        name = shutil.make_archive(str(self.empty("archive") / FOLDER), "zip", self.data / FOLDER, "fan/id_00")
-        return Path(name).read_bytes()
-
-    def start_download(self, dest: Path, mirror: str) -> Process:
-        """Start ``mimii download`` of the archive from a mirror."""
-        registry, md5 = self.folder / "registry.csv", hashlib.md5(self.archive, usedforsecurity=False).hexdigest()
-        registry.write_text(f"name,bytes,md5\n{FOLDER}.zip,{len(self.archive)},{md5}\n")
-        words = ("--snr", "-6", "--machines", "fan", "--registry", registry, "--mirror", mirror)
-        return mimii(self.folder, "download", *words, dest)
-
-    def check_download(self, dest: Path) -> None:
-        """Assert that every clip of the archive is there, bit for bit, and no other file."""
-        expected = {path.relative_to(self.data): path for path in self.data.glob(f"{FOLDER}/fan/id_00/*/*.wav")}
-        files = {path.relative_to(dest): path for path in dest.rglob("*") if path.is_file()}
-        files = {name: path for name, path in files.items() if path.name not in (".download.lock", DOWNLOADED)}
-        assert files.keys() == expected.keys(), f"other files: {files.keys() ^ expected.keys()}"
-        for name, path in expected.items():
-            assert soundfile.read(files[name])[0].tobytes() == soundfile.read(path)[0].tobytes(), f"{name} differs"
-
-
-def mimii(cache: Path, *words: object) -> Process:
-    """Start ``mimii`` in a process group of its own, with results kept in a cache."""
-    env = os.environ | {"MIMII_CACHE": str(cache), "PYTHONPATH": str(ROOT)}
-    command, pipe = [sys.executable, "-m", "mimii_lib.cli", *map(str, words)], subprocess.PIPE
-    return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
-
-
-def succeed(process: Process, log: Path | None = None) -> None:
-    """Wait for a process, which must end with exit code 0; it may write its errors to a log."""
-    _, errors = process.communicate()
-    text = log.read_text() if log is not None and log.is_file() else errors or ""
-    assert process.returncode == 0, f"exit code {process.returncode}: {text[-1000:]}"
-
-
-def refuse(process: Process, *parts: str) -> str:
-    """Wait for a process, which must end with one sentence that has all of these parts; return the sentence."""
-    _, errors = process.communicate()
-    sentences = [line.removeprefix("mimii: ") for line in errors.splitlines() if line.startswith("mimii: ")]
-    assert process.returncode == 2 and sentences, f"exit code {process.returncode}: {errors[-500:]}"
-    assert all(part in sentences[-1] for part in parts), sentences[-1]
-    return f"refused: “{sentences[-1]}”"
-
-
-def results(cache: Path) -> dict[str, str]:
-    """Return a digest of every kept result, by stage and key, but for the inspection of the clips' files."""
-    files = [path for path in sorted(cache.rglob("result.*")) if path.parts[-3] != "clips"]
-    return {path.relative_to(cache).as_posix(): digest(path) for path in files}
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a result; that of a network's state without the file's name, which torch puts into it."""
-    if path.suffix != ".pt":
-        return file_digest(path)
-    torch.save(torch.load(path, weights_only=True), content := io.BytesIO())
-    return hashlib.sha256(content.getvalue()).hexdigest()
+ASCII = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+"""Environment variables of a terminal that has no other characters."""
+MINUTES = 10
+"""How long two processes work on one cache."""
 
 
 @trial("kept results")
 def changed_clip(bench: Bench) -> str:
     """A clip that is replaced by another one after a run."""
-    data, cache = bench.empty("data"), bench.empty("cache")
-    shutil.copytree(bench.data, data, dirs_exist_ok=True)
-    assert bench.auc(cache, data) == bench.undisturbed[0]
-    original = shutil.move(data / CLIP, bench.empty("original"))
-    samples, rate = soundfile.read(original, dtype="int16")
-    soundfile.write(data / CLIP, samples[::-1], rate, subtype="PCM_16")
-    assert bench.auc(cache, data) == bench.auc(bench.empty("cache"), data), "a stale result was used"
+    data, cache = bench.copy(bench.data), bench.empty("cache")
+    assert bench.auc(cache, data=data) == bench.undisturbed[0]
+    original = reverse(data / CLIP)
+    assert bench.auc(cache, data=data) == bench.auc(bench.empty("cache"), data=data), "a stale result was used"
     assert len(results(cache)) > len(bench.undisturbed[1]), "nothing was computed for the new clip"
     kept = results(cache)
-    shutil.move(original, data / CLIP)
-    assert bench.auc(cache, data) == bench.undisturbed[0]
+    (data / CLIP).write_bytes(original)
+    assert bench.auc(cache, data=data) == bench.undisturbed[0]
     assert results(cache) == kept, "results that were kept were computed again"
     return "the results were computed from the new clip; with the old clip back, its kept results were used"
 
 
-@trial("kept results")
-def half_files(bench: Bench) -> str:
-    """Kept results that are empty or cut off in the middle, as a power cut can leave them."""
-    cache = bench.empty("cache")
-    bench.auc(cache)
-    for number, path in enumerate(sorted(path for path in cache.glob("*/*/*") if path.name != "lock")):
-        path.write_bytes(path.read_bytes()[: 0 if number % 2 else path.stat().st_size // 2])
+def reverse(clip: Path) -> bytes:
+    """Replace a clip by the same sound played backwards; return what the file held."""
+    original, (samples, rate) = clip.read_bytes(), soundfile.read(clip, dtype="int16")
+    soundfile.write(clip, samples[::-1], rate, subtype="PCM_16")
+    return original
+
+
+def restored(bench: Bench, cache: Path) -> str:
+    """Assert that a run on a cache whose files were changed gives the results of an undisturbed one."""
     bench.auc(cache)
     bench.check(cache)
     return "noticed when they were read, and computed again: the same results"
 
 
-@contextmanager
-def disk(bench: Bench, size: str) -> Iterator[Path]:
-    """Mount a small disk in memory for as long as the block lasts."""
-    folder = bench.empty("disk")
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        raise NotTried("not tried: mounting a small disk needs Linux and its administrator's rights") from None
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+@trial("kept results")
+def half_files(bench: Bench) -> str:
+    """Kept results that are empty or cut off in the middle, as a power cut can leave them."""
+    cache = bench.copy(bench.kept)
+    for number, path in enumerate(sorted(path for path in cache.glob("*/*/*") if path.name != "lock")):
+        path.write_bytes(path.read_bytes()[: 0 if number % 2 else path.stat().st_size // 2])
+    return restored(bench, cache)
+
+
+@trial("kept results")
+def swapped_results(bench: Bench) -> str:
+    """Kept results of a stage that take each other's places, and those of one stage in the place of another's."""
+    for patterns in (["auto-encoders/*", "scores/*"], ["*/*"]):
+        cache = bench.copy(bench.kept)
+        for pattern in patterns:
+            files = sorted(cache.glob(f"{pattern}/result.*"))
+            contents = [file.read_bytes() for file in files]
+            for file, content in zip(files, contents[1:] + contents[:1], strict=True):
+                file.write_bytes(content)
+        outcome = restored(bench, cache)
+    return outcome
+
+
+class Trap:
+    """Makes a file when it is read from a pickle."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the call that a pickle makes."""
+        return Path.touch, (self.file,)
+
+
+@trial("kept results")
+def pickles(bench: Bench) -> str:
+    """Kept results that are replaced by pickles, which do something when they are read."""
+    cache, trap = bench.copy(bench.kept), bench.empty("trap") / "made"
+    for number, file in enumerate(sorted(cache.glob("*/*/result.*"))):
+        if number % 2:
+            file.write_bytes(pickle.dumps(Trap(trap)))
+        else:
+            torch.save(Trap(trap), file)
+    outcome = restored(bench, cache)
+    assert not trap.exists(), "a pickle was run"
+    return f"none was run; {outcome}"
+
+
+@trial("recordings")
+def clip_changed_during_a_run(bench: Bench) -> str:
+    """A clip that is replaced by another one while a run computes, and put back afterwards."""
+    data, cache = bench.copy(bench.data), bench.empty("cache")
+    process = bench.start_auc(cache, data=data)
+    while not any(cache.glob("clips/*/result.*")):  # the look at every clip is done
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGSTOP)
+    original = reverse(data / CLIP)
+    os.killpg(process.pid, signal.SIGCONT)
+    sentence = refuse(process, CLIP, "changed since", "same command")
+    (data / CLIP).write_bytes(original)
+    bench.auc(cache, data=data)
+    bench.check(cache)
+    return f"{sentence.replace(f'{data}/', '')}; with the old clip back the same command gave the same results"
+
+
+@trial("recordings")
+def split_spelled_otherwise(bench: Bench) -> str:
+    """A file of splits whose paths begin with a blank or with ./, have backslashes, or are absolute."""
+    cache, folder = bench.copy(bench.kept), bench.empty("splits")
+    bench.auc(cache, "--save", folder)
+    table, file = pd.read_csv(folder / "splits.csv"), folder / "other.csv"
+    spellings = [lambda path: f" {path}", lambda path: f"./{path}", lambda path: path.replace("/", "\\")]
+    spelled = [spellings[number % 3](path) for number, path in enumerate(table.path)]
+    table.assign(path=spelled).to_csv(file, index=False)
+    assert bench.auc(cache, "--splits", file) == bench.undisturbed[0], "rows were left out"
+    table.assign(path=f"{bench.data}/" + table.path).to_csv(file, index=False)
+    sentence = refuse(bench.start_auc(cache, "--splits", file), "is no path of a clip", "expected paths like")
+    return f"blanks, ./ and backslashes: the same results; absolute paths {sentence.replace(f'{folder}/', '')}"
+
+
+@trial("weights")
+def weights_that_are_none(bench: Bench) -> str:
+    """Weights that are all zero, not a number, or infinite."""
+    folder, cache, sentences = bench.empty("weights"), bench.copy(bench.kept), []
+    state = find_weights("squeezenet1_1", sources=["package"]).state()
+    for value, part in ((0.0, "the same features for every patch"), (math.nan, "not finite"), (math.inf, "not finite")):
+        broken = {name: torch.full_like(tensor, value) for name, tensor in state.items()}
+        torch.save(broken, folder / "squeezenet1_1.pt")
+        sentences.append(refuse(bench.start_auc(cache, "--weights", folder), part, "replace the file"))
+    return f"zeros {sentences[0]}; NaN and infinity {sentences[1]}"
+
+
+@trial("surroundings")
+def ascii_terminal(bench: Bench) -> str:
+    """A terminal and a locale that have no other characters than ASCII."""
+    cache, folder = bench.empty("cache"), bench.empty("saved")
+    bench.auc(cache, "--save", folder, **ASCII)
+    bench.check(cache)
+    assert "“" in (folder / "report.json").read_text(encoding="utf-8"), "the report has other characters"
+    return "the same results; files are written in UTF-8, and the terminal shows other characters as escapes"
+
+
+@trial("commands")
+def no_cores(bench: Bench) -> str:
+    """A number of cores that is none."""
+    project = bench.empty("project")
+    for number in ("0", "-1", "1.5", "two"):
+        sentence = refuse(bench.start_make(project, "book", f"CORES={number}"), "CORES", log=project / "log.txt")
+    return f"0, -1, 1.5 and a word are {sentence}"
+
+
+@trial("commands")
+def quotes(bench: Bench) -> str:
+    """Parameters of ``make`` with quotes that end a word of the shell, and a command after them."""
+    project = bench.empty("project")
+    for name in ("SETTINGS", "IDS", "DATA", "WEIGHTS"):
+        value = "".join(f"imaging.hop=512{quote}; touch made; {quote}" for quote in ("'", '"', "'\"'", "`"))
+        refuse(bench.start_make(project, "plan", f"{name}={value}"), log=project / "log.txt")
+        assert not (project / "made").exists(), f"{name}={value} ran a command"
+    return "no command was run: the whole text is the parameter's value, and refused as such"
 
 
 @trial("disks")
@@ -268,45 +262,45 @@ def read_only(bench: Bench) -> str:
         sentence = refuse(bench.start_auc(small / "cache"), str(small / "cache"), "Read-only", "MIMII_CACHE")
         refuse(bench.start_download(small / "dest", str(bench.folder)), "Read-only")
         cache = bench.empty("cache")
-        bench.auc(cache, small / "data")
+        bench.auc(cache, data=small / "data")
         bench.check(cache)
     return f"{sentence.replace(f'{small}/', '')}; recordings on it give the same results"
 
 
-def survive_kills(
-    bench: Bench, start: Callable[[Path], Process], outcome: Callable[[Path], Any], share: tuple[float, float]
-) -> str:
-    """Kill a command at random moments and repeat it until it ends; begin anew until there were enough kills.
+@trial("disks")
+def archive_that_expands(bench: Bench) -> str:
+    """A small archive whose clips, once they are unpacked, do not fit on the disk, or one of which is huge."""
+    sentences = []
+    for n_clips, size, part in ((100, 10_000_000, "needed for the clips"), (1, 200_000_000, "more than a clip")):
+        with zipfile.ZipFile(content := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(n_clips):
+                archive.writestr(f"fan/id_00/normal/{number:08d}.wav", bytes(size))
+        (folder := bench.empty("mirror") / f"{FOLDER}.zip").write_bytes(content.getvalue())
+        with disk(bench, "64m") as small:
+            process = bench.start_download(small / "dest", folder.parent, content.getvalue())
+            sentences.append(refuse(process, part).replace(f"{small}/", ""))
+            assert not [*small.rglob("*.wav")], "something was unpacked"
+    return "; ".join(sentences)
 
-    `start` starts the command on a folder that is empty or in which it was killed, and `outcome` returns what it has
-    made there, which must equal what an undisturbed command makes. `share` are the shortest and the longest time before
-    a kill (SIGKILL), as shares of the time of an undisturbed command. Every third kill spares the command's children.
-    """
-    folder, began = bench.empty("undisturbed"), time.monotonic()
-    succeed(start(folder), folder / "log.txt")
-    seconds, expected, moments = time.monotonic() - began, outcome(folder), random.Random(0)
-    kills = completed = 0
-    while kills < bench.kills:
-        folder, patience, process = bench.empty("killed"), seconds, None
-        while process is None:
-            process = start(folder)
-            try:
-                process.wait(patience * moments.uniform(*share))
-            except subprocess.TimeoutExpired:
-                (os.kill if kills % 3 == 2 else os.killpg)(process.pid, signal.SIGKILL)
-                process.wait()
-                process, kills, patience = None, kills + 1, 1.1 * patience  # or it may never get beyond its start
-        succeed(process, folder / "log.txt")
-        while any(str(folder) in (other.info["cwd"] or "") for other in psutil.process_iter(["cwd"])):
-            time.sleep(0.2)  # a process that was spared is still at work
-        result = outcome(folder)
-        names = [name for name in expected if result.get(name) != expected[name]] if isinstance(expected, dict) else ""
-        assert result == expected, f"another result than that of an undisturbed command: {names}"
-        completed += 1
-    return (
-        f"{completed} runs were killed {kills} times in all, at random moments (SIGKILL); "
-        "each was completed by repeating the same command"
-    )
+
+@trial("servers")
+def redirect_to_nowhere(bench: Bench) -> str:
+    """A server that redirects to what is no address."""
+    with BadServer({}, otherwise=Fault(status=302, headers={"Location": "http://[::1"})) as server:
+        sentence = refuse(bench.start_download(bench.empty("dest"), server.url), "mirror: ", "not an address")
+    return sentence.replace(server.url, "http://…")
+
+
+@trial("servers", long=True)
+def slow_server(bench: Bench) -> str:
+    """A server that sends a byte a second."""
+    dest, began = bench.empty("dest"), time.monotonic()
+    with BadServer({f"{FOLDER}.zip": bench.archive}, [Fault(drip=1.0)]) as server:
+        succeed(bench.start_download(dest, server.url))
+        bench.check_download(dest)
+        seconds, start = time.monotonic() - began, server.requests[-1][1]
+    assert start, "fetched from the start"
+    return f"after {seconds:.0f} s it was closed; the next connection, which was fast, went on from byte {start}"
 
 
 @trial("kills")
@@ -354,15 +348,24 @@ def two_runs(bench: Bench) -> str:
 
 
 @trial("kills", long=True)
+def two_runs_for_minutes(bench: Bench) -> str:
+    """Two runs at once on one cache, again and again for ten minutes, while a part of what is kept is removed."""
+    cache, lots, end, rounds = bench.copy(bench.kept), random.Random(0), time.monotonic() + 60 * MINUTES, 0
+    while time.monotonic() < end:
+        for file in sorted(cache.glob("*/*/result.*")):
+            if lots.random() < 0.5:
+                shutil.rmtree(file.parent)
+        for process in (bench.start_auc(cache), bench.start_auc(cache)):
+            succeed(process)
+        bench.check(cache, whole=False)  # of what was removed only what was needed is computed again
+        rounds += 1
+    return f"{rounds} times both ended with the results of a single run"
+
+
+@trial("kills", long=True)
 def killed_books(bench: Bench) -> str:
     """Books that are killed while they are made, with or without the jobs that were at work."""
-    variables = (f"PROFILE={bench.profile}", f"DATA={bench.data}", "MACHINE=fan", "CHOICES=no")
-    command = ["make", "-o", ".venv/ready", "book", *variables]  # the environment is used as it is
-
-    def start(folder: Path) -> Process:
-        return Copy(folder).start(command, folder / "log.txt")
-
-    text = survive_kills(bench, start, pages, (0.1, 0.3))
+    text = survive_kills(bench, lambda project: bench.start_make(project, "book"), pages, (0.1, 0.3))
     return f"{text}: the same tables and pages, but for the dates and times in the report"
 
 
@@ -392,16 +395,22 @@ def outcomes(bench: Bench, trials: Sequence[Trial]) -> Iterator[dict[str, Any]]:
 
 def main() -> int:
     """Print what came of each trial and write the record; return 1 if a trial failed."""
+    names = {one.run.__name__: one for one in TRIALS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials", nargs="*", metavar="TRIAL", help=f"only these of {', '.join(names)}")
     parser.add_argument("--json", type=Path, help="file for the record (default of the long form: the committed one)")
     parser.add_argument("--long", action="store_true", help="kill more often, and while books are made")
     options = parser.parse_args()
-    file, kills = options.json or (RECORD if options.long else None), KILLS_LONG if options.long else KILLS
+    if unknown := {*options.trials} - {*names}:
+        parser.error(f"no trial is called {', '.join(unknown)}")
+    trials = [names[name] for name in options.trials] or [one for one in TRIALS if options.long or not one.long]
+    whole = options.long and not options.trials
+    file, kills = options.json or (RECORD if whole else None), KILLS_LONG if options.long else KILLS
     machine = {"processor": provenance.processor(), "cores": os.cpu_count(), "system": platform.platform()}
     record = {"date": date.today().isoformat(), "commit": provenance.commit(), "machine": machine}
     began, rows = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="mimii-faults-") as folder:
-        for row in outcomes(Bench(Path(folder), kills), [one for one in TRIALS if options.long or not one.long]):
+        for row in outcomes(Bench(Path(folder), kills), trials):
             rows.append(row)
             mark = {True: "passed", False: "FAILED", None: "–"}[row["passed"]]
             print(f"{mark}: {row['kind']}: {row['fault']}\n    {row['result']}", flush=True)

@@ -33,6 +33,7 @@ class Clip:
 
     path: str  # relative to the data folder
     sha256: str = ""  # of the file; empty if it cannot be opened
+    sound: str = ""  # sha256 of its samples, whatever else the file holds, or of the file if the clip cannot be used
     channels: int = 0  # 0 if the clip cannot be used
     level: float = nan  # RMS of its channel in dB of full scale, at least QUIETEST
     fault: str = ""  # why it cannot be used, in a sentence; empty if it can
@@ -55,20 +56,21 @@ def inspect(data: Path, paths: Sequence[str], settings: Imaging | None = None) -
             sound = dataset.read(file, settings, content)
             if not sound.any():
                 raise MimiiError(f"{path}: silent; replace it or leave it out")
-            return Clip(path, digest, soundfile.info(io.BytesIO(content)).channels, level(sound))
+            samples = hashlib.sha256(sound.tobytes()).hexdigest()
+            return Clip(path, digest, samples, soundfile.info(io.BytesIO(content)).channels, level(sound))
         except MimiiError as error:
-            return Clip(path, digest, fault=str(error).replace(str(file), path))
+            return Clip(path, digest, digest, fault=str(error).replace(str(file), path))
 
     with ThreadPoolExecutor() as readers:
         return list(tqdm(readers.map(inspect_clip, paths), "reading clips", len(paths), unit="clip", disable=None))
 
 
 def faults(clips: Sequence[Clip]) -> dict[str, str]:
-    """Return the clips of a machine ID that cannot be used, each with the reason; of equal files the first is used."""
+    """Return the clips of a machine ID that cannot be used, each with the reason; of equal sounds the first is used."""
     first: dict[str, str] = {}
     reasons = {}
     for clip in clips:
-        same = clip.path if clip.fault else first.setdefault(clip.sha256, clip.path)
+        same = clip.path if clip.fault else first.setdefault(clip.sound, clip.path)
         if clip.fault or same != clip.path:
             reasons[clip.path] = clip.fault or f"{clip.path}: the same recording as {same}; leave one of them out"
     return reasons
@@ -115,7 +117,7 @@ def check(data: Path, settings: Imaging | None = None) -> Report:
             clips = inspect(data, list(table.path), settings)
             report.problems += faults(clips).values()
             for clip in clips:
-                if clip.sha256 and (same := first_id.setdefault(clip.sha256, (name, machine_id))) != (name, machine_id):
+                if clip.sound and (same := first_id.setdefault(clip.sound, (name, machine_id))) != (name, machine_id):
                     report.differences.append(f"{clip.path}: is also among the clips of {' '.join(same)}; compare them")
             counts = {label: len(wavs[label]) for label in dataset.LABELS}
             channels = sorted({clip.channels for clip in clips if clip.channels})

@@ -6,6 +6,7 @@ is complete. Single clips are fetched from where they lie in the archive (:mod:`
 ``download.json`` tells what came from where, and how it was checked.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -80,7 +81,7 @@ def fetch(
         If the registered recordings cannot be had. What has arrived stays, and the same call resumes.
     """
     selection = Selection.wanted(ids, clips, abnormal, seed)
-    where, dest = Mirror(mirror), Path(dest).expanduser()
+    where, dest = Mirror(mirror), Path(os.path.expanduser(dest))
     held = partial(holding, read_registry(registry), registry=str(registry or "MIMII"), source=source, channel=channel)
     targets = [_target(dest, held(snr=snr, machine=machine), channel) for machine in dict.fromkeys(machines)]
     if missing := _missing(targets, selection, report):
@@ -105,7 +106,7 @@ class Mirror:
     def __init__(self, where: str | None):
         self.url, self.folder = where and where.rstrip("/"), None
         if where is not None and not where.lower().startswith(("http://", "https://")):
-            self.folder = Path(where).expanduser()
+            self.folder = Path(os.path.expanduser(where))
             if not (where and self.folder.is_dir()):
                 raise MimiiError(
                     f"mirror: {where}: no such folder; expected a folder of archives or an http(s) address"

@@ -35,14 +35,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary file beside `path` that replaces it when the block ends without an error.
 
     The content is flushed to the disk before the replacement, so that a power cut leaves no empty file. A link stays,
-    and what it leads to is replaced; a pipe or a device is written to.
+    and what it leads to is replaced; a pipe, a device, or what the process prints to is written to.
     """
     if not path.name:
         raise MimiiError("file to write: found an empty name; name a file")
-    if path.exists() and not path.is_file() and not path.is_dir():
+    printed = next((stream for stream in (1, 2) if _is_open_as(path, stream)), None)
+    if printed is not None or (path.exists() and not path.is_file() and not path.is_dir()):
         with TemporaryDirectory() as folder:
             yield (content := Path(folder, path.name))
-            path.write_bytes(content.read_bytes())
+            try:
+                sys.stdout.flush()
+                with path.open("wb") if printed is None else open(printed, "wb", closefd=False) as stream:
+                    stream.write(content.read_bytes())
+            except OSError as error:
+                raise _cannot_be_written(path, error) from None
         return
     path = path.resolve()
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{path.suffix}")
@@ -53,10 +59,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise MimiiError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space or name another folder; "
-            "nothing is lost, and the same command goes on"
-        ) from None
+        raise _cannot_be_written(path, error) from None
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _cannot_be_written(path: Path, error: OSError) -> MimiiError:
+    return MimiiError(
+        f"{path}: cannot be written ({error.strerror or error}); free some space or name another folder; "
+        "nothing is lost, and the same command goes on"
+    )
+
+
+def _is_open_as(path: Path, descriptor: int) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    return False

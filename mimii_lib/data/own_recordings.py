@@ -127,6 +127,8 @@ def usable(
         raise unknown_value("unreadable", unreadable, UNREADABLE)
     if rate < LOWEST_RATE:
         raise MimiiError(f"rate: found {rate} Hz, expected at least {LOWEST_RATE} Hz")
+    if channel != "mean" and not (isinstance(channel, int) and channel >= 0):
+        raise MimiiError(f"channel: found {channel}, expected a number from 0, or mean")
     first: dict[str, str] = {}
     resampled = {rate}
     for path in files:
@@ -165,8 +167,6 @@ def cut(recording: Recording, window: int, most: int | None = None) -> tuple[NDA
     The last one ends with the recording, and those before begin at equal distances; `most` is their highest number. Up
     to a tenth of a window more than whole windows is left out; as much less is filled with the mirror image of the end.
     """
-    if window < SHORTEST * recording.rate:
-        raise MimiiError(f"window: found {window / recording.rate:.3g} s, expected at least {SHORTEST:g} s")
     samples = np.pad(recording.samples, (0, _missing(recording, window)), mode="reflect")
     n = max(1, int(np.ceil(len(samples) / window - SLACK)))
     starts = np.linspace(0, len(samples) - window if n > 1 else 0, min(n, most or n)).astype(np.int64)

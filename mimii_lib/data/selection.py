@@ -21,7 +21,7 @@ from tqdm import tqdm
 from mimii_lib.data import record
 from mimii_lib.data.remote import LocalFile, RemoteFile, Report, SeekableFile, WrongContent, patiently
 from mimii_lib.data.sources import Archive
-from mimii_lib.data.unpacking import BROKEN, Clip, bytes_of, check_room, clip_entries, intact, save
+from mimii_lib.data.unpacking import BROKEN, Clip, bytes_of, check_room_for, clip_entries, intact, kept_of, save
 from mimii_lib.errors import MimiiError, unknown_value
 
 CONNECTIONS = 4
@@ -94,7 +94,7 @@ def fetch_clips(
     transfer.patiently(transfer.read_directory)
     drawn = selection.draw(transfer.clips, archive.name)
     transfer.missing = {path: clip for path in drawn if known.get(path) != (clip := transfer.clips[path]).crc}
-    check_room(dest, bytes_of(transfer.missing.values(), channel), f"the clips of {archive.name}")
+    check_room_for(transfer.missing.values(), channel, dest, archive)
     n_missing = len(transfer.missing)
     selections = [done for done in before.get("selections", []) if done != selection._asdict()]
     entry = record.new_entry(archive, file.where, channel, record.BY_CLIP, selections=selections, clips=known)
@@ -179,9 +179,12 @@ class _Transfer:
                     raise MimiiError(f"{self.archive.name}: {self.file.where} {fault}; name another mirror") from None
                 self._wrong.add(path)
                 continue
+            content = kept_of(content, self.channel, name)
+            if len(content) > bytes_of([clip], self.channel):
+                check_room_for([*self.missing.values()], None, self.dest, self.archive)
             (self.dest / path).unlink(missing_ok=True)  # of another archive of that name
             line = json.dumps([self.archive.name, path, clip.crc]).encode() + b"\n"
-            save(self.dest / path, content, self.channel, name, partial(self._journal.write, line))
+            save(self.dest / path, content, partial(self._journal.write, line))
             del self.missing[path]
         if fault:
             raise WrongContent(fault)

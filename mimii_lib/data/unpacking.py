@@ -76,10 +76,14 @@ def unpack(path: Path, into: Path, *, archive: Archive, channel: int | None) -> 
     with intact(f"{path}: broken, though its md5 is the registered one"), zipfile.ZipFile(path) as file:
         clips = clip_entries(file, archive, path.stat().st_size)
         missing = {name: clip for name, clip in clips.items() if not (into / name).is_file()}
-        check_room(into.parent, bytes_of(missing.values(), channel), f"the clips of {archive.name}")
-        for name, clip in tqdm(missing.items(), f"unpacking {archive.name}", unit="clip", disable=None):
+        check_room_for(missing.values(), channel, into.parent, archive)
+        for name, clip in tqdm([*missing.items()], f"unpacking {archive.name}", unit="clip", disable=None):
             with file.open(clip.entry) as packed:
-                save(into / name, _read(packed, clip.entry), channel, f"{archive.name}: {name}")
+                content = kept_of(_read(packed, clip.entry), channel, f"{archive.name}: {name}")
+            if len(content) > bytes_of([clip], channel):
+                check_room_for(missing.values(), None, into.parent, archive)
+            save(into / name, content)
+            del missing[name]
         others = sum(not entry.is_dir() for entry in file.infolist()) - len(clips)
         return {name: clip.crc for name, clip in clips.items()}, others
 
@@ -125,16 +129,23 @@ def clip_entries(file: zipfile.ZipFile, archive: Archive, size: int) -> dict[str
     return clips
 
 
+def check_room_for(clips: Iterable[Clip], channel: int | None, dest: Path, archive: Archive) -> None:
+    """Raise MimiiError if clips of an archive do not fit on the disk of a folder."""
+    check_room(dest, bytes_of(clips, channel), f"the clips of {archive.name}")
+
+
 def bytes_of(clips: Iterable[Clip], channel: int | None) -> int:
-    """Return the bytes that clips take on the disk: what is larger than all of MIMII's channels is kept as it is."""
+    """Return the bytes that clips take on the disk, if those of the size of several channels have several.
+
+    A clip of one channel is kept whole, however long it is: where one is found, the others are to be counted whole,
+    too, as without a `channel`.
+    """
     sizes = [clip.entry.file_size for clip in clips]
     return sum(ONE_CHANNEL if channel is not None and ONE_CHANNEL < size <= ALL_CHANNELS else size for size in sizes)
 
 
-def save(path: Path, content: bytes, channel: int | None, name: str, note: Callable[[], object] = lambda: None) -> None:
-    """Write a clip, one channel or all of them; `note` is called once it is written and before it is in its place."""
-    if channel is not None:
-        content = _one_channel(content, channel, name)
+def save(path: Path, content: bytes, note: Callable[[], object] = lambda: None) -> None:
+    """Write a clip; `note` is called once it is written and before it is in its place."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
         note()
@@ -150,8 +161,13 @@ def _read(file: IO[bytes] | zipfile.ZipExtFile, entry: zipfile.ZipInfo) -> bytes
     return content
 
 
-def _one_channel(content: bytes, channel: int, name: str) -> bytes:
-    """Return one channel of a 16 bit wav file as a wav file; any other content unchanged, for ``mimii check``."""
+def kept_of(content: bytes, channel: int | None, name: str) -> bytes:
+    """Return one channel of a 16 bit wav file as a wav file; any other content unchanged, for ``mimii check``.
+
+    Without a `channel` all are kept.
+    """
+    if channel is None:
+        return content
     with suppress(soundfile.SoundFileError), soundfile.SoundFile(io.BytesIO(content)) as file:
         if file.channels > 1 and file.subtype == "PCM_16" and file.format.startswith("WAV"):
             if channel >= file.channels:

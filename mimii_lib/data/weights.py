@@ -203,7 +203,7 @@ def find_weights(extractor: str, folder: Path | None = None, sources: Iterable[s
     network = extractors.get(extractor)
     if network.seed is not None:
         return Weights(extractor, f"drawn at random, seed {network.seed}")
-    folder = folder or (Path(os.environ["MIMII_WEIGHTS"]).expanduser() if os.environ.get("MIMII_WEIGHTS") else None)
+    folder = folder or (Path(os.path.expanduser(named)) if (named := os.environ.get("MIMII_WEIGHTS")) else None)
     if folder is not None and not folder.is_dir():
         raise MimiiError(f"weights: {folder}: no such folder; expected one with files like {extractor}.pt")
     reasons, sources = [], tuple(SOURCES if sources is None else sources)

@@ -52,10 +52,10 @@ def check(
     heard = list(monitor.recordings([*normal, *abnormal], unreadable, say))
     faulty = [one for one in heard if one.path in of_faults]
     new = [one for one in heard if one.path not in of_faults and one.digest not in monitor.about["digests"]]
-    if known := len(heard) - len(faulty) - len(new):
-        say(f"left out: {known} of {known + len(new)} normal recordings, because the model was fitted on them")
     if not new:
         raise MimiiError(f"{', '.join(map(str, normal))}: no recording that the model has not seen; keep some back")
+    if known := len(heard) - len(faulty) - len(new):
+        say(f"left out: {known} of {known + len(new)} normal recordings, because the model was fitted on them")
     scores = [monitor.score(one, alpha=alpha) for one in [*new, *faulty]]
     values = np.array([one.score for one in scores])
     alarms = np.array([bool(one.anomalous) for one in scores])

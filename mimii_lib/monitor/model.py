@@ -110,9 +110,12 @@ class Monitor:
         `folds` are those of :func:`mimii_lib.run.calibration.calibrate`, `settings` and `weights` (a folder) those of
         :class:`mimii_lib.run.scorer.Scorer`; the sample rate is the recordings'.
         """
+        if window is not None and not 1 <= window <= 60:
+            raise MimiiError(f"window: found {window:g} s, expected 1 to 60 s")
         normal = sorted(normal, key=lambda one: one.digest)  # by contents, not by names, days and shifts
         rate = normal[0].rate
-        length = round(rate * window) if window else min(*(len(one.samples) for one in normal), round(LONGEST * rate))
+        shortest = min(len(one.samples) for one in normal)
+        length = min(shortest, round(LONGEST * rate)) if window is None else round(rate * window)
         most = max(1, MOST_WINDOWS // len(normal))
         windows = [own_recordings.cut(one, length, most)[0] for one in normal]
         spectra = Spectra.measure(windows, rate)

@@ -82,7 +82,7 @@ class CacheKey:
 def default_folder() -> Path:
     """Return where results are kept: ``$MIMII_CACHE``, or ``.cache`` in a checkout, or the user's cache."""
     if named := os.environ.get("MIMII_CACHE"):
-        return Path(named).expanduser()
+        return Path(os.path.expanduser(named))
     return ROOT / ".cache" if IN_CHECKOUT else Path(user_cache_dir("mimii"))
 
 
@@ -155,7 +155,7 @@ def exclusive_write(path: Path) -> AbstractContextManager[None]:
 
     A job can outlive a workflow that was killed; the job of the next workflow waits for it and replaces its file.
     """
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     # Not beside the file, where the lock would stay behind.
     return _locked(default_folder() / "locks" / name, f"{path}: another process is writing it; waiting for its end")
 

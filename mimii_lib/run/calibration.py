@@ -6,8 +6,8 @@ too few of both: 17 recordings give p-values from 1/18, a third of them would gi
 
 With as many as k of n scores as high, the conformal p-value is between k / (n + 1) and (k + 1) / (n + 1). The upper end
 alone gives fewer false alarms than asked for: 5.6 % of them at 10 % and 17 recordings. So the p-value falls from the
-upper end to the lower one between two neighbouring scores. Such p-values are approximately valid, for any continuous
-distribution of scores whose density falls; false alarms were measured to be at most as many as asked for.
+upper end to the lower one between two neighbouring scores, which holds approximately for scores of any continuous
+distribution whose density falls.
 
 References
 ----------

@@ -9,11 +9,13 @@ import ast
 import hashlib
 import inspect
 import re
-import textwrap
+import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from dataclasses import fields, is_dataclass
+from functools import cache, partial
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 PROJECT = __name__.partition(".")[0]
@@ -65,10 +67,52 @@ def reached_modules(module: str) -> frozenset[str]:
     return frozenset(reached)
 
 
-def outside_code(*functions: Callable[..., Any] | None) -> list[str]:
-    """Return the syntax of functions that a notebook or a script has registered; those of the project are left out."""
-    outside = [function for function in functions if function and not function.__module__.startswith(PROJECT)]
-    return [ast.dump(ast.parse(textwrap.dedent(inspect.getsource(function)))) for function in outside]
+def described(value: Any, around: tuple[Any, ...] = ()) -> Any:
+    """Return as plain data what a registered value is: a dataclass such as an extractor, with its functions.
+
+    A function of a notebook or a script is its instructions and the values that it refers to; one of the project or of
+    an installed package is its name. Either is described with the values that it was made with. Of other objects the
+    type alone is described. `around` are the functions and classes within which a value stands.
+    """
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [described(item, around) for item in value]
+    if isinstance(value, dict):
+        return {str(name): described(item, around) for name, item in value.items()}
+    if isinstance(value, partial):
+        return described([value.func, value.args, value.keywords], around)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: described(getattr(value, field.name), around) for field in fields(value)}
+    if isinstance(value, ModuleType):
+        return value.__name__
+    if not isinstance(value, (type, FunctionType)):
+        return described(type(value), around)
+    name = f"{value.__module__}.{value.__qualname__}"
+    if value in around:
+        return name
+    inside = (*around, value)
+    if isinstance(value, type):
+        return [name, described([*value.__bases__, dict(vars(value))] if _is_outside(value) else [], inside)]
+    made_with: list[Any] = [value.__defaults__, value.__kwdefaults__, inspect.getclosurevars(value).nonlocals]
+    if _is_outside(value):
+        made_with += [_instructions(value.__code__), inspect.getclosurevars(value).globals]
+    return [name, described(made_with, inside)]
+
+
+def _is_outside(value: Any) -> bool:
+    """Return whether a function or class is of a notebook or a script, not of the project or an installed package."""
+    module = value.__module__
+    file = str(getattr(sys.modules.get(module), "__file__", ""))  # a notebook has none
+    installed = module in sys.builtin_module_names or file.startswith((sys.base_prefix, sys.prefix))
+    return not (installed or module.startswith(f"{PROJECT}."))
+
+
+def _instructions(code: CodeType) -> list[Any]:
+    constants = [_instructions(one) if isinstance(one, CodeType) else one for one in code.co_consts]
+    # The order of a set is that of this process.
+    texts = [repr(sorted(map(repr, one)) if isinstance(one, frozenset) else one) for one in constants]
+    return [hashlib.sha256(code.co_code).hexdigest()[:32], code.co_names, texts]
 
 
 @cache

@@ -1,11 +1,12 @@
 """Run an extractor's network: patches, or windows of sound, → features.
 
 Two engines compute the same function: ``openvino`` compiles the network for the processor and runs patches in parallel,
-one per core; ``torch`` runs small batches with the channels last. Both take the patches as uint8 colour-map indices;
-colouring, up-scaling and standardisation are the first layers of the network.
+one per core; ``torch`` runs small batches with the channels last, on a CPU one per core. Both take the patches as uint8
+colour-map indices; colouring, up-scaling and standardisation are the first layers of the network.
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -92,12 +93,14 @@ class PictureNetwork(nn.Module):
 def classifier(weights: Weights) -> nn.Module:
     """Return the whole network with its pretrained weights: an ImageNet classifier."""
     net = extractors.get(weights.extractor).network()
-    source = f"{weights.extractor} ({weights.source})"
+    source, state = f"{weights.extractor} ({weights.source})", weights.state()
     try:
-        net.load_state_dict(weights.state())
+        net.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         lines = str(error).splitlines() or [""]
         raise MimiiError(f"weights of {source} do not fit the network: {lines[:2][-1].strip()[:160]}") from None
+    if any(tensor.is_floating_point() > state[name].is_floating_point() for name, tensor in net.state_dict().items()):
+        raise MimiiError(f"weights of {source} are no floating-point numbers; replace the file")
     if not all(tensor.isfinite().all() for tensor in net.state_dict().values()):  # an engine's ReLU may hide NaN as 0
         raise MimiiError(f"weights of {source} hold numbers that are not finite; replace the file")
     return net.eval()
@@ -177,14 +180,19 @@ def run(
     columns, title = (
         (maps.columns(extractor.name), f"{extractor.title} maps") if maps else (extractor.dimension, extractor.title)
     )
-    compiled = _compiled(choose(features), weights, picture, features, maps)
+    compiled = _compiled(choose(features), extractor, weights, picture, features, maps)
     with tqdm(total=len(pictures), desc=title, unit="picture", disable=None) as progress:
         return rows_of(compiled, pictures, columns, progress.update)
 
 
 @lru_cache(maxsize=2)
 def _compiled(
-    engine: Engine, weights: Weights, picture: Picture, features: Features, maps: MapLayers | None = None
+    engine: Engine,
+    extractor: Extractor,
+    weights: Weights,
+    picture: Picture,
+    features: Features,
+    maps: MapLayers | None = None,
 ) -> Runner:
     """Return the network, loaded and compiled for an engine; cached, because compilation takes seconds."""
     net = picture_network(weights, picture, features, maps)
@@ -209,10 +217,23 @@ def _torch(net: nn.Module, engine: Engine, size: int) -> Runner:
     net = net.to(engine.device).to(memory_format=torch.channels_last)
 
     def run(pictures: NDArray[np.uint8], store: Store) -> None:
-        with torch.inference_mode(), torch.autocast(engine.device, torch.bfloat16, engine.precision == "bfloat16"):
-            for start in range(0, len(pictures), size):
-                batch = torch.from_numpy(np.array(pictures[start : start + size]))
+        def run_batch(start: int) -> None:
+            batch = torch.from_numpy(np.array(pictures[start : start + size]))
+            with torch.inference_mode(), torch.autocast(engine.device, torch.bfloat16, engine.precision == "bfloat16"):
                 store(start, net(batch.to(engine.device)).float().cpu().numpy())
+
+        starts, threads = range(0, len(pictures), size), torch.get_num_threads()
+        if engine.device == "cuda":
+            for start in starts:
+                run_batch(start)
+            return
+        # A sum must not depend on how many threads add it up: as many batches at once, each on one thread.
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+                for _ in workers.map(run_batch, starts):
+                    pass
+        finally:
+            torch.set_num_threads(threads)
 
     return run
 

@@ -17,6 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from mimii_lib.data.files import atomic_write
 from mimii_lib.errors import MimiiError, NotRun, unknown_value
 from mimii_lib.run.cache import exclusive_write
+from mimii_lib.run.profiles import YamlLoader
 
 PLACEHOLDER = "{machine}"  # in prose, labels and captions, where papermill fills nothing in
 
@@ -101,7 +102,7 @@ def run_command(
 
 def _value(name: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, YamlLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise MimiiError(f"{name}: {text!r} cannot be read as YAML ({' '.join(str(error).split())[:80]})") from None
 

@@ -4,6 +4,7 @@ A profile is a YAML file that names only what differs from the defaults. The pro
 An unknown name and a wrong value are a :class:`MimiiError`.
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +14,6 @@ import yaml
 from pydantic import (
     BeforeValidator,
     Field,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -23,7 +23,7 @@ from pydantic import (
 from mimii_lib import paper
 from mimii_lib.errors import MimiiError, invalid_input, shown, unknown_value
 from mimii_lib.extractors import EXTRACTORS
-from mimii_lib.settings import DETECTORS, SEEDS, Settings, StrictModel
+from mimii_lib.settings import DETECTORS, SEEDS, PositiveInt, Settings, StrictModel
 from mimii_lib.systems import audio_networks  # noqa: F401  # registers their extractors
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout, or the folder in which the package is installed
@@ -121,6 +121,12 @@ class Profile(StrictModel):
         if view.patches == 0:
             values = f"found {view.patch_frames}, expected at most the {view.frames} frames of a clip"
             raise MimiiError(f"settings: imaging: patch_frames: {values}")
+        if view.window > view.samples:
+            values = f"found {view.window}, expected at most the {view.samples} samples of a clip"
+            raise MimiiError(f"settings: imaging: window: {values}")
+        if view.n_mels > (frequencies := view.window // 2 + 1):
+            values = f"found {view.n_mels}, expected at most the {frequencies} frequencies of a window"
+            raise MimiiError(f"settings: imaging: n_mels: {values}")
         if trained is not None and not {*trained} & {*self.seeds}:
             own, of_run = (", ".join(map(str, seeds)) for seeds in (trained, self.seeds))
             raise MimiiError(f"settings: autoencoders: seeds: found {own}, expected some of the run's seeds {of_run}")
@@ -157,7 +163,7 @@ def load_profile(name: str | Path | None, machine: str | None = None) -> Profile
     profile = _merged(Profile(name=file.stem), values, file.name)
     profile = _merged(profile, per_machine.get(machine, {}), f"{file.name}: per_machine: {machine}")
     start, folders = ROOT if IN_CHECKOUT else Path.cwd(), {"data": profile.data, "weights": profile.weights}
-    return profile.model_copy(update={key: start / path.expanduser() for key, path in folders.items() if path})
+    return profile.model_copy(update={key: start / os.path.expanduser(path) for key, path in folders.items() if path})
 
 
 def with_parameters(profile: Profile, /, **parameters: Any) -> Profile:
@@ -180,9 +186,38 @@ def with_parameters(profile: Profile, /, **parameters: Any) -> Profile:
     return _merged(profile, values | ({"miniature": None, "sample": None} if "data" in values else {}), "")
 
 
+class YamlLoader(yaml.SafeLoader):
+    """YAML's safe loader without what it does silently: of a name that stands twice it would take the last.
+
+    A whole number is written in decimals (YAML reads 010 as 8 and 1:30 as 90), and a text is made of whole characters.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return a mapping in which every name stands once."""
+        node = super().compose_mapping_node(anchor)
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise yaml.YAMLError(f"{twice[0]} is named twice")
+        return node
+
+    def construct_scalar(self, node: Any) -> Any:
+        """Return a value without halves of characters, which no file could hold."""
+        if re.search("[\ud800-\udfff]", node.value):
+            raise yaml.YAMLError(f"{node.value!r} holds half a character")
+        return super().construct_scalar(node)
+
+
+_INT = "tag:yaml.org,2002:int"
+YamlLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+YamlLoader.add_implicit_resolver(_INT, re.compile(r"[-+]?(0|[1-9][0-9_]*)$"), list("-+0123456789"))
+
+
 def _read_yaml(text: str | bytes, where: str) -> Any:
     try:
-        return yaml.safe_load(text) or {}
+        return yaml.load(text, YamlLoader) or {}
     except yaml.YAMLError as error:
         raise MimiiError(f"{where}: not YAML ({' '.join(str(error).split())})") from None
     except (RecursionError, ValueError):  # a number or a date that is none is a ValueError

@@ -134,7 +134,7 @@ class Recordings:
     @cached_property
     def kind(self) -> str:
         """What the recordings are: miniature, sample, MIMII or other recordings."""
-        repeated = self._inspected.sha256[self._listed.path].duplicated().to_numpy()  # links to few clips are no MIMII
+        repeated = self._inspected.sound[self._listed.path].duplicated().to_numpy()  # links to few clips are no MIMII
         return dataset.kind(self.data, self._listed[~repeated], self.machine)
 
     @cached_property

@@ -108,7 +108,9 @@ class Scorer:
             self.estimator = self._unfitted().fit(features.reshape(-1, features.shape[-1]))
         except ValueError as error:
             reason = str(error).partition(". ")[0].rstrip(".")
-            raise MimiiError(f"{self.system}: cannot be fitted to {len(features)} sounds ({reason})") from error
+            raise MimiiError(
+                f"{self.system}: cannot be fitted to {len(features)} sounds ({reason}); take more, or other settings"
+            ) from error
         return self
 
     def score_features(self, features: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Several estimators on parts of one vector, their scores standardised by training clips and combined."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-COMBINATIONS: dict[str, Callable[..., Any]] = {"mean": np.mean, "min": np.min, "max": np.max}
+COMBINATIONS: dict[str, Any] = {"mean": np.mean, "min": np.min, "max": np.max}
 """How anomaly scores of one clip are combined: min, the most lenient member decides; max, the most alarmed one."""
 FOLDS = 5
 

@@ -1,6 +1,7 @@
 """Checks read every clip, and compare what is there with what MIMII has."""
 
 import csv
+import os
 import shutil
 from collections import Counter
 
@@ -55,6 +56,10 @@ def test_check_finds_planted_faults(tmp_path, second, wav):
     abnormal = second(folder.with_name("abnormal"), seed=50)
     soundfile.write(folder / "00000003.wav", np.zeros(16_000), 16_000)
     shutil.copy(folder / "00000001.wav", abnormal / "00000005.wav")
+    again = soundfile.read(folder / "00000002.wav", dtype="int16")[0]
+    soundfile.write(abnormal / "00000007.wav", np.stack([again, again], axis=1), 16_000, format="WAVEX")
+    (abnormal / "00000008.wav").mkdir()
+    os.mkfifo(abnormal / "00000009.wav")
     soundfile.write(abnormal / "00000006.wav", np.append(np.zeros(15_999), 1e25), 16_000, subtype="FLOAT")
     content = (folder / "00000007.wav").read_bytes()
     (folder / "00000007.wav").write_bytes(content[: len(content) // 2])
@@ -69,6 +74,9 @@ def test_check_finds_planted_faults(tmp_path, second, wav):
     expected = {
         "id_00/normal/00000003.wav": "silent",
         "id_00/abnormal/00000005.wav": "same recording as 0_dB_pump/pump/id_00/normal/00000001.wav",
+        "id_00/abnormal/00000007.wav": "same recording as 0_dB_pump/pump/id_00/normal/00000002.wav",
+        "id_00/abnormal/00000008.wav": "no regular file",
+        "id_00/abnormal/00000009.wav": "no regular file",
         "id_00/normal/00000007.wav": "samples",
         "id_00/normal/00000008.wav": "8000 Hz",
         "id_00/normal/00000009.wav": "cannot be read",
@@ -78,7 +86,7 @@ def test_check_finds_planted_faults(tmp_path, second, wav):
     assert faults.keys() == expected.keys()
     assert all(expected[path] in fault for path, fault in faults.items())
     assert "id_02/normal/00000000.wav: is also among the clips of 0_dB_pump/pump id_00" in "\n".join(report.differences)
-    assert report.table[["normal", "abnormal"]].to_numpy().tolist() == [[13, 3], [1, 0]]
+    assert report.table[["normal", "abnormal"]].to_numpy().tolist() == [[13, 6], [1, 0]]
 
 
 def test_check_without_recordings(tmp_path, second):

@@ -270,6 +270,19 @@ def test_room_is_checked_for_clips_that_are_kept_as_they_are(get, room, folder):
             get(folder({NAME: large}), files={NAME: large}, clips=clips)
 
 
+def test_room_is_looked_at_again_where_a_clip_has_one_channel_alone(get, room, folder, tmp_path):
+    """A long clip of one channel is as large as a short one of eight; it is kept whole, and so the others may be."""
+    long = packed([(path, clip(0, channels=1, samples=350_000, format="WAV")) for path in CLIPS[:3]])
+    for free, clips in itertools.product((1_000_000, 2_200_000), (None, 3)):
+        room(free)
+        how = {"files": {NAME: long}, "clips": clips, "dest": tmp_path / f"{free} {clips}"}
+        if free < 2_000_000:
+            with pytest.raises(MimiiError, match="3 MB needed for the clips"):
+                get(folder({NAME: long}), **how)
+        else:
+            get(folder({NAME: long}), **how)
+
+
 SIZES = [Fault(size=size) for size in (len(ARCHIVE) - 1, len(ARCHIVE) + 1, 500)]
 OTHER = [*SIZES, Fault(no_size=True), Fault(ignore_range=True, size=1), Fault(ignore_range=True, no_size=True)]
 MD5 = hashlib.md5(ARCHIVE).hexdigest()

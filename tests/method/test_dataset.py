@@ -80,7 +80,7 @@ def test_only_wav_files_are_clips(tree):
     before, folder = dataset.clips(tree, "fan", -6), tree / "-6_dB_fan" / "fan" / "id_00"
     (folder / "normal" / "._00000000.wav").write_bytes(b"x")
     (folder / "normal" / "notes.txt").write_text("x")
-    (folder / "normal" / "00000009.wav").mkdir()
+    (folder / "normal" / "more").mkdir()
     pd.testing.assert_frame_equal(dataset.clips(tree, "fan", -6), before)
     shutil.rmtree(folder / "abnormal")
     assert Counter(dataset.clips(tree, "fan", -6, ["id_00"]).label) == {"normal": 2}
@@ -211,7 +211,8 @@ FAULTS = {
     "not finite": (lambda path, wav: _float(path, np.nan), "not finite"),
     "far above full scale": (lambda path, wav: _float(path, 1e25), r"a sample of 1e\+25, expected ±1"),
     "missing": (lambda path, wav: None, "no such file"),
-    "a folder": (lambda path, wav: path.mkdir(), r"cannot be opened \(Is a directory\); see to its rights"),
+    "a folder": (lambda path, wav: path.mkdir(), r"cannot be read as a wav file \(no regular file\)"),
+    "a pipe": (lambda path, wav: os.mkfifo(path), r"cannot be read as a wav file \(no regular file\)"),
 }
 
 

@@ -198,7 +198,18 @@ def test_extraction_on_a_gpu(patches, squeezenet, fake_cuda, monkeypatch):
         on_gpu = extract(patches, squeezenet, engine="auto")
     weights = len(list(engines.network(squeezenet).parameters()))
     assert fake_cuda.received >= weights + 2  # batches of 8 and 1
-    np.testing.assert_array_equal(on_gpu, on_cpu)
+    assert_features(on_gpu, on_cpu)
+
+
+def test_the_number_of_threads_changes_no_feature(squeezenet, patches):
+    """Batches of torch are computed on one thread each, so that no sum is rounded otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = extract(patches, squeezenet, "torch")
+    torch.set_num_threads(3)
+    shared = extract(patches, squeezenet, "torch")
+    torch.set_num_threads(before)
+    np.testing.assert_array_equal(alone, shared)
 
 
 def small_network():
@@ -209,19 +220,21 @@ def small_network():
 
 @both_engines
 def test_an_extractor_of_ones_own(engine, monkeypatch, patches, tmp_path):
-    """A registered extractor can be named, computes as the paper's do, and its name is taken."""
+    """A registered extractor can be named, computes as the paper's do, and can be replaced, which they cannot."""
     monkeypatch.setitem(EXTRACTORS, "small", None)  # leaves nothing of that name behind
     del EXTRACTORS["small"]
     cut = extractors.without_layer("last")
     small = Extractor("small", "Small", 4, small_network, cut, mean=(0.5,) * 3, std=(0.25,) * 3)
     with pytest.raises(MimiiError, match="small.*alexnet, resnet18"):
         extractors.get("small")
-    for _ in range(2):
-        extractors.register(small)
-    with pytest.raises(MimiiError, match="'small' is taken"):
-        extractors.register(dataclasses.replace(small, dimension=9))
+    extractors.register(dataclasses.replace(small, mean=(0.1,) * 3))
+    with pytest.raises(MimiiError, match="'alexnet' is taken"):
+        extractors.register(dataclasses.replace(small, name="alexnet"))
     assert with_parameters(Profile(), extractors="small alexnet").extractors == ("small", "alexnet")
     weights = random_weights("small", tmp_path)
+    other = extract(patches, weights, engine=engine)
+    extractors.register(small)
     features = extract(patches, weights, engine=engine)
     assert features.shape == (9, 4)
+    assert not np.allclose(features, other)
     assert (distance(features, at_layer(weights, "last", patches, output=False)) < 1e-4).all()

@@ -6,9 +6,12 @@ import soundfile
 from conftest import RATE, SYSTEM, sound
 
 from mimii_lib import Monitor
-from mimii_lib.data.own_recordings import Recording, cut, from_array
+from mimii_lib.data.own_recordings import cut, from_array
 from mimii_lib.errors import MimiiError
 from mimii_lib.evaluation import auc
+from mimii_lib.run.calibration import calibrate
+from mimii_lib.run.scorer import Scorer
+from mimii_lib.settings import Imaging, Settings
 
 
 def write(folder, samples, name="x.wav", rate=RATE, **how):
@@ -32,12 +35,12 @@ def test_a_fault_is_told_from_normal_sound_and_located(monitor, record, tmp_path
 def test_false_alarms_are_as_many_as_asked_for():
     """New normal sounds are anomalous at alpha 0.1 in the range of the binomial distribution, over 20 fits."""
     random, alarms, rate = np.random.default_rng(0), [], 8_000
+    scorer = Scorer("level", Settings(imaging=Imaging(sample_rate=rate)))
     for _ in range(20):
-        levels = random.lognormal(-3, 0.3, 50)
-        samples = (levels[:, None] * random.standard_normal((50, rate))).astype(np.float32)
-        normal = [Recording(str(number), one, rate, rate, 0.0) for number, one in enumerate(samples[:29])]
-        fitted = Monitor.fit_recordings(normal, system="level")
-        alarms += [*(fitted.calibration.p_values(fitted.window_scores(samples[29:])) <= 0.1)]
+        levels = random.lognormal(-3, 0.3, (50, 1, 1))
+        windows = (levels * random.standard_normal((50, 1, rate))).astype(np.float32)
+        calibration = calibrate(scorer, list(windows[:29]))
+        alarms += [*(calibration.p_values(scorer.scores(windows[29:, 0])) <= 0.1)]
     assert len(alarms) == 420
     assert 0.06 <= np.mean(alarms) <= 0.14
 
@@ -160,7 +163,9 @@ ADDED = {
         {},
     ),
     "no such channel": (two_channels, "000.wav: has 2 channels, so no channel 5", {"channel": 5}),
-    "window too short": (two_channels, "window: found 0.5 s, expected at least 1 s", {"window": 0.5}),
+    "window too short": (two_channels, "window: found 0.5 s, expected 1 to 60 s", {"window": 0.5}),
+    "no window": (two_channels, "window: found nan s, expected 1 to 60 s", {"window": float("nan")}),
+    "unknown channel": (two_channels, "channel: found left, expected a number from 0, or mean", {"channel": "left"}),
     "window too long": (two_channels, "1.10 s found, the model hears 3.00 s at a time", {"window": 3.0}),
     "unknown system": (two_channels, "'ensembel' is not known.*did you mean 'ensemble'", {"system": "ensembel"}),
     "rate below all": (two_channels, "rate: found 4000 Hz, expected at least 8000 Hz", {"rate": 4_000}),

@@ -156,6 +156,17 @@ def test_files_that_are_asked_for_twice_and_pipes(mimii, tiny, quick, tmp_path):
         assert json.loads(pipe.read()) == json.loads((tmp_path / "target.json").read_text())
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "printed.txt"])
+def test_a_file_that_is_printed_to_is_not_replaced(name, tmp_path):
+    """Where what is printed goes to a file, what is written to the same file stands between the lines."""
+    script = f"print(1)\nwith atomic_write(Path('{name}')) as file: file.write_text('2\\n')\nprint(3)"
+    script = f"from pathlib import Path\nfrom mimii_lib.data.files import atomic_write\n{script}"
+    with (tmp_path / "printed.txt").open("w") as printed:
+        subprocess.run([sys.executable, "-c", script], stdout=printed, cwd=tmp_path, check=True)
+    assert (tmp_path / "printed.txt").read_text() == "1\n2\n3\n"
+    assert len([*tmp_path.iterdir()]) == 1
+
+
 def test_a_run_without_any_system_says_so(mimii, tiny, quick, monkeypatch):
     """Where no network can be had, the forecast does not say that all is done, and features say what is missing."""
     monkeypatch.setenv("MIMII_OFFLINE", "1")
@@ -189,6 +200,7 @@ REFUSED = {  # what the error names, and the words of the command
     "o.ipynb": "run {tmp_path}/o.ipynb {tmp_path}/o.ipynb",
     "'['": "run notebooks/01_dataset.ipynb {tmp_path}/o.ipynb -p machine [",
     "missing: no such folder": "auc {tmp_path}/missing",
+    "~no-such-user/x: no such folder": "auc ~no-such-user/x --machine fan",
     "-6_dB_fan/fan": "auc {tmp_path}",
     "-6_dB_fan": "check {tmp_path}",
 }

@@ -1,5 +1,6 @@
 """A kept result is computed anew when the code that computes it changes, and only then: in copies of the library."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -8,11 +9,15 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from mimii_lib import extractors
 from mimii_lib.data import checks
+from mimii_lib.extractors import Extractor
 from mimii_lib.run import code_digest, stages
 from mimii_lib.run.stages import clip_systems, detection, features, reconstruction, spectrograms
 
@@ -118,17 +123,32 @@ def test_versions_are_of_the_packages_that_compute():
     assert not {"tqdm", "filelock", "pytest"} & (spectrogram | detector)
 
 
-def test_a_function_of_a_notebook_is_part_of_the_key():
-    """Of an extractor that a notebook registers the code counts, too; of one of the project its module does."""
+def registered(*, depth=3, layer="last", mean=0.5, **fields):
+    """Return an extractor such as a notebook registers, as its results' keys describe it."""
+
+    class Network(nn.Module):
+        width = depth
+
+        def forward(self, images):
+            return images + depth
 
     def cut(net):
-        return net[:3]
+        return extractors.without_layer(layer)(net)[:depth]
 
-    def longer(net):
-        return net[:4]
+    return Extractor("some", "Some", 4, Network, cut, mean=(mean,) * 3, **fields)
 
-    assert code_digest.outside_code(cut) != code_digest.outside_code(longer)
-    assert code_digest.outside_code(checks.inspect) == []
+
+def test_a_registered_extractor_is_part_of_the_key():
+    """Its fields count, the code of its functions and classes, and the values that these have from around them."""
+    odd = {"network": partial(nn.Linear, 3, 4)}, {"cut": lambda net: net}, {"cut": lambda net: net or {"a", "b"}}
+    ways = [{}, {"depth": 2}, {"layer": "first"}, {"mean": 0.4}, {"variant": "some"}]
+    found = [registered(**way) for way in ways] + [dataclasses.replace(registered(), **fields) for fields in odd]
+    found += [extractors.get("resnet18"), dataclasses.replace(found[0], cut=extractors.without_layer("fc"))]
+    found += [dataclasses.replace(found[0], cut=extractors.without_layer("classifier"))]
+    texts = [json.dumps(code_digest.described(extractor)) for extractor in found]
+    assert len({*texts}) == len(texts)
+    assert texts[0] == json.dumps(code_digest.described(registered()))
+    assert not any(" at 0x" in text for text in texts)
 
 
 def test_stale_results_do_not_come_back(library, run_on, kept_results, tiny, quick, tmp_path):

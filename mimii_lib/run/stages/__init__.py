@@ -20,7 +20,7 @@ from mimii_lib import autoencoders, dataset, detectors, extractors, paper
 from mimii_lib.imaging import SPECTROGRAM_SETTINGS
 from mimii_lib.run import engines
 from mimii_lib.run.cache import STATE, CacheKey, ResultCache
-from mimii_lib.run.code_digest import outside_code, syntax_digest
+from mimii_lib.run.code_digest import described, syntax_digest
 from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import clip_systems, detection, reconstruction
@@ -235,7 +235,7 @@ class Stages(NetworkWeights):
         network = extractors.get(extractor)
         inputs: dict[str, Any] = {"extractor": extractor, "weights": self.weights(extractor).sha256}
         inputs["engine"] = str(self.engine)
-        inputs["registered"] = outside_code(network.network, network.cut, network.front_end)
+        inputs["registered"] = described(network)
         if network.variant is not None:
             inputs[network.variant] = getattr(self.settings.features, network.variant)
         if network.takes_pictures:

@@ -14,7 +14,7 @@ from mimii_lib.data import checks
 from mimii_lib.data.weights import Weights
 from mimii_lib.run import engines
 from mimii_lib.run.cache import CacheKey
-from mimii_lib.run.code_digest import outside_code
+from mimii_lib.run.code_digest import described
 from mimii_lib.run.stages.spectrograms import waveforms
 from mimii_lib.settings import Imaging, Settings
 from mimii_lib.systems import catalogue
@@ -123,7 +123,7 @@ class KeptClips:
             "layers": asdict(map_layers(extractor, self.settings)),
             "weights": self.stages.weights(extractor).sha256,
             "engine": str(self.stages.engine),
-            "registered": outside_code(network.network),
+            "registered": described(network),
         }
         return CacheKey("maps", network_maps, inputs)
 
