@@ -196,7 +196,7 @@ class Watch:
         self.alarms += 1
         first = next(window for window in self._recent if window["anomalous"])
         self.tell("alarm", event=self.alarms, **first)
-        place = {name: first[name] for name in ("path", "start") if name in first}
+        place = {name: value for name, value in first.items() if name in ("path", "start")}
         highest = {"score": max(window["score"] for window in self._recent), "p_value": first["p_value"]}
         self._event = {"event": self.alarms, **place, **highest}
         if self.events and "start" in first:
