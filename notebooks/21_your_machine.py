@@ -293,7 +293,7 @@ sounds(
 # ```
 #
 # A window of {glue:text}`window` s is scored every second (`--hop`). A door that slams makes a window unusual; an alarm needs three of the last five (`--alarm 3/5`). The sound of an
-# event is kept with ten seconds before and after it (`--events`). What happens is told in lines of JSON. Let us try it on a stream of normal recordings with faults in
+# event is kept with ten seconds before and after it (`--events`). What happens is told in [lines of JSON](../book/api.md). Let us try it on a stream of normal recordings with faults in
 # the middle:
 
 # %%
