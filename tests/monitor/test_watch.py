@@ -56,7 +56,7 @@ def stream():
 def watched(monitor, sound, cuts=(), **options):
     """Return what is told of samples, int16 or float32, that arrive in pieces."""
     lines = []
-    watch = Watch(monitor, lines.append, **{"alpha": 0.07, "hop": 0.5, **options})
+    watch = Watch(monitor, lines.append, **{"alpha": 0.07, "hop": 1, **options})
     sound = sound / np.float32(32768) if sound.dtype == np.int16 else sound
     for piece in np.split(sound, cuts):
         watch.hear(piece)
@@ -70,7 +70,7 @@ def of_kind(lines, *kinds):
 
 def test_an_alarm_comes_with_the_nth_anomalous_window(monitor, stream):
     """It comes N hops after the fault begins at the latest, and not before; its event covers the fault."""
-    lines = watched(monitor, stream)
+    lines = watched(monitor, stream, hop=0.5)
     alarm, event = of_kind(lines, "alarm", "event")
     assert 10 < alarm["at"] <= 10 + 1 + 3 * 0.5
     assert event["start"] == alarm["start"] <= 10 and 15 <= event["end"] <= 15 + 1 + 5 * 0.5
@@ -83,7 +83,7 @@ def test_an_alarm_comes_with_the_nth_anomalous_window(monitor, stream):
     assert [windows[0]["score"], windows[3]["score"]] == pytest.approx(one_by_one)
 
 
-@pytest.mark.parametrize("rule", ["1/1", "2/9", "6/6"])
+@pytest.mark.parametrize("rule", ["1/1", "2/9", "4/4"])
 def test_the_rule_is_kept(monitor, stream, rule):
     """An alarm stands exactly where N of the last M windows are anomalous and no event is under way."""
     needed, of = parsed = Rule.parse(rule)
@@ -91,7 +91,7 @@ def test_the_rule_is_kept(monitor, stream, rule):
     anomalous = [window["anomalous"] for window in of_kind(lines, "window")]
     holds = [sum(anomalous[max(0, end - of) : end]) >= needed for end in range(1, len(anomalous) + 1)]
     begins = [now and not before for before, now in zip([False, *holds], holds, strict=False)]
-    assert [line["at"] for line in of_kind(lines, "alarm")] == [1 + 0.5 * place for place in np.flatnonzero(begins)]
+    assert [line["at"] for line in of_kind(lines, "alarm")] == [1 + place for place in np.flatnonzero(begins)]
     assert sum(begins) == len(of_kind(lines, "event")) > 0
 
 
@@ -131,7 +131,7 @@ def test_an_event_is_kept_whole(monitor, stream, tmp_path, before, after):
     assert (sound == stream[start : start + len(sound)]).all()
     assert start == max(0, round((event["start"] - before) * RATE))
     end = min(len(stream), (event["end"] + after) * RATE)
-    assert end <= start + len(sound) <= end + HOP
+    assert end <= start + len(sound) <= end + RATE
     assert len([*tmp_path.iterdir()]) == len(of_kind(lines, "saved")) == 1
 
 
