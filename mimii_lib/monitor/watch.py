@@ -260,6 +260,8 @@ def watch_command(
     ):
         if not least <= value <= most:
             raise MimiiError(f"--{name}: found {value:g}, expected {least:.3g} to {most:.6g} for this model")
+    if events:
+        events.mkdir(parents=True, exist_ok=True)  # an error now, and not at the first event
 
     def tell(line: dict[str, Any]) -> None:
         if line["kind"] != "window" or not quiet:

@@ -291,9 +291,18 @@ def test_what_cannot_be_watched_is_refused(mimii, content, options, expected):
     assert not of_kind(lines, "window", "alarm")
 
 
-def test_a_source_that_is_neither_a_folder_nor_a_device_is_refused(model, capsys):
-    assert main(["watch", str(model), "no such place"]) == 2
-    assert "no such place" in capsys.readouterr().err
+def test_what_is_no_source_is_refused(model, capsys, monkeypatch, tmp_path):
+    """A name of nothing, a file, a standard input that is closed, events where no folder can be."""
+    monkeypatch.setattr(sys, "stdin", None)
+    for words, expected in (
+        (["no such place"], "no such place"),
+        ([str(model)], "mimii score"),
+        (["-"], "piped"),
+        ([str(tmp_path), "--events", str(model)], "fan.mimii"),
+    ):
+        assert main(["watch", str(model), *words]) == 2
+        errors = capsys.readouterr().err
+        assert errors.startswith("mimii: ") and errors.count("\n") == 1 and expected in errors
 
 
 def test_recordings_that_arrive_are_scored_once_they_are_complete(tmp_path):
