@@ -115,7 +115,7 @@ from mimii_lib import Monitor
 monitor = Monitor.fit(to_fit, system=system, say=print)
 
 # %% [markdown]
-# A **system** turns a recording into one anomaly score. The default is an ensemble of four detectors; `--system` takes any row of the results table. Then each
+# A **system** turns a recording into one anomaly score. The default is the [ensemble](after_paper.ipynb) of four detectors; `--system` takes any row of the results table. Then each
 # recording was held back in turn, and scored by a fit without it. These {glue:text}`n_calibration` scores tell how high normal sound scores: the **calibration**.
 #
 # One file holds the network, its licence, the detector, the scaling and the calibration. Reading it executes nothing, so it can be sent to the
@@ -133,15 +133,16 @@ from myst_nb import glue
 
 from mimii_lib.pages import your_machine as page
 
-lowest, window = monitor.smallest_p_value, monitor.window / monitor.rate
-glue("n_calibration", len(monitor.calibration), display=False)
-glue("lowest", f"1/{len(monitor.calibration) + 1} = {lowest:.3f}", display=False)
+lowest, window = monitor.calibration.smallest, monitor.window / monitor.rate
+n_calibration = len(monitor.calibration.recordings)
+glue("n_calibration", n_calibration, display=False)
+glue("lowest", f"1/{n_calibration + 1} = {lowest:.3f}", display=False)
 glue("window", f"{window:.3g}", display=False)
 megabytes = (folder / "machine.mimii").stat().st_size / 1e6
 facts = {
-    "fitted on": f"{len(monitor.names)} recordings, {monitor.about['seconds']:.0f} s in all",
+    "fitted on": f"{n_calibration} recordings, {monitor.about['seconds']:.0f} s in all",
     "hears": f"{window:.3g} s at a time, nothing above {monitor.rate / 2000:g} kHz",
-    "lowest false-alarm rate": f"1/{len(monitor.calibration) + 1} = {lowest:.1%}",
+    "lowest false-alarm rate": f"1/{n_calibration + 1} = {lowest:.1%}",
     "size of the file": f"{megabytes:.1f} MB",
 }
 page.facts("the model", facts)
@@ -186,7 +187,7 @@ page.facts(f"at a false-alarm rate of {result.alpha:.1%}", rows)
 # surely not far above the one asked for and the AUC surely 0.8 or more. Few recordings give wide intervals, and then the verdict is *cannot be told*, with how many
 # recordings would tell.
 #
-# The verdict counts **p-values**. The p-value of a recording is the share of recordings that score as high, of those of the calibration and itself. If normal
+# The verdict counts **p-values**. The p-value of a recording is about the share of recordings that score as high, of those of the calibration and itself. If normal
 # sound stays what it was, p-values of normal recordings are spread about evenly from {glue:text}`lowest` to 1, whatever the system and the machine
 # {cite:p}`vovk2015cross`. A recording is called anomalous if its p-value is at most the false-alarm rate $\alpha$, the grey line at
 # {glue:text}`alpha`:
@@ -292,7 +293,7 @@ sounds(
 # ```
 #
 # A window of {glue:text}`window` s is scored every second (`--hop`). A door that slams makes a window unusual; an alarm needs three of the last five (`--alarm 3/5`). The sound of an
-# event is kept with ten seconds before and after it (`--events`). What happens is told in lines of JSON. Let us try it on a stream of normal recordings with faults in
+# event is kept with ten seconds before and after it (`--events`). What happens is told in [lines of JSON](../book/api.md). Let us try it on a stream of normal recordings with faults in
 # the middle:
 
 # %%
@@ -309,14 +310,14 @@ import json
 import subprocess
 import sys
 
-words = f"watch machine.mimii - --alpha 0.1 --hop {window / 5:g} --after 0 --events alarms"
+words = f"watch machine.mimii - --hop {window / 5:g} --after 0 --events alarms"
 command = [sys.executable, "-m", "mimii_lib.cli", *words.split()]
 watched = subprocess.run(command, input=stream.tobytes(), stdout=-1, cwd=folder)
 lines = [json.loads(line) for line in watched.stdout.splitlines()]
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "p-values of the windows over the time in the stream, with the time of the fault shaded and the events marked"}}
 borders = np.cumsum([len(part) for part in parts]) / monitor.rate
-page.timeline(lines, 0.1, fault=borders[:2] if faulty_files else None)
+page.timeline(lines, lines[0]["alpha"], fault=borders[:2] if faulty_files else None)
 
 # %% tags=["remove-cell"]
 events = [line for line in lines if line["kind"] == "event"]
@@ -325,14 +326,15 @@ places = " and ".join(
 )
 told = f"{len(events)} event{'s' * (len(events) != 1)}{f', from {places}' if events else ''}"
 glue("events", told, display=False)
+glue("stream_alpha", f"{lines[0]['alpha']:.2g}", display=False)
 glue("code", watched.returncode, display=False)
 glue("stretch", f"{window / 0.1:.0f}", display=False)
 glue("stretch_lowest", f"{window / lowest / 60:.1f}", display=False)
 glue("three", f"{window / 0.1**3 / 3600:.1f}", display=False)
 
 # %% [markdown]
-# The watch told of {glue:text}`events`. Its exit code is {glue:text}`code`. A window that reaches into the fault is unusual, so an event lasts up to a window longer than
-# the fault.
+# At the default of $\alpha$, here {glue:text}`stream_alpha` (the grey line), the watch told of {glue:text}`events`. Its exit code is {glue:text}`code`. A window that reaches into the fault is
+# unusual, so an event begins up to a window before the fault; it ends when no three of the last five windows are unusual.
 #
 # Neighbouring windows share most of their sound, so they are unusual together. At $\alpha = 0.1$ a stretch of normal sound is unusual about every {glue:text}`stretch` s (the
 # length of a window over $\alpha$), at this model's lowest rate about every {glue:text}`stretch_lowest` minutes. Windows that do not overlap are better evidence: with

@@ -67,6 +67,12 @@ def opened(
     target, channel = wanted
     if source and Path(source).is_dir():
         return source, arriving(Path(source), stopped)
+    if source and Path(source).is_file():
+        raise MimiiError(f"{source}: a file, which `mimii score` takes; watch a folder, a device, or - for raw samples")
+    if source == "-" and (sys.stdin is None or sys.stdin.isatty()):
+        raise MimiiError(
+            "standard input: nothing is piped in; `arecord -t raw -f S16_LE -r 16000 | mimii watch MODEL -`"
+        )
     if source == "-" or (source is None and sys.stdin and not sys.stdin.isatty()):
         name, rate = "standard input", rate or target
         blocks = standard_input(encoding, channels, max(1, round(seconds * rate)), stopped)

@@ -1,21 +1,16 @@
 """``mimii score --html``: scored recordings as one page to look at and to listen to, without a network."""
 
-import base64
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
-import soundfile
 from jinja2 import Environment
 from numpy.typing import NDArray
-from PIL import Image
 
-from mimii_lib.data import own_recordings
+from mimii_lib.data import embedding, own_recordings
 from mimii_lib.data.formatting import duration
 from mimii_lib.errors import MimiiError
 from mimii_lib.imaging import log_mel
@@ -27,7 +22,6 @@ ROWS = 1000  # recordings that are listed
 CELLS = 200  # windows; in a longer timeline, neighbours share a cell
 EXCERPT = 30.0  # seconds that are played of a longer recording
 COLUMNS = 800  # of a spectrogram
-RANGE = 80.0  # dB of a spectrogram, down from the loudest on the page
 FURTHEST = 6.0  # standard deviations that the outline of the bands shows
 
 
@@ -41,6 +35,11 @@ class Sound:
     outline: str = ""  # SVG path: how far the level of every band is from the normal recordings'
     image: str = ""  # as `audio`
     key: str = ""  # of a normal recording, which may stand beside several
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that it takes with its image, or a little more."""
+        return len(self.audio) + 2 * self.decibels.size
 
 
 def page(scores: Sequence[Score], monitor: Monitor, normal: Sequence[Path] = (), most: float = 20e6) -> str:
@@ -67,11 +66,14 @@ def page(scores: Sequence[Score], monitor: Monitor, normal: Sequence[Path] = (),
                 beside = _sound(at_hand[name], monitor, f"nearest normal recording: {name}", trained=True)
                 if beside:
                     beside.key, shared[name] = name, beside
-                    left -= _size(beside)
-            left -= _size(own)
+                    left -= beside.size
+            left -= own.size
             row |= {"own": own, "nearest": shared.get(name)}
     with_sound = [row for row in rows if row["own"]]
-    _draw([*(row["own"] for row in with_sound), *shared.values()])
+    drawn = [*(row["own"] for row in with_sound), *shared.values()]
+    loudest = max((float(sound.decibels.max()) for sound in drawn), default=0.0)
+    for sound in drawn:
+        sound.image = embedding.spectrogram(sound.decibels, loudest)
     content = (
         Environment(autoescape=True, trim_blocks=True)
         .from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
@@ -140,29 +142,10 @@ def _sound(
     samples = recording.samples[round(start * monitor.rate) :][: round(length * monitor.rate)]
     if len(samples) < len(recording.samples):
         caption += f", {len(samples) / monitor.rate:.0f} s from {start:.0f} s on"
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, monitor.rate, format="FLAC", subtype="PCM_16")
     decibels = log_mel(samples, Imaging(sample_rate=monitor.rate, db_reference="fixed"))
     step = -(-decibels.shape[1] // COLUMNS)
     decibels = np.maximum.reduceat(decibels, np.arange(0, decibels.shape[1], step), axis=1)
-    return Sound(caption, _address("audio/flac", buffer), decibels)
-
-
-def _size(sound: Sound) -> int:
-    """Return the bytes that a sound and its image take, or a little more."""
-    return len(sound.audio) + 2 * sound.decibels.size
-
-
-def _draw(sounds: Sequence[Sound]) -> None:
-    """Draw the spectrograms; the same colour means the same decibels in all of them."""
-    loudest = max((sound.decibels.max() for sound in sounds), default=0.0)
-    palette = matplotlib.colormaps["viridis"](np.arange(256), bytes=True)[:, :3].tobytes()
-    for sound in sounds:
-        levels = (256 * (1 + (sound.decibels - loudest) / RANGE)).clip(0, 255).astype(np.uint8)
-        image, buffer = Image.fromarray(levels[::-1]), io.BytesIO()
-        image.putpalette(palette)
-        image.save(buffer, "png")
-        sound.image = _address("image/png", buffer)
+    return Sound(caption, embedding.flac(samples, monitor.rate), decibels)
 
 
 def _outline(deviations: Sequence[float]) -> str:
@@ -172,7 +155,3 @@ def _outline(deviations: Sequence[float]) -> str:
         for band, deviation in enumerate(deviations)
     ]
     return f"M0,{len(deviations)}{''.join(steps)}L0,0Z" if steps else ""
-
-
-def _address(kind: str, buffer: io.BytesIO) -> str:
-    return f"data:{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

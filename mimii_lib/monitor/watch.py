@@ -23,7 +23,6 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -62,29 +61,6 @@ class Rule(NamedTuple):
 RULE = Rule(3, 5)
 
 
-@dataclass
-class Event:
-    """Windows from the first anomalous one of the rule until it no longer holds."""
-
-    number: int
-    first: dict[str, Any]  # window
-    last: dict[str, Any]  # window at which the rule held last
-    held: int = 0  # position after that window
-    score: float = -np.inf  # the highest
-    p_value: float = 1.0  # the lowest
-    recorder: streams.Recorder | None = None
-
-    def count(self, window: dict[str, Any]) -> None:
-        """Take a window into account."""
-        self.score, self.p_value = max(self.score, window["score"]), min(self.p_value, window["p_value"])
-
-    def facts(self) -> dict[str, Any]:
-        """Return what is told at its end."""
-        place = {"start": self.first["start"], "end": self.last["end"]} if "end" in self.last else {}
-        place = place or {"first": self.first["path"], "last": self.last["path"]}
-        return {"event": self.number, **place, "score": self.score, "p_value": self.p_value}
-
-
 class Watch:
     """What a monitor says of a stream, or of recordings one after the other.
 
@@ -121,7 +97,9 @@ class Watch:
         self._sound, self._due = np.zeros(0, np.float32), monitor.window
         self._most = monitor.window + rule.of * self._hop + self._before
         self._recent: deque[dict[str, Any]] = deque(maxlen=rule.of)
-        self._event: Event | None = None
+        self._event: dict[str, Any] | None = None  # what is told at its end
+        self._recorder: streams.Recorder | None = None
+        self._held = 0  # position at which the rule held last
         self._quiet: deque[float] = deque(maxlen=DRIFT_WINDOWS[1])  # scores without an event
         self._quiet_due = self._backlog = 0.0
         self._states: dict[str, bool] = {}
@@ -132,8 +110,8 @@ class Watch:
             piece, sound = np.split(sound, [self._due - self.position])
             self._sound = np.concatenate([self._sound, piece])[-self._most :]
             self.position += len(piece)
-            if self._event and self._event.recorder:
-                self._event.recorder.write(piece)
+            if self._recorder:
+                self._recorder.write(piece)
             if fault:
                 self._interrupt(fault)
                 self._due = self.position + self.monitor.window
@@ -205,40 +183,39 @@ class Watch:
         self.windows += 1
         self._recent.append(window)
         self.tell("window", **window)
-        if self._event:
-            self._event.count(window)
-        elif self._holds():
+        if self._holds() and self._event is None:
             self._begin_event()
-        if self._event and self._holds():
-            self._event.last, self._event.held = window, self.position
+        if self._event is not None:
+            self._event["score"] = max(self._event["score"], score)
+            self._event["p_value"] = min(self._event["p_value"], p_value)
+            if self._holds():
+                self._event["last" if "path" in place else "end"] = place.get("path", place.get("end"))
+                self._held = self.position
 
     def _begin_event(self) -> None:
         self.alarms += 1
-        windows = list(self._recent)
-        while not windows[0]["anomalous"]:
-            del windows[0]
-        first = windows[0]
-        self._event = Event(self.alarms, first, windows[-1])
-        for window in windows:
-            self._event.count(window)
+        first = next(window for window in self._recent if window["anomalous"])
         self.tell("alarm", event=self.alarms, **first)
+        place = {name: value for name, value in first.items() if name in ("path", "start")}
+        highest = {"score": max(window["score"] for window in self._recent), "p_value": first["p_value"]}
+        self._event = {"event": self.alarms, **place, **highest}
         if self.events and "start" in first:
             start = max(round(first["start"] * self.monitor.rate) - self._before, self.position - len(self._sound))
             name = self.events / f"{self._name}-event-{self.alarms}"
-            self._event.recorder = streams.Recorder(name, self.monitor.rate, start, partial(self.tell, "saved"))
-            self._event.recorder.write(self._between(start, self.position))
+            self._recorder = streams.Recorder(name, self.monitor.rate, start, partial(self.tell, "saved"))
+            self._recorder.write(self._between(start, self.position))
 
     def _end_event(self, at_once: bool = False) -> None:
-        event = self._event
-        if event and (at_once or (not self._holds() and self.position >= event.held + self._after)):
-            if event.recorder:
-                event.recorder.close()
-            self._event = None
-            self.tell("event", **event.facts())
+        over = not self._holds() and self.position >= self._held + self._after
+        if self._event is not None and (at_once or over):
+            if self._recorder:
+                self._recorder.close()
+            self.tell("event", **self._event)
+            self._event = self._recorder = None
 
     def _compare(self, score: float, calibration: NDArray[np.float64]) -> None:
         """Compare the recent scores without an event with the calibration's; both are samples, and may be small."""
-        if self._event:
+        if self._event is not None:
             return
         self._quiet.append(score)
         if len(self._quiet) >= DRIFT_WINDOWS[0]:
@@ -283,6 +260,8 @@ def watch_command(
     ):
         if not least <= value <= most:
             raise MimiiError(f"--{name}: found {value:g}, expected {least:.3g} to {most:.6g} for this model")
+    if events:
+        events.mkdir(parents=True, exist_ok=True)  # an error now, and not at the first event
 
     def tell(line: dict[str, Any]) -> None:
         if line["kind"] != "window" or not quiet:

@@ -1,8 +1,6 @@
 """Figures and sounds of the book's pages; a figure is returned closed, so that a cell that ends in it shows it once."""
 
-import base64
 import html
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import soundfile
 import torch
 from IPython.display import HTML
 from matplotlib.axes import Axes
@@ -23,6 +20,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 
 from mimii_lib import evaluation, extractors, imaging
+from mimii_lib.data import embedding
 from mimii_lib.detectors import Standardiser
 from mimii_lib.pages import tables
 from mimii_lib.pages.drawing import ABNORMAL, NORMAL, QUIET, WIDTH, drawing, svg
@@ -64,10 +62,8 @@ def spectrogram(decibels: NDArray[np.float32], settings: Imaging, patches: Seque
 
 def player(waveform: NDArray[np.float32], rate: int, label: str) -> str:
     """Return an audio player as HTML; it embeds the sound (samples,) as MP3 at about 80 kbit/s."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, waveform, rate, format="MP3", bitrate_mode="CONSTANT", compression_level=0.5)
-    source = f"data:audio/mpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return f'<audio controls preload="metadata" aria-label="Sound of: {html.escape(label)}" src="{source}"></audio>'
+    label, source = html.escape(label), embedding.mp3(waveform, rate)
+    return f'<audio controls preload="metadata" aria-label="Sound of: {label}" src="{source}"></audio>'
 
 
 def clips(run: Run, paths: dict[str, str], scores: dict[str, NDArray[np.float64]] | None = None) -> HTML:

@@ -48,15 +48,15 @@ def monitor(model):
 
 @pytest.fixture(scope="module")
 def stream():
-    """Return 20 s of the fan, 6 s of a pump, 14 s of the fan, as 16 bits hold them."""
-    sound = np.concatenate([fan(40), fan(41), fan(0, machine="pump")[: 6 * RATE], fan(42), fan(43)[: 4 * RATE]])
+    """Return 10 s of the fan, 5 s of a pump, 10 s of the fan, as 16 bits hold them."""
+    sound = np.concatenate([fan(40), fan(0, machine="pump")[: 5 * RATE], fan(41)])
     return (sound * 32768).round().astype(np.int16)
 
 
 def watched(monitor, sound, cuts=(), **options):
     """Return what is told of samples, int16 or float32, that arrive in pieces."""
     lines = []
-    watch = Watch(monitor, lines.append, **{"alpha": 0.04, "hop": 0.5, **options})
+    watch = Watch(monitor, lines.append, **{"alpha": 0.07, "hop": 1, **options})
     sound = sound / np.float32(32768) if sound.dtype == np.int16 else sound
     for piece in np.split(sound, cuts):
         watch.hear(piece)
@@ -70,12 +70,12 @@ def of_kind(lines, *kinds):
 
 def test_an_alarm_comes_with_the_nth_anomalous_window(monitor, stream):
     """It comes N hops after the fault begins at the latest, and not before; its event covers the fault."""
-    lines = watched(monitor, stream)
+    lines = watched(monitor, stream, hop=0.5)
     alarm, event = of_kind(lines, "alarm", "event")
-    assert 20 < alarm["at"] <= 20 + 1 + 3 * 0.5
-    assert event["start"] == alarm["start"] <= 20 and 26 <= event["end"] <= 26 + 1 + 5 * 0.5
+    assert 10 < alarm["at"] <= 10 + 1 + 3 * 0.5
+    assert event["start"] == alarm["start"] <= 10 and 15 <= event["end"] <= 15 + 1 + 5 * 0.5
     windows = of_kind(lines, "window")
-    assert [window["end"] for window in windows] == list(np.arange(1, 40.25, 0.5))
+    assert [window["end"] for window in windows] == list(np.arange(1, 25.25, 0.5))
     assert event["score"] == max(window["score"] for window in windows)
     one_by_one = monitor.window_scores(
         np.stack([stream[start : start + RATE] for start in (0, 3 * HOP)]) / np.float32(32768)
@@ -83,7 +83,7 @@ def test_an_alarm_comes_with_the_nth_anomalous_window(monitor, stream):
     assert [windows[0]["score"], windows[3]["score"]] == pytest.approx(one_by_one)
 
 
-@pytest.mark.parametrize("rule", ["1/1", "2/9", "6/6"])
+@pytest.mark.parametrize("rule", ["1/1", "2/9", "4/4"])
 def test_the_rule_is_kept(monitor, stream, rule):
     """An alarm stands exactly where N of the last M windows are anomalous and no event is under way."""
     needed, of = parsed = Rule.parse(rule)
@@ -91,7 +91,7 @@ def test_the_rule_is_kept(monitor, stream, rule):
     anomalous = [window["anomalous"] for window in of_kind(lines, "window")]
     holds = [sum(anomalous[max(0, end - of) : end]) >= needed for end in range(1, len(anomalous) + 1)]
     begins = [now and not before for before, now in zip([False, *holds], holds, strict=False)]
-    assert [line["at"] for line in of_kind(lines, "alarm")] == [1 + 0.5 * place for place in np.flatnonzero(begins)]
+    assert [line["at"] for line in of_kind(lines, "alarm")] == [1 + place for place in np.flatnonzero(begins)]
     assert sum(begins) == len(of_kind(lines, "event")) > 0
 
 
@@ -131,7 +131,7 @@ def test_an_event_is_kept_whole(monitor, stream, tmp_path, before, after):
     assert (sound == stream[start : start + len(sound)]).all()
     assert start == max(0, round((event["start"] - before) * RATE))
     end = min(len(stream), (event["end"] + after) * RATE)
-    assert end <= start + len(sound) <= end + HOP
+    assert end <= start + len(sound) <= end + RATE
     assert len([*tmp_path.iterdir()]) == len(of_kind(lines, "saved")) == 1
 
 
@@ -150,7 +150,7 @@ def test_what_cannot_be_scored_is_a_gap(monitor, stream):
     sound[5 * RATE : 8 * RATE] = 0
     sound[12 * RATE : 12 * RATE + 3] = np.nan
     lines = []
-    watch = Watch(monitor, lines.append, alpha=0.04, hop=0.5)
+    watch = Watch(monitor, lines.append, alpha=0.07, hop=0.5)
     for block in prepared((Block(piece[:, None]) for piece in np.split(sound, 40)), 0, RATE, RATE):
         watch.hear(*block)
     gaps = of_kind(lines, "gap")
@@ -165,12 +165,12 @@ def test_what_cannot_be_scored_is_a_gap(monitor, stream):
 def test_a_gap_that_lasts_ends_the_event(monitor, stream, tmp_path):
     """A microphone that dies in the middle of an event does not record for ever."""
     lines = []
-    watch = Watch(monitor, lines.append, alpha=0.04, hop=0.5, events=tmp_path, after=2)
-    watch.hear(stream[: 25 * RATE] / np.float32(32768))
+    watch = Watch(monitor, lines.append, alpha=0.07, hop=0.5, events=tmp_path, after=2)
+    watch.hear(stream[: 14 * RATE] / np.float32(32768))
     for _ in range(20):
         watch.hear(np.zeros(HOP, np.float32), "no numbers")
     assert len(of_kind(lines, "event")) == len(of_kind(lines, "saved")) == 1
-    assert of_kind(lines, "saved")[0]["end"] == 27
+    assert of_kind(lines, "saved")[0]["end"] == 16
 
 
 def test_drift_is_told_from_an_anomaly(monitor):
@@ -203,7 +203,7 @@ def test_drift_is_told_from_an_anomaly(monitor):
 
 def test_falling_behind_is_told_until_it_has_caught_up(monitor):
     lines = []
-    watch = Watch(monitor, lines.append, alpha=0.04)
+    watch = Watch(monitor, lines.append, alpha=0.07)
     for seconds in [1.5] * 9 + [1.9] * 3 + [0.1] * 20:
         watch.worked(seconds, sound=1.0)
     assert [line["state"] for line in of_kind(lines, "behind")] == ["begins", "ends"]
@@ -247,7 +247,7 @@ def test_standard_input_is_watched(mimii, stream, tmp_path):
         (twice.tobytes(), "--channels", 2),
         (floats.tobytes(), "--format", "f32le", "--rate", 24_000),
     ):
-        code, lines, errors = mimii(content, "--hop", 0.5, "--events", tmp_path, *options)
+        code, lines, errors = mimii(content, "--hop", 0.5, "--alpha", 0.07, "--events", tmp_path, *options)
         assert (code, errors) == (1, "")
         assert [line["kind"] for line in lines if line["kind"] != "window"] == [
             "start",
@@ -256,7 +256,7 @@ def test_standard_input_is_watched(mimii, stream, tmp_path):
             "event",
             "end",
         ]
-        assert lines[-1]["at"] == pytest.approx(40) and lines[-1]["alarms"] == 1
+        assert lines[-1]["at"] == pytest.approx(25) and lines[-1]["alarms"] == 1
         begun.append(of_kind(lines, "alarm")[0]["start"])
     assert len({*begun}) == 1
     code, lines, _ = mimii(stream[: 10 * RATE].tobytes(), "--quiet")
@@ -291,9 +291,18 @@ def test_what_cannot_be_watched_is_refused(mimii, content, options, expected):
     assert not of_kind(lines, "window", "alarm")
 
 
-def test_a_source_that_is_neither_a_folder_nor_a_device_is_refused(model, capsys):
-    assert main(["watch", str(model), "no such place"]) == 2
-    assert "no such place" in capsys.readouterr().err
+def test_what_is_no_source_is_refused(model, capsys, monkeypatch, tmp_path):
+    """A name of nothing, a file, a standard input that is closed, events where no folder can be."""
+    monkeypatch.setattr(sys, "stdin", None)
+    for words, expected in (
+        (["no such place"], "no such place"),
+        ([str(model)], "mimii score"),
+        (["-"], "piped"),
+        ([str(tmp_path), "--events", str(model)], "fan.mimii"),
+    ):
+        assert main(["watch", str(model), *words]) == 2
+        errors = capsys.readouterr().err
+        assert errors.startswith("mimii: ") and errors.count("\n") == 1 and expected in errors
 
 
 def test_recordings_that_arrive_are_scored_once_they_are_complete(tmp_path):
@@ -320,23 +329,13 @@ def test_recordings_that_arrive_are_scored_once_they_are_complete(tmp_path):
 
 def test_a_signal_in_the_middle_of_an_event_loses_nothing(model, stream, tmp_path):
     """The event is kept as far as it has come, and told; nothing else is left."""
-    command = [
-        sys.executable,
-        "-m",
-        "mimii_lib.cli",
-        "watch",
-        model,
-        "-",
-        "--hop",
-        "0.5",
-        "--events",
-        tmp_path / "events",
-    ]
+    options = ["--hop", "0.5", "--alpha", "0.07", "--events", tmp_path / "events"]
+    command = [sys.executable, "-m", "mimii_lib.cli", "watch", model, "-", *options]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdin.write(stream[: 23 * RATE].tobytes())
+    process.stdin.write(stream[: 13 * RATE].tobytes())
     process.stdin.flush()
     lines = []
-    while not lines or lines[-1]["kind"] != "window" or lines[-1]["end"] < 23:
+    while not lines or lines[-1]["kind"] != "window" or lines[-1]["end"] < 13:
         lines.append(json.loads(process.stdout.readline()))
     process.terminate()
     output, errors = process.communicate(timeout=60)
@@ -344,18 +343,18 @@ def test_a_signal_in_the_middle_of_an_event_loses_nothing(model, stream, tmp_pat
     assert (process.returncode, errors) == (1, b"")
     assert lines[-1]["kind"] == "end" and lines[-1]["reason"] == "SIGTERM"
     sound, start = sound_of(lines)
-    assert start + len(sound) == 23 * RATE and (sound == stream[start : 23 * RATE]).all()
+    assert start + len(sound) == 13 * RATE and (sound == stream[start : 13 * RATE]).all()
     assert [str(path) for path in (tmp_path / "events").iterdir()] == [line["path"] for line in of_kind(lines, "saved")]
     assert len(of_kind(lines, "event")) == 1
 
 
 def test_a_folder_is_watched(model, stream, tmp_path):
     """Recordings count as windows; one that cannot be read is told, and is no end."""
-    for number, start in enumerate([0, 5, 10, 20, 22, 24]):
+    for number, start in enumerate([0, 3, 6, 10, 11, 13]):
         soundfile.write(tmp_path / f"{number}.wav", stream[start * RATE : (start + 2) * RATE], RATE)
         os.utime(tmp_path / f"{number}.wav", (number, number))
     (tmp_path / "7.wav").write_bytes(b"%PDF-1.4")
-    command = [sys.executable, "-m", "mimii_lib.cli", "watch", model, tmp_path, "--alarm", "2/3"]
+    command = [sys.executable, "-m", "mimii_lib.cli", "watch", model, tmp_path, "--alarm", "2/3", "--alpha", "0.07"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     lines = []
     while not of_kind(lines, "gap"):
@@ -368,5 +367,5 @@ def test_a_folder_is_watched(model, stream, tmp_path):
     assert [window["anomalous"] for window in of_kind(lines, "window")] == [False] * 3 + [True] * 3
     alarm, event = of_kind(lines, "alarm", "event")
     assert lines[-1]["reason"] == "SIGINT"
-    assert alarm["path"] == event["first"] == str(tmp_path / "3.wav") and event["last"] == str(tmp_path / "5.wav")
+    assert alarm["path"] == event["path"] == str(tmp_path / "3.wav") and event["last"] == str(tmp_path / "5.wav")
     assert "7.wav" in of_kind(lines, "gap")[0]["reason"]
