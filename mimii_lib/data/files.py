@@ -76,3 +76,12 @@ def _is_open_as(path: Path, descriptor: int) -> bool:
     with suppress(OSError):
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     return False
+
+
+def write_text(file: Path | str, text: str) -> None:
+    """Write a text and a line break to a file at once, or to the standard output where it is called -."""
+    if str(file) == "-":
+        print(text)
+        return
+    with atomic_write(Path(file)) as part:
+        part.write_text(text + "\n", encoding="utf-8")

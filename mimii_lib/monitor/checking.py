@@ -42,11 +42,11 @@ def check(
     recordings that the monitor was fitted on are left out. `alpha`, `unreadable` and `say` are those of
     :meth:`mimii_lib.monitor.model.Monitor.recordings`.
     """
-    n, smallest = len(monitor.about["names"]), monitor.calibration.smallest
+    n, smallest = len(monitor.calibration.recordings), monitor.calibration.smallest
     if alpha is not None and alpha < smallest:
         raise MimiiError(
-            f"alpha: {alpha:g} cannot be decided: {n} normal recordings give no p-value below {smallest:.2g}; fit on "
-            f"{ceil(1 / alpha) - 1} and more"
+            f"alpha: {alpha:g} cannot be decided: the {n} recordings that calibrate the model give no p-value below "
+            f"{smallest:.2g}; fit on {ceil(1 / alpha) - 1} and more"
         )
     of_faults = {str(path) for path in find(abnormal)}
     heard = list(monitor.recordings([*normal, *abnormal], unreadable, say))

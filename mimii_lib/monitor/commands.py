@@ -1,7 +1,5 @@
 """The commands for one's own machine: ``mimii fit``, ``mimii check MODEL`` and ``mimii score``."""
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -11,13 +9,16 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mimii_lib.data import own_recordings
-from mimii_lib.data.files import atomic_write
+from mimii_lib.data.files import write_text
 from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.model import Monitor
 from mimii_lib.monitor.results import Score
 from mimii_lib.run.profiles import Profile, with_parameters
+
+COLUMNS = ("path", "score", "p_value", "anomalous", "seconds", "nearest")  # of --csv
 
 
 def _say(sentence: str) -> None:
@@ -38,12 +39,13 @@ def fit_command(
     monitor.score(noise)
     took, about = perf_counter() - start, monitor.about
     n, seconds, lowest = len(about["names"]), monitor.window / monitor.rate, min(about["rates"])
+    held_back = len(monitor.calibration.recordings)
     more = f" (--rate {lowest} would hear up to {lowest / 2000:g} kHz)" * (lowest > monitor.rate)
     print(
         f"{output}: {about['system']}, fitted on {n} recordings of {about['seconds']:.0f} s in all\n"
         f"It hears up to {monitor.rate / 2000:g} kHz{more}, {seconds:.3g} s at a time: faults above, and faults that "
         "show less often, are not heard.\n"
-        f"Each recording was also scored by a fit without it, so p-values begin at 1/{n + 1} = "
+        f"{held_back} recordings were scored by a fit without them, so p-values begin at 1/{held_back + 1} = "
         f"{monitor.calibration.smallest:.2g}: no lower false-alarm rate can be decided.\n"
         f"{seconds:.3g} s of sound take {took:.2g} s to score; the file has {output.stat().st_size / 1e6:.1f} MB.\n"
         f"Does it work? `mimii check {output} --normal DIR [--abnormal DIR]` tells, on recordings that it has not seen."
@@ -56,7 +58,8 @@ def check_command(data: Path, normal: Sequence[Path] = (), json_file: str | None
         raise MimiiError(f"{data}: is taken for a model file; name recordings that it has not seen with --normal")
     result = Monitor.load(data).check(normal, say=_say, **options)
     if json_file:
-        _write(json_file, _json(asdict(result) | {"scores": [score.row() for score in result.scores]}))
+        rows = {"scores": [score.row() for score in result.scores]}
+        write_text(json_file, json.dumps(asdict(result) | rows, indent=1))
     if json_file != "-":
         print(f"false alarms: {result.false_alarms:.1%} of {result.n_normal} normal recordings at {result.alpha:.1%}")
         if result.auc and result.detections:
@@ -80,23 +83,24 @@ def score_command(
 ) -> int:
     """Print what a monitor says of recordings; return 1 if it calls one anomalous, or cannot decide."""
     monitor = Monitor.load(model)
-    n, smallest = len(monitor.about["names"]), monitor.calibration.smallest
+    n, smallest = len(monitor.calibration.recordings), monitor.calibration.smallest
     if alpha is not None and alpha < smallest:
         _say(
-            f"--alpha {alpha:g}: not decidable below 1/{n + 1} = {smallest:.2g}, since the model was fitted on {n} "
-            "recordings; what scores above them all is undecided"
+            f"--alpha {alpha:g}: not decidable below 1/{n + 1} = {smallest:.2g}, since {n} normal recordings calibrate "
+            "the model; what scores above them all is undecided"
         )
     heard = monitor.recordings(recordings, say=_say, **options)
     if not (scores := [monitor.score(recording, alpha=alpha) for recording in heard]):
         raise MimiiError("no recording could be scored; the reasons stand above")
     if json_file:
-        _write(json_file, _json([score.row() for score in scores]))
+        write_text(json_file, json.dumps([score.row() for score in scores], indent=1))
     if csv_file:
-        _write(csv_file, _csv(scores))
+        table = pd.DataFrame([{name: getattr(score, name) for name in COLUMNS} for score in scores])
+        write_text(csv_file, table.to_csv(index=False, lineterminator="\n").rstrip("\n"))
     if html:
         from mimii_lib.monitor.page import page  # draws, which takes a second to import
 
-        _write(str(html), page(scores, monitor, own_recordings.find(normal)))
+        write_text(html, page(scores, monitor, own_recordings.find(normal)))
     if "-" not in (json_file, csv_file):
         print(f"at a false-alarm rate of {scores[0].alpha:.1%}\n\n   score  p-value  verdict    seconds  recording")
         for score in scores:
@@ -114,25 +118,3 @@ def _where(score: Score) -> str:
         for band in score.bands
     ]
     return f" ({time}most at {score.moment[0]:.1f}–{score.moment[1]:.1f} s{''.join(bands)})"
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False)
-
-
-def _csv(scores: Sequence[Score]) -> str:
-    names = ("path", "score", "p_value", "anomalous", "seconds", "nearest")
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(
-        [names, *([getattr(one, name) for name in names] for one in scores)]
-    )
-    return table.getvalue().rstrip("\n")
-
-
-def _write(file: str, text: str) -> None:
-    """Write a text to a file, or to the standard output where it is called -."""
-    if file == "-":
-        print(text)
-        return
-    with atomic_write(Path(file)) as part:
-        part.write_text(text + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from mimii_lib.data import model_file, own_recordings
 from mimii_lib.data.own_recordings import Recording, Say, silent
 from mimii_lib.errors import MimiiError
 from mimii_lib.monitor.results import Check, Score, Window
-from mimii_lib.run.calibration import Calibration, calibrate
+from mimii_lib.run.calibration import FOLDS, Calibration, calibrate
 from mimii_lib.run.scorer import Scorer
 from mimii_lib.run.scorer_state import ConvertedNetwork, restored_scorer, scorer_state
 from mimii_lib.settings import Settings
@@ -100,7 +100,7 @@ class Monitor:
         system: str = "ensemble",
         channel: int | str = 0,
         window: float | None = None,
-        folds: int | None = None,
+        folds: int = FOLDS,
         settings: Settings | None = None,
         weights: Path | None = None,
     ) -> Self:
@@ -124,7 +124,7 @@ class Monitor:
         scorer = Scorer(system, settings.model_copy(update={"imaging": imaging}), weights)
         scorer.network = ConvertedNetwork(scorer)
         calibration = calibrate(scorer, windows, folds)
-        if np.ptp(spectra.recordings, axis=0).max() < ALIKE or np.ptp(calibration.recordings) == 0:
+        if np.ptp(spectra.recordings, axis=0).max() < ALIKE or not np.ptp(calibration.recordings) > 0:
             raise MimiiError(
                 f"{normal[0].path} and {len(normal) - 1} others are all alike, so that nothing can be learnt of how "
                 "normal sound varies; record at different times"

@@ -35,7 +35,7 @@ def test_from_a_folder_to_a_verdict(mimii, normal, record, tmp_path):
     assert (code, errors) == (0, "")
     assert "fitted on 20 recordings of 22 s in all" in out
     assert "hears up to 8 kHz, 1.1 s at a time" in out
-    assert "p-values begin at 1/21 = 0.048" in out
+    assert "20 recordings were scored by a fit without them, so p-values begin at 1/21 = 0.048" in out
     good, faulty = record(tmp_path / "good", range(100, 130)), record(tmp_path / "faulty", range(200, 230), fault=True)
     code, out, errors = mimii("check", model, "--normal", good, normal, "--abnormal", faulty)
     assert (code, out.splitlines()[-1]) == (0, "Verdict: works.")

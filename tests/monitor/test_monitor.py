@@ -53,6 +53,14 @@ def test_held_back_scores_are_those_of_new_sounds(monitor, record, tmp_path):
     assert abs(np.median(monitor.calibration.recordings) - np.median(new)) < np.std(monitor.calibration.recordings)
 
 
+def test_a_system_of_the_paper_is_calibrated_by_recordings_that_are_held_back_for_good():
+    """The scale of an OC-SVM's scores depends on the number of patches: a third calibrates the fit on the others."""
+    scorer = Scorer("squeezenet1_1_random/oc-svm")
+    sounds = np.stack([sound(seed) for seed in range(9)])
+    calibration = calibrate(scorer, list(sounds[:, None]))
+    assert calibration.recordings == pytest.approx(np.sort(scorer.scores(sounds[::3])))
+
+
 def test_what_cannot_be_decided_is_not_called_normal(monitor):
     """Below 1 / (n + 1) a fault is undecided; a sound that is not the most unusual one is normal."""
     fault, plain = sound(100, fault=True), sound(202)
