@@ -109,8 +109,9 @@ def standard_input(encoding: str, channels: int, samples: int, stopped: Stopped)
 
 
 def _decoded(received: bytes, frame: int, kind: str, full_scale: float, channels: int) -> Block:
-    whole = received[: len(received) // frame * frame]
-    return Block((np.frombuffer(whole, kind).astype(np.float32) / np.float32(full_scale)).reshape(-1, channels))
+    samples = np.frombuffer(received[: len(received) // frame * frame], kind).reshape(-1, channels)
+    with np.errstate(all="ignore"):  # bytes that are no sound; :func:`prepared` finds them
+        return Block(samples.astype(np.float32) / np.float32(full_scale))
 
 
 def device(

@@ -196,9 +196,9 @@ class Watch:
         self.alarms += 1
         first = next(window for window in self._recent if window["anomalous"])
         self.tell("alarm", event=self.alarms, **first)
-        place = {name: value for name, value in first.items() if name in ("path", "start")}
-        highest = {"score": max(window["score"] for window in self._recent), "p_value": first["p_value"]}
-        self._event = {"event": self.alarms, **place, **highest}
+        place = {name: first[name] for name in first.keys() & {"path", "start", "end"}}
+        highest = max(window["score"] for window in self._recent)
+        self._event = {"event": self.alarms, **place, "score": highest, "p_value": first["p_value"]}
         if self.events and "start" in first:
             start = max(round(first["start"] * self.monitor.rate) - self._before, self.position - len(self._sound))
             name = self.events / f"{self._name}-event-{self.alarms}"
@@ -259,7 +259,7 @@ def watch_command(
         ("rate", rate or monitor.rate, monitor.rate, 384_000),
     ):
         if not least <= value <= most:
-            raise MimiiError(f"--{name}: found {value:g}, expected {least:.3g} to {most:.6g} for this model")
+            raise MimiiError(f"--{name}: found {value:g}, expected {least:.6g} to {most:.6g} for this model")
     if events:
         events.mkdir(parents=True, exist_ok=True)  # an error now, and not at the first event
 
