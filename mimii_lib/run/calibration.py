@@ -3,8 +3,8 @@
 Every recording is held back once, whole, while the others are fitted on; the system that scores new recordings is
 fitted on all of them. So each recording both trains and calibrates, where a part that is held back for good would leave
 too few of both: 17 recordings give p-values from 1/18, a third of them would give none below 1/7. That holds for clip
-systems, whose scores are of one scale whatever they were fitted on. Scores of the paper's detectors are not, as those of
-an OC-SVM grow with the number of patches: for them every third recording is held back for good.
+systems, whose scores have one scale whatever they were fitted on, and not for the paper's detectors: the scores of
+an OC-SVM grow with the number of patches. For these every third recording is held back for good.
 
 With as many as k of n scores as high, the conformal p-value is between k / (n + 1) and (k + 1) / (n + 1). The upper end
 alone gives fewer false alarms than asked for: 5.6 % of them at 10 % and 17 recordings. So the p-value falls from the
