@@ -31,7 +31,8 @@ ON_PROJECT["miniature"] = sorted(map(str, Path("benchmarks").glob("miniature_*.j
 ON_PROJECT["report"] = sorted(map(str, Path("benchmarks").glob("engines.json")))
 SHOWN = ("CITATION.cff", "constraints.txt", "benchmarks/engines.json")
 ON_PROJECT["reviewing"] = CHANGED + [file for file in SHOWN if Path(file).is_file()]
-OF_RUN = ("conformance", "report", "reviewing")  # these show what the run used, too
+ON_PROJECT["after_paper"] = sorted(map(str, Path("benchmarks").glob("after_paper.json")))
+OF_RUN = ("conformance", "report", "reviewing", "after_paper")  # these show what the run used, too
 ON_PROJECT["real_mimii"] = sorted(str(file) for file in Path("benchmarks").glob("*real*.json"))
 RECORDED_BY = {"faults": "make faults", "scale": "make rehearsal"}
 

@@ -18,9 +18,24 @@ beyond the paper        :mod:`mimii_lib.uncertainty`    clip scores → confiden
 
 - :mod:`mimii_lib.data`: recordings and pretrained weights: download, checks, the miniature;
 - :mod:`mimii_lib.run`: computes the stages for one machine type and keeps the results (:class:`mimii_lib.run.Run`);
-- :mod:`mimii_lib.pages`: the tables, figures and texts of the book.
+- :mod:`mimii_lib.pages`: the tables, figures and texts of the book;
+- :mod:`mimii_lib.monitor`: your own machine: fit on normal recordings, check, score, watch (``Monitor``).
 """
+
+from typing import TYPE_CHECKING, Any
 
 from mimii_lib.errors import MimiiError
 
-__all__ = ["MimiiError"]
+if TYPE_CHECKING:
+    from mimii_lib.monitor.model import Monitor
+
+__all__ = ["MimiiError", "Monitor"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the monitor when it is asked for: nothing else here needs its libraries."""
+    if name != "Monitor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mimii_lib.monitor.model import Monitor
+
+    return Monitor

@@ -1,7 +1,8 @@
 """The command line ``mimii``: what readers, the workflow and clusters can type.
 
-:mod:`mimii_lib.pages.commands` carries the commands out, :mod:`mimii_lib.run.notebooks` the one that executes pages.
-They are imported after the options are read, so that ``--help`` and a misspelt option are answered at once.
+:mod:`mimii_lib.pages.commands` carries the commands out, :mod:`mimii_lib.run.notebooks` the one that executes pages and
+:mod:`mimii_lib.monitor.commands` those for one's own machine. They are imported after the options are read, so that
+``--help`` and a misspelt option are answered at once.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from mimii_lib.errors import MimiiError
 
 MACHINES = " ".join(paper.MACHINES)
 DETECTORS = " ".join([*paper.DETECTORS, *paper.AUTOENCODERS])
+
+OWN = ("fit", "score")  # commands of the monitor
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.fsencode(word).decode("utf-8")
         options = vars(_parser().parse_args(arguments))
         command = options.pop("command")
-        module = "mimii_lib.run.notebooks" if command == "run" else "mimii_lib.pages.commands"
-        code = getattr(import_module(module), f"{command}_command")(**options) or 0
+        own = command in OWN or (command == "check" and (options["data"].is_file() or len(options) > 1))
+        modules = {"run": "run.notebooks", "watch": "monitor.watch"}
+        module = modules.get(command, "monitor.commands" if own else "pages.commands")
+        code = getattr(import_module(f"mimii_lib.{module}"), f"{command}_command")(**options) or 0
         sys.stdout.flush()  # not after the end, where nobody would see that the reader has closed it
         return code
     except MimiiError as error:
@@ -85,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_data_commands(command)
     _add_run_commands(command)
+    _add_monitor_commands(command)
     add = command("run", "execute notebooks as the book does: with checked parameters, and no half-written page")
     add("sources", type=Path, nargs="+", metavar="NOTEBOOK", help="with a cell tagged 'parameters' if it takes any")
     add("output", type=Path, metavar="OUTPUT", help="the executed copy; of several notebooks, the folder for them")
@@ -118,9 +124,6 @@ def _add_data_commands(command: Callable[..., Any]) -> None:
     add("--registry", type=Path, metavar="FILE", help="CSV of name, bytes, md5 for other archives")
     add("--all-channels", dest="channel", action="store_const", const=None, help="keep all eight, not only the first")
     add("--keep-archives", action="store_true", help="do not remove an archive that is unpacked")
-    command("check", "report what recordings are in a folder, what is wrong with them, and what to do about it")(
-        "data", type=Path, metavar="DATA", help="folder that holds <snr>_dB_<machine> folders"
-    )
 
 
 def _add_run_commands(command: Callable[..., Any]) -> None:
@@ -157,6 +160,59 @@ def _add_run_commands(command: Callable[..., Any]) -> None:
     add("--pieces", action="store_true", help="a job for each network and auto-encoder, as on a cluster")
     add("--dry-run", action="store_true", help="make no miniature")
     add("--lock", type=int, metavar="FD", help="wait for the lock of this open file, and take it")
+
+
+def _add_monitor_commands(command: Callable[..., Any]) -> None:
+    json_help = "write it as JSON, to standard output where FILE is -"
+    alpha, unreadable = _Parser(add_help=False), _Parser(add_help=False)
+    alpha.add_argument("--alpha", type=float, help="false-alarm rate (default 0.05, or the lowest that can be decided)")
+    unreadable.add_argument(
+        "--unreadable", choices=("stop", "skip"), help="what to do about a recording that cannot be used (default stop)"
+    )
+    add = command("fit", "learn how a machine sounds when it runs well, from recordings of it", unreadable)
+    add("normal", type=Path, nargs="+", metavar="NORMAL", help="recordings (WAV, FLAC, OGG, MP3) and folders of them")
+    add("-o", "--output", type=Path, required=True, metavar="MODEL", help="the model file to write, such as pump.mimii")
+    add("--system", metavar="NAME", help="row of the results table (default ensemble)")
+    add("--rate", type=int, help="sample rate in Hz to listen at (default: the recordings' lowest, at most 16000)")
+    add("--channel", help="channel to listen to, from 0, or mean (default 0)")
+    add("--window", type=float, metavar="SECONDS", help="listen to so much at a time (default: the shortest recording)")
+    add("--settings", nargs="+", metavar="NAME=VALUE", help="of the system, such as detectors.n_components=8")
+    add("--weights", type=Path, metavar="DIR", help="folder with weight files <extractor>.pt")
+    add = command(
+        "check",
+        "say of a model whether it works on recordings that it has not seen, or of a folder what is wrong with its "
+        "recordings and what to do about it",
+        alpha,
+        unreadable,
+    )
+    add("data", type=Path, metavar="MODEL|DATA", help="a model file, or a folder that holds <snr>_dB_<machine> folders")
+    add("--normal", type=Path, nargs="+", metavar="DIR", help="of a model: recordings of the machine running well")
+    add("--abnormal", type=Path, nargs="+", metavar="DIR", help="of a model: recordings of faults")
+    add("--json", dest="json_file", metavar="FILE", help=f"of a model: {json_help}")
+    add = command("score", "say how unusual recordings are; exit with 1 if one is anomalous", alpha, unreadable)
+    add("model", type=Path, metavar="MODEL", help="what mimii fit wrote")
+    add("recordings", type=Path, nargs="+", metavar="RECORDING", help="files and folders")
+    add("--json", dest="json_file", metavar="FILE", help=json_help)
+    add("--csv", dest="csv_file", metavar="FILE", help="write it as CSV, to standard output where FILE is -")
+    add("--html", type=Path, metavar="FILE", help="write a page with players, spectrograms and timelines")
+    add("--normal", type=Path, nargs="+", metavar="DIR", help="the normal recordings, to play the nearest on that page")
+    add = command(
+        "watch", "score sound as it happens, raise alarms and keep their sound; a JSON line for all that happens"
+    )
+    add("model", type=Path, metavar="MODEL", help="file that mimii fit has written")
+    source = "- for raw samples on standard input, a folder that recordings arrive in, or the name of a device"
+    add("source", nargs="?", metavar="SOURCE", help=f"{source} (default: what is piped in, or else the default device)")
+    add("--rate", type=int, metavar="HZ", help="of the samples or the device (default: the model's; the device's own)")
+    add("--format", dest="encoding", choices=["s16le", "f32le"], help="of the samples (default s16le)")
+    add("--channels", type=int, help="interleaved, of the samples or the device (default 1)")
+    add("--hop", type=float, metavar="SECONDS", help="from one window to the next (default 1)")
+    add("--alarm", metavar="N/M", help="an alarm when N of the last M windows are anomalous (default 3/5)")
+    share = "p-value from which down a window is anomalous: the share of normal windows that will be"
+    add("--alpha", type=float, help=f"{share} (default 0.05, or the lowest that can be decided)")
+    add("--events", type=Path, metavar="DIR", help="keep the sound of events here")
+    add("--before", type=float, metavar="SECONDS", help="sound that is kept before an event (default 10)")
+    add("--after", type=float, metavar="SECONDS", help="sound that is kept after an event (default 10)")
+    add("--quiet", action="store_true", help="no line for each window")
 
 
 if __name__ == "__main__":

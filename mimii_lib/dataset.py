@@ -162,7 +162,7 @@ def content(path: Path) -> bytes:
             raise MimiiError(f"{path}: cannot be read as a wav file (no regular file); replace it or leave it out")
         return path.read_bytes()
     except FileNotFoundError:
-        raise MimiiError(f"{path}: cannot be read as a wav file (no such file); replace it or leave it out") from None
+        raise MimiiError(f"{path}: cannot be read (no such file); replace it or leave it out") from None
     except OSError as error:
         raise MimiiError(f"{path}: cannot be opened ({error.strerror}); see to its rights or leave it out") from None
 
@@ -170,35 +170,45 @@ def content(path: Path) -> bytes:
 def read(path: Path, settings: Imaging | None = None, of_file: bytes | None = None) -> NDArray[np.float32]:
     """Return the waveform of a clip, (samples,): one channel or the mean of all; a mono file has only one (§4).
 
-    `of_file` is its :func:`content`; None: it is read. No sound, another rate or length, a missing channel, or a sample
-    that is not finite or far above full scale raises MimiiError.
+    `of_file` is its :func:`content`; None: it is read. Another rate or length than that of `settings`, and what
+    :func:`decoded` refuses, raises MimiiError.
     """
     settings, of_file = settings or Imaging(), content(path) if of_file is None else of_file
-    try:
-        sound, rate = soundfile.read(io.BytesIO(of_file), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError, EOFError):
-        raise MimiiError(
-            f"{path}: cannot be read as a wav file ({len(of_file)} bytes); replace it or leave it out"
-        ) from None
+    waveform, rate = decoded(path, of_file, settings.channel)
     if rate != settings.sample_rate:
         raise MimiiError(
             f"{path}: sample rate is {rate} Hz, expected {settings.sample_rate} Hz; resample it or leave it out"
         )
-    if len(sound) != settings.samples:
+    if len(waveform) != settings.samples:
         raise MimiiError(
-            f"{path}: {len(sound)} samples ({len(sound) / rate:.2f} s) found, expected {settings.samples} "
+            f"{path}: {len(waveform)} samples ({len(waveform) / rate:.2f} s) found, expected {settings.samples} "
             f"({settings.seconds} s); replace it or leave it out"
         )
-    channel, n_channels = settings.channel, sound.shape[1]
+    return waveform
+
+
+def decoded(path: Path, of_file: bytes, channel: int | str, kind: str = "wav file") -> tuple[NDArray[np.float32], int]:
+    """Return the waveform of a recording, (samples,), and its sample rate in Hz.
+
+    `of_file` is its :func:`content` and `kind` what an error says was expected. No sound, a missing `channel`, or a
+    sample that is not finite or far above full scale raises MimiiError.
+    """
+    try:
+        sound, rate = soundfile.read(io.BytesIO(of_file), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, OSError, EOFError):
+        raise MimiiError(
+            f"{path}: cannot be read as a {kind} ({len(of_file)} bytes); replace it or leave it out"
+        ) from None
+    n_channels = sound.shape[1]
     if isinstance(channel, int) and channel >= n_channels > 1:
         raise MimiiError(f"{path}: has {n_channels} channels, so no channel {channel} (from 0)")
     if not np.isfinite(sound).all():
         raise MimiiError(f"{path}: holds samples that are not finite numbers; replace it or leave it out")
-    if (loudest := np.abs(sound).max()) > LOUDEST:
+    if (loudest := np.abs(sound).max(initial=0)) > LOUDEST:
         raise MimiiError(f"{path}: holds a sample of {loudest:.3g}, expected ±1; scale it, replace it or leave it out")
     if channel == "mean":
-        return sound.mean(axis=1)
-    return np.ascontiguousarray(sound[:, channel if n_channels > 1 else 0])
+        return sound.mean(axis=1), rate
+    return np.ascontiguousarray(sound[:, channel if n_channels > 1 else 0]), rate
 
 
 def state(path: Path) -> tuple[str, int, int, int]:

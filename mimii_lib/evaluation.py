@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
-from sklearn import metrics
 
 from mimii_lib import extractors, paper
 from mimii_lib.errors import MimiiError
-from mimii_lib.settings import SIMPLE_BASELINES, Evaluation
+from mimii_lib.settings import CLIP_SYSTEMS, Evaluation
 
 MAX_FPR = 0.1  # false-positive rate up to which the partial AUC is taken
 System = tuple[str | None, str]  # extractor (None: no network) and detector
@@ -86,6 +85,8 @@ def partial_auc(anomalous: ArrayLike, scores: ArrayLike) -> float:
 
     It is standardised (McClish, 1989): 0.5 is chance, 1 is perfect. Parameters and errors are those of :func:`auc`.
     """
+    from sklearn import metrics  # not at the top, because it takes long to import
+
     return float(metrics.roc_auc_score(*_validated(anomalous, scores), max_fpr=MAX_FPR))
 
 
@@ -129,7 +130,7 @@ def system_names(systems: Iterable[System]) -> dict[System, tuple[str, str]]:
         features["squeezenet1_1"] = extractors.get("squeezenet1_1").title
     detectors = paper.DETECTORS | paper.AUTOENCODERS
     return {
-        (extractor, detector): SIMPLE_BASELINES.get(detector)
+        (extractor, detector): CLIP_SYSTEMS.get(detector)
         or (features[extractor] if extractor else paper.NO_FEATURES, detectors[detector])
         for extractor, detector in systems
     }

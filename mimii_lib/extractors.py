@@ -3,18 +3,22 @@
 Conventions
 -----------
 An extractor is an ImageNet classifier without its last layer: images (n, 3, 224, 224) → features (n, dimension),
-float32. To add one, :func:`register` an :class:`Extractor`; no other module names the networks.
+float32. One with a front end of its own takes windows of sound instead: (n, height, width) → (n, dimension). To add
+one, :func:`register` an :class:`Extractor`; no other module names the image networks.
 ``mimii_lib.data.weights`` finds the weights, ``mimii_lib.run.engines`` runs the networks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from threading import local
 from typing import TYPE_CHECKING, Any
 
 from mimii_lib.errors import MimiiError, unknown_value
 
 if TYPE_CHECKING:  # torchvision takes seconds to import, and most pages only read stored features
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -45,6 +49,14 @@ class Extractor:
         Field of :class:`mimii_lib.settings.Features` that `cut` takes as its second argument; None: it takes none.
     seed
         Seed of the weights of an untrained network; None: the network is pretrained.
+    layers
+        Names of layers whose maps show the frequency axis at three resolutions, from early to late: the last ones at
+        the strides 8, 16 and 32, or the nearest that there are.
+    front_end
+        Turns a waveform, (samples,), into what an audio network takes: windows (n, height, width), float32; None: the
+        network takes the paper's pictures (§5).
+    sample_rate
+        Of the waveform that `front_end` takes, in Hz.
     """
 
     name: str
@@ -57,6 +69,14 @@ class Extractor:
     std: tuple[float, float, float] = IMAGENET_STD
     variant: str | None = None
     seed: int | None = None
+    layers: tuple[str, ...] = ()
+    front_end: "Callable[[NDArray[np.float32]], NDArray[np.float32]] | None" = None
+    sample_rate: int = 16_000
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the network takes the paper's pictures (§5), not windows of sound."""
+        return self.front_end is None
 
 
 EXTRACTORS: dict[str, Extractor] = {}
@@ -122,6 +142,47 @@ def cut_squeezenet(net: Any) -> "nn.Module":
     return nn.Sequential(net.features, nn.AdaptiveAvgPool2d(2), nn.Flatten())
 
 
+def averaged_maps(net: Any, layers: Sequence[str]) -> "nn.Module":
+    """Return the maps of several layers in one pass: images (n, 3, height, width) → (n, columns).
+
+    Each map is averaged over time, which is its width. Its columns are the channels of its first row, of its second,
+    and so on.
+    """
+    from torch import cat, nn
+
+    class AveragedMaps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = net
+            self.passed = local()  # several threads may be in the network at a time
+            for name in layers:
+                net.get_submodule(name).register_forward_hook(
+                    lambda module, inputs, output: self.passed.maps.append(output)
+                )
+
+        def forward(self, images: "torch.Tensor") -> "torch.Tensor":
+            self.passed.maps = []
+            self.network(images)
+            return cat([values.mean(3).transpose(1, 2).flatten(1) for values in self.passed.maps], 1)
+
+    return AveragedMaps()
+
+
+def map_shapes(extractor: Extractor, layers: Sequence[str], height: int) -> tuple[tuple[int, int], ...]:
+    """Return the rows and channels of the maps of layers, for images of a height in pixels."""
+    import torch
+
+    shapes: list[tuple[int, int]] = []
+    net = extractor.network().eval()
+    for name in layers:
+        net.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output: shapes.append((output.shape[2], output.shape[1]))
+        )
+    with torch.inference_mode():
+        net(torch.zeros(1, 3, height, 2 * height))
+    return tuple(shapes)
+
+
 def random_state_dict(extractor: Extractor) -> "dict[str, torch.Tensor]":
     """Return the initial weights of an untrained network, determined by its seed."""
     import torch
@@ -137,26 +198,31 @@ def untrained_variant(name: str) -> Extractor:
     return replace(trained, name=f"{name}_random", title=trained.title + UNTRAINED, torchvision=None, seed=0)
 
 
-def _efficientnet_lite0() -> "nn.Module":
-    from efficientnet_lite_pytorch import EfficientNet
+def _efficientnet_lite(version: int) -> Extractor:
+    def build() -> "nn.Module":
+        from efficientnet_lite_pytorch import EfficientNet
 
-    return EfficientNet.from_name("efficientnet-lite0")
+        # Lite1 and Lite2 were trained on 240 and 260 pixels; the paper's 224 stay, and the edges are padded for them.
+        return EfficientNet.from_name(f"efficientnet-lite{version}", image_size=224)
+
+    name, title = f"efficientnet_lite{version}", f"EfficientNet-Lite{version}"
+    half = (127 / 255,) * 3, (128 / 255,) * 3
+    layers = tuple(f"_blocks.{number}" for number in ((4, 10, 15), (6, 14, 20), (6, 14, 20))[version])
+    return Extractor(name, title, 1280, build, without_layer("_fc"), None, *half, layers=layers)
 
 
-def _torchvision(name: str, title: str, dimension: int, cut: Any, variant: str | None = None) -> Extractor:
-    return Extractor(name, title, dimension, from_torchvision(name), cut, torchvision=name, variant=variant)
+def _torchvision(name: str, title: str, dimension: int, cut: Any, layers: str, variant: str | None = None) -> Extractor:
+    network = from_torchvision(name)
+    return Extractor(name, title, dimension, network, cut, name, variant=variant, layers=tuple(layers.split()))
 
 
-_HALF = (127 / 255,) * 3, (128 / 255,) * 3
 for _extractor in (
-    _torchvision("alexnet", "AlexNet", 4096, cut_alexnet, variant="alexnet_relu"),
-    _torchvision("resnet18", "ResNet18", 512, without_layer("fc")),
-    _torchvision("resnet34", "ResNet34", 512, without_layer("fc")),
-    _torchvision("squeezenet1_0", "SqueezeNet 1.0", 2048, cut_squeezenet),
-    _torchvision("squeezenet1_1", "SqueezeNet 1.1", 2048, cut_squeezenet),
-    Extractor(
-        "efficientnet_lite0", "EfficientNet-Lite0", 1280, _efficientnet_lite0, without_layer("_fc"), None, *_HALF
-    ),
+    _torchvision("alexnet", "AlexNet", 4096, cut_alexnet, "features.5 features.12", "alexnet_relu"),
+    _torchvision("resnet18", "ResNet18", 512, without_layer("fc"), "layer2 layer3 layer4"),
+    _torchvision("resnet34", "ResNet34", 512, without_layer("fc"), "layer2 layer3 layer4"),
+    _torchvision("squeezenet1_0", "SqueezeNet 1.0", 2048, cut_squeezenet, "features.4 features.7 features.12"),
+    _torchvision("squeezenet1_1", "SqueezeNet 1.1", 2048, cut_squeezenet, "features.4 features.7 features.12"),
+    *map(_efficientnet_lite, range(3)),
 ):
     register(_extractor)
 for _name in ("resnet18", "squeezenet1_1"):

@@ -22,8 +22,24 @@ SIMPLE_BASELINES = MappingProxyType(
     {"knn": ("log-mel", "3-NN"), "mahalanobis": ("log-mel", "Mahalanobis"), "level": ("level", "Mahalanobis")}
 )
 """Detectors that need no network, with the names of their features and of themselves in the results table."""
-DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS, *SIMPLE_BASELINES)
-"""Names of all detectors: the five of §5.2, the two auto-encoders, and the simple baselines."""
+AFTER_PAPER = MappingProxyType(
+    {
+        "spectrum-mahalanobis": ("mean spectrum", "Mahalanobis"),
+        "spectrum-density": ("mean spectrum", "NN, local density"),
+        "loudest-mahalanobis": ("mean and loudest", "Mahalanobis"),
+        "ranked-gmm": ("ranked frames", "GMM, small"),
+        "maps-early": ("EfficientNet-Lite0 maps, early", "NN per band"),
+        "maps-middle": ("EfficientNet-Lite0 maps, middle", "NN per band"),
+        "maps-late": ("EfficientNet-Lite0 maps, late", "NN per band"),
+        "ensemble": ("three maps, loudest", "ensemble"),
+        "pyod": ("hand-made", "PyOD"),
+    }
+)
+"""Systems after the paper (see :mod:`mimii_lib.systems`), named like the simple baselines."""
+CLIP_SYSTEMS = MappingProxyType({**SIMPLE_BASELINES, **AFTER_PAPER})
+"""Systems that score a clip as a whole, where the paper's score its patches."""
+DETECTORS = (*paper.DETECTORS, *paper.AUTOENCODERS, *CLIP_SYSTEMS)
+"""Names of all detectors: the five of §5.2, the two auto-encoders, and the clip systems."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,11 @@ class StrictModel(BaseModel):
 def _several(value: Any) -> Any:
     """Return the tuple that a list of YAML, or one item, means."""
     return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int) else value
+
+
+def _names(value: Any) -> Any:
+    """Return the tuple that a list of YAML, or one name, means."""
+    return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, str) else value
 
 
 def _number(value: Any) -> Any:
@@ -210,6 +231,29 @@ class Evaluation(StrictModel):
     )
 
 
+class Systems(StrictModel):
+    """The systems after the paper (:mod:`mimii_lib.systems`); the paper's own do not depend on these settings."""
+
+    below: NonNegative = assumption(60.0, "decibels under the training clips' median level that become black")
+    above: NonNegative = assumption(40.0, "decibels over it that become the brightest colour")
+    step: Positive = assumption(10.0, "the median level is rounded to so many dB: most splits share their pictures")
+    picture_rows: Annotated[int, Field(ge=32, le=512)] = assumption(
+        128, "height of a whole clip's picture; half of 224, which costs a quarter of the time"
+    )
+    layers: Annotated[tuple[str, ...] | None, BeforeValidator(_names)] = assumption(
+        None, "None: the last layer at each of the strides 8, 16 and 32"
+    )
+    loudest: Annotated[Positive, Field(le=1)] = assumption(0.05, "share of the frames that count as the loudest")
+    rank_weight: Annotated[NonNegative, Field(le=1)] = assumption(
+        0.99, "ranked: each frame weighs this much of the next louder one; 100 of 626 decide"
+    )
+    density_neighbors: NonNegativeInt = assumption(4, "neighbours that local density is estimated from; 0: no density")
+    components: PositiveInt = assumption(2, "mixture components of the small GMM: clips, not patches, are few")
+    combine: Literal["mean", "min", "max"] = assumption(
+        "mean", "an anomaly that several members hear counts more than one that a single member hears"
+    )
+
+
 class Settings(StrictModel):
     """Everything that changes a number."""
 
@@ -219,6 +263,7 @@ class Settings(StrictModel):
     detectors: Detectors = Detectors()
     autoencoders: Autoencoders = Autoencoders()
     evaluation: Evaluation = Evaluation()
+    systems: Systems = Systems()
 
     @property
     def min_train_clips(self) -> int:

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import binomtest, false_discovery_control, norm
 
 from mimii_lib.evaluation import ClipScores, auc, standard_error
 
@@ -37,6 +37,10 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         """Return whether a value lies within the interval."""
         return self.low <= value <= self.high
+
+    def __format__(self, style: str) -> str:
+        """Return the estimate and its interval as a text, each number in the style of a format."""
+        return f"{self.value:{style}} ({self.low:{style}} to {self.high:{style}})"
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,12 @@ class AucEstimates:
             return value if value == extreme else float(brentq(excess, extreme, beside))
 
         return Interval(value, end(0.0), end(1.0))
+
+
+def share(n_hits: int, n: int) -> Interval:
+    """Return a share with its 95 % interval (Wilson, 1927), which lies within [0, 1]."""
+    low, high = binomtest(n_hits, n).proportion_ci(method="wilson")
+    return Interval(n_hits / n, float(low), float(high))
 
 
 def symmetric(value: float, error: float) -> Interval:

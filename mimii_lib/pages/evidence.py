@@ -22,6 +22,7 @@ SYSTEMS = MappingProxyType(
     {
         "mahalanobis": "Mahalanobis distance",
         "knn": "3 nearest neighbours",
+        "spectrum-density": "nearest neighbour, local density",
         "gmm": "Gaussian mixture (8)",
         "oc-svm": "one-class SVM",
         "if": "isolation forest",

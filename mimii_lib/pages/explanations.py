@@ -22,7 +22,7 @@ from sklearn.neighbors import NearestNeighbors
 from mimii_lib import evaluation, extractors, imaging
 from mimii_lib.errors import NotRun
 from mimii_lib.run import Run, engines
-from mimii_lib.settings import SIMPLE_BASELINES
+from mimii_lib.settings import CLIP_SYSTEMS
 
 GRID, MARGIN = 8, 2
 """Blocks along each side of an image, and pixels beyond a block that are occluded too: no edge of the block remains."""
@@ -34,16 +34,19 @@ KINDS = ("best caught", "worst missed", "worst false alarm")  # example clips, i
 
 
 def trained_systems(runs: Sequence[Run]) -> dict[Run, list[evaluation.System]]:
-    """Return the systems (extractor, detector) that rest on a pretrained network, of the runs that have any.
+    """Return the systems (extractor, detector) that rest on a pretrained network of pictures, by run.
 
-    Raises :class:`NotRun` if none has.
+    An audio network has no picture to explain a score by. Runs without any such system are left out; raises
+    :class:`NotRun` if all are.
     """
-    systems = {
-        run: [system for system in run.results.systems() if system[0] and extractors.get(system[0]).seed is None]
-        for run in runs
-    }
+
+    def explained(extractor: str | None) -> bool:
+        network = extractors.get(extractor) if extractor else None
+        return network is not None and network.seed is None and network.takes_pictures
+
+    systems = {run: [system for system in run.results.systems() if explained(system[0])] for run in runs}
     if not any(systems.values()):
-        raise NotRun("this run has no pretrained network with a detector of its features")
+        raise NotRun("this run has no pretrained network of pictures with a detector of its features")
     return {run: of_run for run, of_run in systems.items() if of_run}
 
 
@@ -52,7 +55,7 @@ def best_system(aucs: pd.DataFrame) -> evaluation.System:
 
     Takes a table of :meth:`mimii_lib.run.Run.auc`. The extractor of an auto-encoder is None.
     """
-    of_patches = aucs[~aucs.detector.isin(SIMPLE_BASELINES)]
+    of_patches = aucs[~aucs.detector.isin(CLIP_SYSTEMS)]
     scored = aucs if of_patches.empty else of_patches
     extractor, detector = scored.groupby(["extractor", "detector"], dropna=False).auc.mean().idxmax()
     return (None if pd.isna(extractor) else extractor), detector

@@ -114,6 +114,8 @@ def clip(
         if scores is not None:
             middles = imaging.patch_starts(decibels.shape[1], settings) + settings.patch_frames // 2
             times = [imaging.seconds(int(middle), settings) for middle in middles]
+            if len(scores) not in (1, len(times)):  # the windows of an audio network, which overlap by half
+                times = list(np.arange(1, len(scores) + 1) * settings.seconds / (len(scores) + 1))
             if len(scores) == len(times):
                 axes[0, 0].plot(times, scores, "o-", color="black", ms=3, lw=1)
                 description += f"; highest score in patch {scores.argmax()} of {len(scores)}"
@@ -153,7 +155,7 @@ def split_map(run: Run, machine_id: str) -> Figure:
 
 def colour_channels(patch: NDArray[np.uint8], settings: Imaging) -> Figure:
     """Draw a patch (n_mels, patch_frames) of colour map indices as red, green and blue, up-scaled and standardised."""
-    scales = (imaging.upscaling(side, settings) for side in patch.shape)
+    scales = (imaging.upscaling(side, settings.image_size) for side in patch.shape)
     colours = imaging.standardised_colours(extractors.IMAGENET_MEAN, extractors.IMAGENET_STD, settings)
     channels = imaging.extractor_input(torch.tensor(patch[None]), colours, *scales)[0].numpy()
     bands = (0, settings.n_mels) if settings.origin == "lower" else (settings.n_mels, 0)
@@ -277,10 +279,11 @@ def effects(effects: pd.DataFrame) -> Figure:
 def pipeline(run: Run) -> HTML:
     """Show the method as a map of the book, after the paper's Figure 1: one abnormal clip from sound to AUC.
 
-    Each step links to its page, relative to a page of ``book/``. The scores are those of the run's first system; if
-    it has no network, no step shows features.
+    Each step links to its page, relative to a page of ``book/``. The scores are those of the run's first system that
+    takes pictures, if any; if it has no such network, no step shows features.
     """
-    settings, machine_id, system = run.settings.imaging, run.ids[0], run.results.systems()[0]
+    settings, machine_id, systems = run.settings.imaging, run.ids[0], run.results.systems()
+    system = next((one for one in systems if one[0] is None or extractors.get(one[0]).takes_pictures), systems[0])
     seed = run.results.seeds(system[1])[0]
     test, scores = run.recordings.split_clips(machine_id, seed, "test"), run.scores(machine_id, *system, seed)
     abnormal = (test.label == "abnormal").to_numpy()
@@ -305,7 +308,7 @@ def pipeline(run: Run) -> HTML:
          lambda axis: axis.scatter(ranks, abnormal, s=12, c=colours)),
         ("05_dcae_baselines", "The baseline", baseline, lambda axis: axis.imshow(image[::8, ::8])),
     ]  # fmt: skip
-    if system[0] is not None:
+    if system[0] is not None and extractors.get(system[0]).takes_pictures:
         features = run.features(machine_id, system[0])[clip, 0]
         text = f"{len(features):,} numbers per image, by {extractors.get(system[0]).title}"
         side = int(len(features) ** 0.5)

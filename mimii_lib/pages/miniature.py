@@ -16,27 +16,29 @@ from mimii_lib.settings import Imaging
 LOUDEST = 0.9  # peak of the loudest sound of a row of players
 
 
-def sounds(parts: Mapping[str, Sound | Sequence[Sound]], *, start: float = 0.0, seconds: float = 3.0) -> HTML:
+def sounds(
+    parts: Mapping[str, Sound | Sequence[Sound]], *, start: float = 0.0, seconds: float = 3.0, rate: int = SAMPLE_RATE
+) -> HTML:
     """Show an excerpt of each sound, by caption, as a spectrogram with a player; all are amplified by the same factor.
 
     Of several sounds under one caption the same excerpt is played one after the other, with a line between them.
     """
-    first, last = (round(time * SAMPLE_RATE) for time in (start, start + seconds))
+    first, last = (round(time * rate) for time in (start, start + seconds))
     groups = {caption: [part[..., first:last] for part in np.atleast_2d(part)] for caption, part in parts.items()}
     gain = LOUDEST / max(np.abs(group).max() for group in groups.values())
-    return side_by_side(_card(caption, gain * np.array(group)) for caption, group in groups.items())
+    return side_by_side(_card(caption, gain * np.array(group), rate) for caption, group in groups.items())
 
 
-def _card(caption: str, group: NDArray[np.float64]) -> str:
-    settings, sound = Imaging(), group.ravel().astype(np.float32)
+def _card(caption: str, group: NDArray[np.float64], rate: int) -> str:
+    settings, sound = Imaging(sample_rate=rate), group.ravel().astype(np.float32)
     with drawing(figsize=(3.2, 1.7)) as (figure, ((axis,),)):
         drawn = draw_spectrogram(axis, imaging.log_mel(sound, settings), settings)
         drawn.set_interpolation("none")  # a pixel for each value makes the page smaller
         axis.set(xlabel="time (s)", ylabel="mel scale (kHz)")
         for border in range(1, len(group)):
-            axis.axvline(border * group.shape[1] / SAMPLE_RATE, color="white", lw=2)
+            axis.axvline(border * group.shape[1] / rate, color="white", lw=2)
         image = svg(figure, f"Log-mel spectrogram of {caption}")
-    return card(caption, image, player(sound, SAMPLE_RATE, caption))
+    return card(caption, image, player(sound, rate, caption))
 
 
 def level_by_band(change: NDArray[np.float64], rest: NDArray[np.float64]) -> Figure:

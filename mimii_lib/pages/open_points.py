@@ -2,7 +2,7 @@
 
 A point's values, reasons and alternatives are those of the settings that carry its number
 (:mod:`mimii_lib.settings`); its texts are in ``open_points.yaml``. An alternative is measured by the change of the mean
-AUC, with the first extractor, on the part of the runs that the profile's `sensitivity` names.
+AUC, with the first extractor that takes pictures, on the part of the runs that the profile's `sensitivity` names.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,9 +104,11 @@ def measured_part(runs: Sequence[Run], *, compute: bool = True) -> list[Run]:
     """
     parts, size = [], runs[0].profile.sensitivity
     if not (measurable := [run for run in runs if run.results.measurable]):
-        raise NotRun("an alternative needs a network and a detector that is no simple baseline, and this run lacks one")
+        raise NotRun(
+            "an alternative needs a network of pictures and a detector that is no simple baseline; this run lacks one"
+        )
     for run in measurable[: size.machines]:
-        extractor, ids = run.stages.extractors[0], run.ids
+        extractor, ids = run.results.image_extractors[0], run.ids
         systems = [system for system in run.results.systems() if system[0] == extractor and system[1] in size.detectors]
         known = compute or not run.results.missing(run.results.trials(systems))
         if systems and known and size.ids < len(ids):

@@ -14,13 +14,13 @@ from mimii_lib.evaluation import system_names
 from mimii_lib.extractors import get
 from mimii_lib.pages import contrasts, run_box
 from mimii_lib.run import Run
-from mimii_lib.settings import SIMPLE_BASELINES, Autoencoders, Split
+from mimii_lib.settings import AFTER_PAPER, CLIP_SYSTEMS, Autoencoders, Split
 from mimii_lib.uncertainty import AucEstimates, Z, symmetric
 
 pd.set_option("display.max_colwidth", None)  # pandas would truncate long cells
 
-NAMES = paper.DETECTORS | paper.AUTOENCODERS | {name: " ".join(row) for name, row in SIMPLE_BASELINES.items()}
-"""Display names: the paper's for detectors and auto-encoders, ours for the simple baselines."""
+NAMES = paper.DETECTORS | paper.AUTOENCODERS | {name: " ".join(row) for name, row in CLIP_SYSTEMS.items()}
+"""Display names: the paper's for detectors and auto-encoders, ours for the clip systems."""
 
 
 def name_of(system: tuple[str | None, str]) -> str:
@@ -75,6 +75,8 @@ PAPER_SEEDS = 5
 """Number of seeds that the paper averages over (Table 1)."""
 OURS = '<span class="ours">not in the paper</span>'
 """Marks features that the paper does not have."""
+AFTER = '<span class="ours">after the paper</span>'
+"""Marks the systems after the paper."""
 NEAR = '<sup title="not significantly worse than the best of its column">≈</sup>'
 """Marks a cell that is not significantly worse than the best of its column."""
 
@@ -89,11 +91,13 @@ def table_1(
 
     `table` holds AUCs in percent: rows (features, detector), columns (machine, id), NaN where nothing was run. `near`
     has by column the rows that are not significantly worse than its best, which are marked ≈; the best itself has no
-    mark. `titles` replace names of features, such as that of SqueezeNet by its version. Rows that were not run stand
-    last, a line for each network.
+    mark. `titles` replace names of features, such as that of SqueezeNet by its version. The systems after the paper
+    stand below the others, and take no part in the marks. Rows that were not run stand last, a line for each network.
     """
-    run = table.dropna(how="all")
-    ranks = run.round(1).rank(ascending=False, method="min")  # ties share a mark
+    after = [row for row in table.index if row in AFTER_PAPER.values()]
+    run = table.loc[[*table.index.drop(after), *after]].dropna(how="all")
+    ranks = run.drop(after, errors="ignore").round(1).rank(ascending=False, method="min")  # ties share a mark
+    ranks = ranks.reindex(run.index)
     shown = pd.DataFrame("–", run.index, run.columns)
     for column, row in product(run.columns, run.index):
         if pd.notna(auc := run.loc[row, column]):
@@ -102,6 +106,7 @@ def table_1(
             shown.loc[row, column] = f"<{tag}>{auc:.1f}</{tag}>{mark}"
     published = paper.table_1().index.levels[0]
     shown_as = {name: name if name in published else name + OURS for name, _ in run.index} | dict(titles or {})
+    shown_as |= {name: name + AFTER for name, _ in after}
     rows = [(shown_as[name], detector) for name, detector in run.index]
     columns = [(machine.capitalize(), name.replace("id_0", "M")) for machine, name in table]
     shown.index, shown.columns = pd.MultiIndex.from_tuples(rows), pd.MultiIndex.from_tuples(columns)

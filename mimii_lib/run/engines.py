@@ -1,13 +1,11 @@
-"""Run an extractor's network: patches → features.
+"""Run an extractor's network: patches, or windows of sound, → features.
 
 Two engines compute the same function: ``openvino`` compiles the network for the processor and runs patches in parallel,
 one per core; ``torch`` runs small batches with the channels last, on a CPU one per core. Both take the patches as uint8
 colour-map indices; colouring, up-scaling and standardisation are the first layers of the network.
 """
 
-import sys
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,26 +24,66 @@ from mimii_lib.data.weights import Weights
 from mimii_lib.errors import MimiiError
 from mimii_lib.extractors import Extractor
 from mimii_lib.imaging import extractor_input, standardised_colours, upscaling
+from mimii_lib.run.openvino_engine import Runner, Store, rows_of, runner
 from mimii_lib.settings import Features, Imaging
 
 BATCH = {"openvino": 2, "torch": 8}
 """Patches per batch: so few that allocated memory is reused. With 64, torch spends half of its time on allocation."""
 
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO would report its use
-
-Store = Callable[[int, NDArray[np.float32]], None]  # takes the number of a batch's first patch, and its features
-Runner = Callable[[NDArray[np.uint8], Store], None]
+Shape = tuple[int, ...]  # height and width of a picture
 
 
-class PatchNetwork(nn.Module):
-    """An extractor's network from patches on: (n, height, width) uint8 → (n, dimension) float32."""
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a network takes it: its shape as indices into the colour map, and the size it is up-scaled to.
 
-    def __init__(self, network: nn.Module, extractor: Extractor, imaging: Imaging, shape: tuple[int, ...]):
+    Windows of sound, which audio networks take as they are, have no size and no colour map.
+    """
+
+    shape: Shape
+    size: Shape | None
+    colormap: str
+
+
+@dataclass(frozen=True)
+class MapLayers:
+    """Layers of a network whose maps are taken of whole clips, up-scaled to a height in pixels."""
+
+    layers: tuple[str, ...]
+    height: int
+
+    def picture(self, shape: Shape, imaging: Imaging) -> Picture:
+        """Return the picture of a clip, (n_mels, frames), whose width grows in proportion to its height."""
+        return Picture(shape, (self.height, round(shape[1] * self.height / shape[0])), imaging.colormap)
+
+    def shapes(self, extractor: str) -> tuple[tuple[int, int], ...]:
+        """Return the rows and channels of each layer's map; raise MimiiError if the network has no such layer."""
+        try:
+            return _map_shapes(extractor, self)
+        except AttributeError as error:
+            raise MimiiError(f"systems.layers: {error}; name layers of {extractor}") from None
+
+    def columns(self, extractor: str) -> int:
+        """Return the columns of all layers together."""
+        return sum(rows * channels for rows, channels in self.shapes(extractor))
+
+
+@lru_cache
+def _map_shapes(extractor: str, maps: MapLayers) -> tuple[tuple[int, int], ...]:
+    return extractors.map_shapes(extractors.get(extractor), maps.layers, maps.height)
+
+
+class PictureNetwork(nn.Module):
+    """An extractor's network from pictures on: (n, height, width) uint8 → (n, columns) float32."""
+
+    def __init__(self, network: nn.Module, extractor: Extractor, picture: Picture):
         super().__init__()
+        assert picture.size is not None
         self.network = network
-        self.register_buffer("colours", standardised_colours(extractor.mean, extractor.std, imaging))
-        self.register_buffer("rows", upscaling(shape[0], imaging))
-        self.register_buffer("columns", upscaling(shape[1], imaging))
+        colours = standardised_colours(extractor.mean, extractor.std, Imaging(colormap=picture.colormap))  # type: ignore
+        self.register_buffer("colours", colours)
+        self.register_buffer("rows", upscaling(picture.shape[0], picture.size[0]))
+        self.register_buffer("columns", upscaling(picture.shape[1], picture.size[1]))
 
     def forward(self, colormap_indices: torch.Tensor) -> torch.Tensor:
         """Return the features of patches."""
@@ -114,42 +152,77 @@ def _cpu_has_bfloat16(engine: str) -> bool:
 def extract(
     patches: NDArray[np.uint8], weights: Weights, imaging: Imaging, features: Features | None = None
 ) -> NDArray[np.float32]:
-    """Return the features of patches (§5.1): (n, height, width) uint8, colour-map indices → (n, dimension) float32."""
-    settings, extractor = features or Features(), extractors.get(weights.extractor)
-    # Only these settings and the shape of a patch change the network: the others share the compiled one.
-    image = Imaging(colormap=imaging.colormap, image_size=imaging.image_size)
-    run = _compiled(choose(settings), extractor, weights, image, settings, patches.shape[1:])
-    rows = np.empty((len(patches), extractor.dimension), np.float32)
-    with tqdm(total=len(patches), desc=extractor.title, unit="patch", disable=None) as progress:
+    """Return the features of patches (§5.1): (n, height, width) uint8, colour-map indices → (n, dimension) float32.
 
-        def store(start: int, values: NDArray[np.float32]) -> None:
-            batch = rows[start : start + len(values)]  # shorter than `values` where the last batch was padded
-            batch[:] = values[: len(batch)]
-            progress.update(len(batch))
+    An extractor with a front end of its own takes that one's windows instead, float32.
+    """
+    pictures = extractors.get(weights.extractor).takes_pictures
+    size = (imaging.image_size, imaging.image_size) if pictures else None
+    picture = Picture(patches.shape[1:], size, imaging.colormap if pictures else "")
+    return run(patches, weights, picture, features or Features())
 
-        run(patches, store)
-    return rows
+
+def run(
+    pictures: NDArray[np.uint8], weights: Weights, picture: Picture, features: Features, maps: MapLayers | None = None
+) -> NDArray[np.float32]:
+    """Return features of pictures or, with `maps`, several layers' maps averaged over time in one pass.
+
+    Parameters
+    ----------
+    pictures : array of shape (n, height, width), uint8
+        Colour-map indices.
+
+    Returns
+    -------
+    array of shape (n, dimension) or, of maps (see :func:`mimii_lib.extractors.averaged_maps`), (n, columns)
+    """
+    extractor = extractors.get(weights.extractor)
+    columns, title = (
+        (maps.columns(extractor.name), f"{extractor.title} maps") if maps else (extractor.dimension, extractor.title)
+    )
+    compiled = _compiled(choose(features), extractor, weights, picture, features, maps)
+    with tqdm(total=len(pictures), desc=title, unit="picture", disable=None) as progress:
+        return rows_of(compiled, pictures, columns, progress.update)
 
 
 @lru_cache(maxsize=2)
 def _compiled(
-    engine: Engine, extractor: Extractor, weights: Weights, imaging: Imaging, features: Features, shape: tuple[int, ...]
+    engine: Engine,
+    extractor: Extractor,
+    weights: Weights,
+    picture: Picture,
+    features: Features,
+    maps: MapLayers | None = None,
 ) -> Runner:
     """Return the network, loaded and compiled for an engine; cached, because compilation takes seconds."""
-    net = PatchNetwork(network(weights, features), extractor, imaging, shape).eval()
-    return _openvino(net, engine, shape) if engine.name.startswith("openvino") else _torch(net, engine)
+    net = picture_network(weights, picture, features, maps)
+    name = "openvino" if engine.name.startswith("openvino") else "torch"
+    size = 1 if maps else BATCH[name]  # a whole clip is as large as several patches
+    if name == "torch":
+        return _torch(net, engine, size)
+    return runner(to_openvino(net, picture.shape, size), torch.get_num_threads(), engine.precision)
 
 
-def _torch(net: nn.Module, engine: Engine) -> Runner:
+def picture_network(
+    weights: Weights, picture: Picture, features: Features | None = None, maps: MapLayers | None = None
+) -> nn.Module:
+    """Return a network from pictures to features or, with `maps`, to averaged maps."""
+    cut = extractors.averaged_maps(classifier(weights), maps.layers) if maps else network(weights, features)
+    if picture.size is not None:
+        cut = PictureNetwork(cut, extractors.get(weights.extractor), picture)
+    return cut.eval().requires_grad_(False)
+
+
+def _torch(net: nn.Module, engine: Engine, size: int) -> Runner:
     net = net.to(engine.device).to(memory_format=torch.channels_last)
 
-    def run(patches: NDArray[np.uint8], store: Store) -> None:
+    def run(pictures: NDArray[np.uint8], store: Store) -> None:
         def run_batch(start: int) -> None:
-            batch = torch.from_numpy(np.array(patches[start : start + BATCH["torch"]]))
+            batch = torch.from_numpy(np.array(pictures[start : start + size]))
             with torch.inference_mode(), torch.autocast(engine.device, torch.bfloat16, engine.precision == "bfloat16"):
                 store(start, net(batch.to(engine.device)).float().cpu().numpy())
 
-        starts, threads = range(0, len(patches), BATCH["torch"]), torch.get_num_threads()
+        starts, threads = range(0, len(pictures), size), torch.get_num_threads()
         if engine.device == "cuda":
             for start in starts:
                 run_batch(start)
@@ -165,27 +238,12 @@ def _torch(net: nn.Module, engine: Engine) -> Runner:
     return run
 
 
-def _openvino(net: nn.Module, engine: Engine, shape: tuple[int, ...]) -> Runner:
+def to_openvino(net: nn.Module, shape: Shape, size: int) -> Any:
+    """Return a network of pictures as an ``openvino.Model`` of a fixed batch: (size, height, width) uint8."""
     import openvino
 
-    threads, size = torch.get_num_threads(), BATCH["openvino"]  # OMP_NUM_THREADS, or the number of cores
-    options: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": "bf16" if engine.precision == "bfloat16" else "f32",
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": threads,
-        "ENABLE_CPU_PINNING": False,  # pinned threads of two processes would share one core
-    }
-    example = torch.zeros((size, *shape), dtype=torch.uint8)
+    example = torch.zeros((size, *shape), dtype=torch.uint8 if isinstance(net, PictureNetwork) else torch.float32)
     with warnings.catch_warnings(action="ignore"):  # torch deprecates its tracing, which OpenVINO still needs
-        model = openvino.convert_model(net, example_input=example, input=[example.shape])
-    compiled = openvino.Core().compile_model(model, "CPU", options)
-
-    def run(patches: NDArray[np.uint8], store: Store) -> None:
-        queue = openvino.AsyncInferQueue(compiled, threads + 1)  # one more than threads, so that no core waits
-        queue.set_callback(lambda request, start: store(start, request.get_output_tensor().data))
-        for start in range(0, len(patches), size):
-            batch = patches[start : start + size]
-            queue.start_async([np.pad(batch, ((0, size - len(batch)), (0, 0), (0, 0)))], start)
-        queue.wait_all()
-
-    return run
+        # The conversion would trace it three times, to compare: most of its time.
+        traced = torch.jit.trace(net, example, check_trace=False)
+        return openvino.convert_model(traced, example_input=example, input=[example.shape])

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from mimii_lib import extractors, imaging, paper
 from mimii_lib.data.formatting import duration, gigabytes
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import Run
+from mimii_lib.run.stages.audio_features import windows_of_a_clip
+from mimii_lib.run.stages.clip_systems import map_layers
+from mimii_lib.systems import catalogue
 
 SAMPLE = {"normal": 96, "abnormal": 16}  # clips of a machine ID that are run to measure time
 GROWTH = {"gmm": 1.7, "b-gmm": 1.7, "if": 0.3, "kde": 1.8, "oc-svm": 2.1}
@@ -137,25 +141,36 @@ def _piece(run: Run, stage: str, machine_id: str, extractor: str | None, detecto
     """Return the kind of a result, its work in units of that kind, its bytes, and what it alone belongs to."""
     view, n_clips = run.settings.imaging, len(run.recordings.clips_of(machine_id))
     train, test = (len(run.recordings.split_clips(machine_id, seed, role)) for role in ("train", "test"))
-    n_patches, n_train, n_test = (view.patches * clips for clips in (n_clips, train, test))
+    pictures = extractor is None or extractors.get(extractor).takes_pictures
+    of_a_clip = view.patches if pictures else windows_of_a_clip(str(extractor), run.settings)
+    n_patches, n_train, n_test = (of_a_clip * clips for clips in (n_clips, train, test))
     title, dimension = (extractors.get(extractor).title, extractors.get(extractor).dimension) if extractor else ("", 0)
-    name = (paper.DETECTORS | paper.AUTOENCODERS).get(detector, "simple baselines")
+    name = (paper.DETECTORS | paper.AUTOENCODERS).get(detector, "clip systems")
+    maps = {
+        network: sum(map(prod, map_layers(network, run.settings).shapes(network))) for network in _networks(detector)
+    }
     fitting = n_train ** GROWTH.get(detector, 1) * (run.settings.detectors.pca or dimension)
     trial, epochs = {"extractor": extractor, "detector": detector, "seed": seed}, run.settings.autoencoders.epochs
     what, work, size, owner = {
         "spectrograms": ("log-mel spectrograms", n_clips, 4 * n_clips * view.n_mels * view.frames, {}),
         "features": (f"{title}: features", n_patches, 4 * n_patches * dimension, {"extractor": extractor}),
+        "maps": ("maps of whole clips", n_clips, 4 * n_clips * sum(maps.values()), {}),
         "auto-encoders": (f"{name}: training", epochs * n_train, TRAINED_BYTES.get(detector, 0), trial),
         "scores": (*((f"{title}: {name}", fitting) if extractor else (f"{name}: scores", n_test)), 8 * n_test, trial),
     }[stage]
     return {"stage": stage, "what": what, "work": work, "bytes": size, **owner}
 
 
+def _networks(detector: str) -> tuple[str, ...]:
+    """Return the networks whose maps a clip system takes."""
+    return catalogue.SYSTEMS[detector].extractors if detector in catalogue.SYSTEMS else ()
+
+
 def _seconds_per_work(run: Run, missing: pd.DataFrame) -> pd.Series:
     """Run a sample of a machine ID; return the seconds that a unit of work took, by kind of result."""
     clips = run.recordings.clips_of(run.recordings.evaluable[0])
     paths = [path for label, number in SAMPLE.items() for path in clips.path[clips.label == label][:number]]
-    imaging.log_mel(run.waveform(paths[0]), run.settings.imaging)  # compiles librosa's functions
+    imaging.log_mel(run.waveform(paths[0]), run.settings.imaging)  # makes the filters
     with tempfile.TemporaryDirectory() as folder:
         for path in paths:
             link = Path(folder, path)

@@ -24,6 +24,7 @@ from mimii_lib import paper
 from mimii_lib.errors import MimiiError, invalid_input, shown, unknown_value
 from mimii_lib.extractors import EXTRACTORS
 from mimii_lib.settings import DETECTORS, SEEDS, PositiveInt, Settings, StrictModel
+from mimii_lib.systems import audio_networks  # noqa: F401  # registers their extractors
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout, or the folder in which the package is installed
 IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()

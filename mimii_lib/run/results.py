@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from torch import get_num_threads
 from tqdm import tqdm
 
-from mimii_lib import evaluation, paper
+from mimii_lib import evaluation, extractors, paper
 from mimii_lib.autoencoders import one_thread
 from mimii_lib.errors import NotRun
 from mimii_lib.evaluation import System
@@ -19,10 +19,10 @@ from mimii_lib.run import provenance
 from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
 from mimii_lib.run.stages import Stages
-from mimii_lib.settings import SIMPLE_BASELINES, as_json
+from mimii_lib.settings import CLIP_SYSTEMS, as_json
 from mimii_lib.uncertainty import AucEstimates, bootstrap_aucs
 
-LAST = {"lenet-dcae": 0} | dict.fromkeys(SIMPLE_BASELINES, 2)
+LAST = {"lenet-dcae": 0} | dict.fromkeys(CLIP_SYSTEMS, 2)
 """Place of a detector in the order of work: LeNet-DCAE takes longest."""
 Trial = tuple[str, str | None, str, int]
 """One AUC: machine ID, extractor, detector and seed."""
@@ -44,9 +44,18 @@ class Results:
             if not detectors:
                 raise NotRun(f"no detector of features was asked for; name one of {', '.join(paper.DETECTORS)}")
             return [(extractor, name) for name in detectors]
-        others: list[System] = [(None, name) for name in (*self.autoencoders, *self.simple_baselines)]
+        others: list[System] = [(None, name) for name in (*self.autoencoders, *self.clip_systems)]
+        if not others and not detectors:
+            raise NotRun("; ".join(self.stages.unavailable_systems.values()))
         networks = self.stages.weights_used if others else self.stages.extractors
         return [(network, name) for network in networks for name in detectors] + others
+
+    @property
+    def image_extractors(self) -> list[str]:
+        """Extractors that can run and take pictures; raises :class:`NotRun` if there is none."""
+        if names := [name for name in self.stages.extractors if extractors.get(name).takes_pictures]:
+            return names
+        raise NotRun("this run has no network of pictures, but of sound only")
 
     @property
     def autoencoders(self) -> list[str]:
@@ -54,14 +63,16 @@ class Results:
         return [name for name in self.profile.detectors if name in paper.AUTOENCODERS]
 
     @property
-    def simple_baselines(self) -> list[str]:
-        """Simple baselines that were asked for."""
-        return [name for name in self.profile.detectors if name in SIMPLE_BASELINES]
+    def clip_systems(self) -> list[str]:
+        """Clip systems that were asked for and can run: simple baselines, then the systems after the paper."""
+        runnable = [name for name in self.profile.detectors if name not in self.stages.unavailable_systems]
+        return sorted((name for name in runnable if name in CLIP_SYSTEMS), key=list(CLIP_SYSTEMS).index)
 
     @property
     def measurable(self) -> bool:
-        """Whether alternatives to the open choices can be measured: with a network, not on simple baselines alone."""
-        return bool(self.stages.weights_used) and not set(self.profile.detectors) <= set(SIMPLE_BASELINES)
+        """Whether alternatives to the open choices can be measured: with a network of pictures and its detectors."""
+        pictures = any(extractors.get(name).takes_pictures for name in self.stages.weights_used)
+        return pictures and not set(self.profile.detectors) <= set(CLIP_SYSTEMS)
 
     def seeds(self, detector: str) -> tuple[int, ...]:
         """Return the seeds of a detector: auto-encoders may be trained for fewer."""

@@ -29,7 +29,7 @@ PHOTOS = {  # ImageNet classes that are right, and how many guesses a network ha
     "rocket": ([657, 744, 812], 5),  # missile, projectile, space shuttle
     "stereo_motorcycle": ([665, 670], 5),  # moped, motor scooter
 }
-NETWORKS = ["squeezenet1_1", "efficientnet_lite0", "resnet18", "squeezenet1_0"]
+NETWORKS = ["squeezenet1_1", *(f"efficientnet_lite{number}" for number in range(3)), "resnet18", "squeezenet1_0"]
 
 
 @pytest.fixture(autouse=True)

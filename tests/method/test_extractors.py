@@ -23,7 +23,7 @@ from mimii_lib.settings import Features, Imaging
 stated = pytest.mark.paper
 PAPER = Imaging()
 DIMENSIONS = {"alexnet": 4096, "resnet18": 512, "resnet34": 512, "squeezenet1_0": 2048, "squeezenet1_1": 2048}
-DIMENSIONS |= {"efficientnet_lite0": 1280}
+DIMENSIONS |= {f"efficientnet_lite{number}": 1280 for number in range(3)}
 both_engines = pytest.mark.parametrize("engine", ["openvino", "torch"])
 
 
@@ -65,7 +65,7 @@ def at_layer(weights, layer, patches, *, output):
     """Return the input (or output) of a layer in the whole network's forward pass."""
     extractor, net, values = extractors.get(weights.extractor), engines.classifier(weights), []
     colours = imaging.standardised_colours(extractor.mean, extractor.std, PAPER)
-    scaling = imaging.upscaling(64, PAPER)
+    scaling = imaging.upscaling(64, PAPER.image_size)
     net.get_submodule(layer).register_forward_hook(lambda _, inputs, out: values.append(out if output else inputs[0]))
     with torch.inference_mode():
         net(imaging.extractor_input(torch.from_numpy(patches), colours, scaling, scaling))
@@ -89,9 +89,10 @@ def test_dimension_of_the_features(name, untrained):
     assert features.shape == (3, DIMENSIONS[name])
     assert features.dtype == np.float32
     assert np.isfinite(features).all() and not np.array_equal(features[0], features[1])
-    pretrained = {name: extractor.dimension for name, extractor in EXTRACTORS.items() if extractor.seed is None}
+    of_pictures = {name: extractor for name, extractor in EXTRACTORS.items() if extractor.front_end is None}
+    pretrained = {name: extractor.dimension for name, extractor in of_pictures.items() if extractor.seed is None}
     assert pretrained == DIMENSIONS
-    assert set(EXTRACTORS) - set(pretrained) == {"resnet18_random", "squeezenet1_1_random"}
+    assert set(of_pictures) - set(pretrained) == {"resnet18_random", "squeezenet1_1_random"}
 
 
 @stated(
@@ -112,7 +113,10 @@ def test_alexnets_features_are_penultimate_activations(untrained, patches):
 
 @stated("§5.1", "ResNet18: 512 numbers after the average pooling", code="extractors.without_layer")
 @stated("§5.1", "ResNet34: 512 numbers after the average pooling", code="extractors.without_layer")
-@pytest.mark.parametrize(("name", "last"), [("resnet18", "fc"), ("resnet34", "fc"), ("efficientnet_lite0", "_fc")])
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [("resnet18", "fc"), ("resnet34", "fc"), ("efficientnet_lite0", "_fc"), ("efficientnet_lite2", "_fc")],
+)
 def test_features_are_the_input_of_the_last_layer(name, last, untrained, patches):
     """The ResNets' and EfficientNet's features are the input of the layer that names the class."""
     weights, features = untrained(name)

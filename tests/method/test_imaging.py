@@ -39,7 +39,7 @@ def coloured(decibels, name):
 
 def extractor_input(patches, mean, std, settings=PAPER):
     colours = imaging.standardised_colours(mean, std, settings)
-    rows, columns = (imaging.upscaling(side, settings) for side in patches.shape[1:])
+    rows, columns = (imaging.upscaling(side, settings.image_size) for side in patches.shape[1:])
     return imaging.extractor_input(torch.from_numpy(patches), colours, rows, columns)
 
 

@@ -34,8 +34,8 @@ def test_the_record_is_whole(record):
     assert list(record) == ["auc", "low", "high", "n_train", "n_normal", "n_abnormal"]
     assert not record.index.has_duplicates
     n_ids = record.groupby(level=["source", "snr", "system"]).size()
-    assert n_ids.groupby(level="source").agg(["size", "min", "max"]).loc["iaia"].tolist() == [18, 12, 12]
-    assert n_ids.groupby(level="source").agg(["size", "min", "max"]).loc["egemaps"].tolist() == [6, 16, 16]
+    assert n_ids.groupby(level="source").agg(["size", "min", "max"]).loc["iaia"].tolist() == [21, 12, 12]
+    assert n_ids.groupby(level="source").agg(["size", "min", "max"]).loc["egemaps"].tolist() == [7, 16, 16]
     assert ((record.low <= record.auc) & (record.auc <= record.high)).all()
     assert record[["low", "high"]].stack().between(0, 1).all()
     for (_, _, machine, machine_id, _), row in record.iterrows():

@@ -18,8 +18,8 @@ from torch import nn
 from mimii_lib import extractors
 from mimii_lib.data import checks
 from mimii_lib.extractors import Extractor
-from mimii_lib.run import code_digest, simple_baselines, stages
-from mimii_lib.run.stages import detection, features, reconstruction, spectrograms
+from mimii_lib.run import code_digest, stages
+from mimii_lib.run.stages import clip_systems, detection, features, reconstruction, spectrograms
 
 LIBRARY = Path(code_digest.__file__).parents[1]
 STAGES = {
@@ -28,7 +28,7 @@ STAGES = {
     "features": features.extract_features,
     "training": reconstruction.train_autoencoder,
     "detector scores": detection.detector_scores,
-    "baseline scores": simple_baselines.baseline_scores,
+    "clip scores": clip_systems.clip_scores,
 }
 
 
@@ -58,15 +58,15 @@ def edit(library, module, old, new):
 
 CHANGES = {
     "reading a clip": ("dataset.py", r"^def read\(", r"WIDE = 1\n\n\ndef read(", {"clips", "spectrograms"}),
-    "log-mel": ("imaging.py", r"power=2\.0", "power=1.0", {"spectrograms", "features", "training"}),
+    "log-mel": ("imaging.py", r"\(spectrum\) \*\* 2", "(spectrum)", {"spectrograms", "features", "training"}),
     "weights": ("data/weights.py", r"\.flip\(1\)", "", {"features"}),
     "the engine": ("run/engines.py", r'"openvino": 2', '"openvino": 4', {"features"}),
     "the cut of a network": ("extractors.py", r"AdaptiveAvgPool2d\(2\)", "AdaptiveAvgPool2d(1)", {"features"}),
     "selecting patches": ("run/stages/patches.py", r"inputs\[clips\]", "inputs[clips][::-1]", {"detector scores"}),
     "a detector": ("detectors.py", r"np\.minimum\(", "np.maximum(", {"detector scores"}),
     "a fit": ("run/stages/detection.py", r"\.fit\(features\.train\)", ".fit(features.test)", {"detector scores"}),
-    "the sign": ("evaluation.py", r"return -np\.asarray", "return np.asarray", {"detector scores", "baseline scores"}),
-    "a simple baseline": ("run/simple_baselines.py", r"\.mean\(axis=1\)", ".max(axis=1)", {"baseline scores"}),
+    "the sign": ("evaluation.py", r"return -np\.asarray", "return np.asarray", {"detector scores", "clip scores"}),
+    "a clip system": ("systems/back_ends.py", r"\.mean\(axis=1\)", ".max(axis=1)", {"clip scores"}),
     "arguments": ("run/stages/__init__.py", r'\("train", "test"\)', '("test", "train")', {"arguments"}),
     "training": ("autoencoders.py", r"mse_loss\(", "2 * mse_loss(", {"training"}),
     "a default": ("settings.py", r"16_000", "8_000", set(STAGES)),
@@ -116,10 +116,10 @@ def test_versions_are_of_the_packages_that_compute():
     clips, spectrogram, detector = (
         set(code_digest.package_versions(STAGES[name])) for name in ("clips", "spectrograms", "detector scores")
     )
-    assert {"librosa", "numpy", "scipy", "soundfile"} <= spectrogram
+    assert {"matplotlib", "numpy", "soundfile"} <= spectrogram
     assert {"scikit-learn", "scipy", "numpy"} <= detector
     assert "soundfile" in clips
-    assert "librosa" not in clips
+    assert "matplotlib" not in clips
     assert not {"tqdm", "filelock", "pytest"} & (spectrogram | detector)
 
 

@@ -1,7 +1,7 @@
 """The stages of a run: each computes once and keeps its result under a key of exactly what it depends on.
 
-They are ``spectrograms`` (clips, n_mels, frames), ``features`` (clips, patches, dimension), ``auto-encoders`` (trained
-networks) and ``scores`` (test clips, patches); the modules of this folder compute them.
+They are ``spectrograms`` (clips, n_mels, frames), ``features`` (clips, patches, dimension), ``maps`` (clips, columns),
+``auto-encoders`` (trained networks) and ``scores`` (test clips, patches); the modules of this folder compute them.
 """
 
 from contextlib import nullcontext
@@ -17,30 +17,32 @@ from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
 from mimii_lib import autoencoders, dataset, detectors, extractors, paper
-from mimii_lib.data import checks
-from mimii_lib.data.weights import Weights, WeightsNotFound, find_weights
-from mimii_lib.errors import NotRun, unknown_value
 from mimii_lib.imaging import SPECTROGRAM_SETTINGS
-from mimii_lib.run import engines, simple_baselines
+from mimii_lib.run import engines
 from mimii_lib.run.cache import STATE, CacheKey, ResultCache
 from mimii_lib.run.code_digest import described, syntax_digest
 from mimii_lib.run.profiles import Profile
 from mimii_lib.run.recordings import Recordings
-from mimii_lib.run.stages import detection, reconstruction
+from mimii_lib.run.stages import clip_systems, detection, reconstruction
+from mimii_lib.run.stages.audio_features import extract_audio_features, waveform_settings
+from mimii_lib.run.stages.clip_systems import KeptClips
 from mimii_lib.run.stages.features import extract_features
+from mimii_lib.run.stages.network_weights import NetworkWeights
 from mimii_lib.run.stages.patches import Rows, cut_patches, patch_rows
 from mimii_lib.run.stages.spectrograms import log_mel_spectrograms
-from mimii_lib.settings import SIMPLE_BASELINES
+from mimii_lib.settings import CLIP_SYSTEMS, Imaging
+from mimii_lib.systems import catalogue
+from mimii_lib.systems.front_ends import Decibels
 
 
-class Stages:
+class Stages(NetworkWeights):
     """What is computed from the recordings of a run, from the sound of a clip to the scores of its patches."""
 
     def __init__(self, recordings: Recordings, profile: Profile, cache: ResultCache):
+        super().__init__(profile)
         self.recordings, self.profile, self.cache = recordings, profile, cache
         self.settings = profile.settings
         self.engine = engines.choose(self.settings.features)
-        self._weights = self._find_weights()
         # Standardised features are as large as all others together: those of two seeds are kept for their detectors.
         self._preprocess = lru_cache(maxsize=2)(self._preprocess_features)
         self._lock = Lock()
@@ -49,51 +51,14 @@ class Stages:
         self._kept_scores = lru_cache(maxsize=None)(self._scores)
         self.keys = lru_cache(maxsize=None)(self._keys)
 
-    # Weights
-
-    def _find_weights(self) -> dict[str, Weights | WeightsNotFound]:
-        """Look for the weights of every extractor, once and before anything is computed."""
-        weights: dict[str, Weights | WeightsNotFound] = {}
-        for name in self.profile.extractors:
-            try:
-                weights[name] = find_weights(name, self.profile.weights, self.profile.weight_sources)
-            except WeightsNotFound as error:
-                weights[name] = error
-        return weights
-
-    def weights(self, extractor: str) -> Weights:
-        """Return the weights of an extractor, or raise with the reason and the remedy."""
-        if extractor not in self._weights:
-            raise unknown_value("extractors", extractor, self._weights)
-        if isinstance(weights := self._weights[extractor], WeightsNotFound):
-            raise weights
-        return weights
-
     def engine_of(self, detector: str) -> str | None:
-        """Return what computed features or trained an auto-encoder; a simple baseline has neither."""
-        if detector in SIMPLE_BASELINES:
+        """Return what computed features or maps, or trained an auto-encoder; None: the system has no network."""
+        if detector in CLIP_SYSTEMS and not catalogue.SYSTEMS[detector].extractors:
             return None
         if detector not in paper.AUTOENCODERS:
             return str(self.engine)
         device = autoencoders.torch_device(self.settings.autoencoders.device).type
         return str(engines.Engine(f"torch {version('torch')}", device, self.settings.autoencoders.precision))
-
-    @property
-    def weights_used(self) -> dict[str, Weights]:
-        """The weights of the extractors that can run."""
-        return {name: weights for name, weights in self._weights.items() if isinstance(weights, Weights)}
-
-    @property
-    def unavailable_extractors(self) -> dict[str, str]:
-        """Extractors that were asked for and have no weights, with the reason."""
-        return {name: str(error) for name, error in self._weights.items() if isinstance(error, WeightsNotFound)}
-
-    @property
-    def extractors(self) -> list[str]:
-        """Extractors that can run; raises :class:`NotRun` with the reasons if there is none."""
-        if not self.weights_used:
-            raise NotRun(f"no network has weights ({'; '.join(self.unavailable_extractors.values())})")
-        return list(self.weights_used)
 
     # From a recording to features
 
@@ -101,10 +66,18 @@ class Stages:
         """Return the sound of one clip of the clip table: (samples,)."""
         return dataset.read(self.recordings.data / path, self.settings.imaging)
 
-    def spectrograms(self, machine_id: str) -> NDArray[np.float32]:
-        """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB."""
-        clips, key = self.recordings.digests(machine_id), self._spectrograms_key(machine_id)
-        return self.cache.get(key, lambda: log_mel_spectrograms(clips, self.settings.imaging, machine_id))
+    def spectrograms(self, machine_id: str, decibels: Decibels | None = None) -> NDArray[np.float32]:
+        """Return the log-mel spectrograms of a machine ID: (clips, n_mels, frames), in dB.
+
+        `decibels` replaces the reference of 0 dB in the settings: clip or fixed.
+        """
+        clips, key = self.recordings.digests(machine_id), self.spectrograms_key(machine_id, decibels)
+        imaging = self._with_reference(decibels)
+        return self.cache.get(key, lambda: log_mel_spectrograms(clips, imaging, machine_id))
+
+    def _with_reference(self, decibels: Decibels | None) -> Imaging:
+        imaging = self.settings.imaging
+        return imaging if decibels is None else imaging.model_copy(update={"db_reference": decibels})
 
     def patches(self, machine_id: str, seed: int | None = None) -> NDArray[np.uint8]:
         """Return the patches of a machine ID: (clips, patches, n_mels, patch_frames), indices of the colour map.
@@ -118,12 +91,15 @@ class Stages:
         return self.recordings.split_clips(machine_id, seed, role).index.to_numpy()
 
     def features(self, machine_id: str, extractor: str, seed: int | None = None) -> NDArray[np.float32]:
-        """Return the features of a machine ID by one network: (clips, patches, dimension).
+        """Return the features of a machine ID by one network: (clips, patches or windows, dimension).
 
         The seed, by default the first one, matters only where `scaling` is training.
         """
         seed = self.profile.seeds[0] if seed is None else seed
         key = self._features_key(machine_id, extractor, seed)
+        if not extractors.get(extractor).takes_pictures:
+            files, audio = self.recordings.digests(machine_id), self.weights(extractor)
+            return self.cache.get(key, lambda: extract_audio_features(files, audio, self.settings, machine_id))
         if not self.cache.has(key):
             self.spectrograms(machine_id)  # computed before, so that their time is not counted twice
         train, weights = self._rows(machine_id, seed, "train"), self.weights(extractor)
@@ -134,11 +110,12 @@ class Stages:
     # From features to scores
 
     def detector(self, detector: str, seed: int) -> Any:
-        """Return a detector with its preprocessing, a simple baseline or an auto-encoder, not fitted yet."""
+        """Return a detector with its preprocessing, an auto-encoder or a clip system, not fitted yet."""
+        if detector in CLIP_SYSTEMS:
+            system = catalogue.SYSTEMS[detector]
+            return catalogue.estimator(system, self.settings, clip_systems.map_shapes(system, self.settings))
         if detector in paper.AUTOENCODERS:
             return autoencoders.build_autoencoder(detector, self.settings.autoencoders, self.settings.imaging, seed)
-        if detector in SIMPLE_BASELINES:
-            return simple_baselines.build_baseline(detector, self.settings.detectors)
         settings = self.settings.detectors
         return make_pipeline(detectors.preprocessor(settings, seed), detectors.build_detector(detector, settings, seed))
 
@@ -153,16 +130,9 @@ class Stages:
         inputs = self.patches(machine_id, seed) if extractor is None else self.features(machine_id, extractor, seed)
         return patch_rows(inputs, clips.index.to_numpy())
 
-    def summary(self, machine_id: str, baseline: str) -> NDArray[np.float64]:
-        """Return what a simple baseline takes of the clips of a machine ID, in dB.
-
-        (clips, 1) levels, or (clips, 2 x n_mels) band statistics.
-        """
-        if baseline == "level":
-            return self.recordings.levels(machine_id).to_numpy()[:, None]
-        inputs = {"spectrograms": self._spectrograms_key(machine_id).digest}
-        key = CacheKey("summaries", simple_baselines.band_statistics, inputs)
-        return self.cache.get(key, lambda: simple_baselines.band_statistics(self.spectrograms(machine_id)))
+    def vectors(self, machine_id: str, system: str, seed: int) -> NDArray[np.floating]:
+        """Return what a clip system takes of all clips of a machine ID: (clips, columns)."""
+        return KeptClips(self, machine_id, seed).vectors(catalogue.SYSTEMS[system])
 
     def preprocessed(self, machine_id: str, extractor: str, seed: int) -> detection.Preprocessed:
         """Return the standardised (and reduced) features of a split. One thread computes them, the others wait."""
@@ -183,9 +153,10 @@ class Stages:
             features = self.preprocessed(machine_id, extractor, seed)
             fitted = detection.fit_detector(detector, features, self.settings.detectors, seed)
             return make_pipeline(features.preprocessor, fitted)
-        train, untrained = self._rows(machine_id, seed, "train"), self.detector(detector, seed)
-        if detector in SIMPLE_BASELINES:
-            return untrained.fit(self.summary(machine_id, detector)[train])
+        train = self._rows(machine_id, seed, "train")
+        if detector in CLIP_SYSTEMS:
+            return self.detector(detector, seed).fit(self.vectors(machine_id, detector, seed)[train])
+        untrained = self.detector(detector, seed)
         with self._device:
             state = self.cache.get(
                 self._training_key(machine_id, detector, seed),
@@ -196,7 +167,7 @@ class Stages:
     def scores(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> NDArray[np.float64]:
         """Return the anomaly scores of the test clips of a split, in their order: (clips, patches).
 
-        A simple baseline has one score for each clip: (clips, 1).
+        A clip system has one score for each clip: (clips, 1).
         """
         return self._kept_scores(machine_id, extractor, detector, seed)
 
@@ -209,13 +180,15 @@ class Stages:
                 features = self.preprocessed(machine_id, extractor, seed)
                 return detection.detector_scores(detector, features, len(test), self.settings.detectors, seed)
             fitted = self.fit(machine_id, None, detector, seed)
-            if detector in SIMPLE_BASELINES:
-                return simple_baselines.baseline_scores(fitted, self.summary(machine_id, detector), test)
+            if detector in CLIP_SYSTEMS:
+                return clip_systems.clip_scores(fitted, self.vectors(machine_id, detector, seed), test)
             return reconstruction.autoencoder_scores(fitted, self.patches(machine_id, seed), test)
 
         if not self.cache.has(key):
             if extractor is not None:
                 self.features(machine_id, extractor, seed)  # on all cores
+            elif detector in CLIP_SYSTEMS:
+                self.vectors(machine_id, detector, seed)  # maps on all cores
             with threadpool_limits(limits=1):
                 # What others share, or has a time of its own, is not part of this one's time.
                 if extractor is not None:
@@ -228,16 +201,17 @@ class Stages:
 
     def _keys(self, machine_id: str, extractor: str | None, detector: str, seed: int) -> tuple[CacheKey, ...]:
         """Return the keys of what is kept on the way to a trial's scores, from the spectrograms to the scores."""
-        function: Any = simple_baselines.baseline_scores
-        way = [self._spectrograms_key(machine_id)]
-        if detector in paper.AUTOENCODERS:
+        function: Any = clip_systems.clip_scores
+        way = [self.spectrograms_key(machine_id)]
+        if detector in CLIP_SYSTEMS:
+            way = KeptClips(self, machine_id, seed).keys(catalogue.SYSTEMS[detector])
+        elif detector in paper.AUTOENCODERS:
             function = reconstruction.autoencoder_scores
             way.append(self._training_key(machine_id, detector, seed))
         elif extractor is not None:
             function = detection.detector_scores
+            way = way if extractors.get(extractor).takes_pictures else []
             way.append(self._features_key(machine_id, extractor, seed))
-        elif detector == "level":  # of waveforms: no spectrogram is computed
-            way = [CacheKey("clips", checks.level, {"clips": self._content(machine_id)})]
         inputs = self._fit_inputs(machine_id, detector, seed) | {
             "test": self._content(machine_id, seed, "test"),
             way[-1].stage: way[-1].digest,
@@ -245,36 +219,41 @@ class Stages:
         }
         return (*way, CacheKey("scores", function, inputs))
 
-    def _spectrograms_key(self, machine_id: str) -> CacheKey:
-        settings = {name: getattr(self.settings.imaging, name) for name in SPECTROGRAM_SETTINGS}
+    def spectrograms_key(self, machine_id: str, decibels: Decibels | None = None) -> CacheKey:
+        """Return the key of :meth:`spectrograms`."""
+        settings = {name: getattr(self._with_reference(decibels), name) for name in SPECTROGRAM_SETTINGS}
         inputs = {"clips": self._content(machine_id), "imaging": settings}
         return CacheKey("spectrograms", log_mel_spectrograms, inputs)
 
     def _patches_inputs(self, machine_id: str, seed: int) -> dict[str, Any]:
         imaging = self.settings.imaging
         scaled_by = self._content(machine_id, seed, "train") if imaging.scaling == "training" else None
-        spectrograms = self._spectrograms_key(machine_id).digest
+        spectrograms = self.spectrograms_key(machine_id).digest
         return {"spectrograms": spectrograms, "imaging": dict(imaging), "scaled by": scaled_by}
 
     def _features_key(self, machine_id: str, extractor: str, seed: int) -> CacheKey:
         network = extractors.get(extractor)
-        inputs = self._patches_inputs(machine_id, seed) | {
-            "extractor": extractor,
-            "weights": self.weights(extractor).sha256,
-            "engine": str(self.engine),
-            "registered": described(network),
-        }
+        inputs: dict[str, Any] = {"extractor": extractor, "weights": self.weights(extractor).sha256}
+        inputs["engine"] = str(self.engine)
+        inputs["registered"] = described(network)
         if network.variant is not None:
             inputs[network.variant] = getattr(self.settings.features, network.variant)
-        return CacheKey("features", extract_features, inputs)
+        if network.takes_pictures:
+            return CacheKey("features", extract_features, self._patches_inputs(machine_id, seed) | inputs)
+        inputs |= {"clips": self._content(machine_id), "waveform": waveform_settings(self.settings, network)}
+        return CacheKey("features", extract_audio_features, inputs)
 
     def _training_key(self, machine_id: str, detector: str, seed: int) -> CacheKey:
         inputs = self._patches_inputs(machine_id, seed) | self._fit_inputs(machine_id, detector, seed)
         return CacheKey("auto-encoders", reconstruction.train_autoencoder, inputs, STATE)
 
     def _fit_inputs(self, machine_id: str, detector: str, seed: int) -> dict[str, Any]:
-        parameters = self.detector(detector, seed).get_params().items()
-        plain = {name: value for name, value in parameters if isinstance(value, (str, int, float, type(None)))}
+        if detector in CLIP_SYSTEMS:
+            parameters = dict(self.settings.detectors) | dict(self.settings.systems)
+            parameters.pop("memory")  # changes no score
+            return {"detector": detector, "parameters": parameters, "train": self._content(machine_id, seed, "train")}
+        of_detector = self.detector(detector, seed).get_params().items()
+        plain = {name: value for name, value in of_detector if isinstance(value, (str, int, float, type(None)))}
         plain.pop("kde__memory", None)  # changes no score
         return {"detector": detector, "parameters": plain, "train": self._content(machine_id, seed, "train")}
 

@@ -1,5 +1,7 @@
 """Stage: patches → features of a pretrained network (§5.1)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,13 +17,21 @@ def extract_features(
 ) -> NDArray[np.float32]:
     """Return the features of clips, (clips, patches, dimension), from their spectrograms (clips, n_mels, frames).
 
+    Raises :class:`MimiiError` as :func:`network_features` does.
+    """
+    return network_features(cut_patches(spectrograms, settings.imaging, train), weights, settings)
+
+
+def network_features(inputs: NDArray[Any], weights: Weights, settings: Settings) -> NDArray[np.float32]:
+    """Return the features of clips, (clips, patches, dimension), from their patches (clips, patches, height, width).
+
     Raises
     ------
     MimiiError
         If the weights describe a patch by what is no number, or different patches by the same numbers.
     """
-    n_clips, n_patches, *picture = (patches := cut_patches(spectrograms, settings.imaging, train)).shape
-    pictures = patches.reshape(n_clips * n_patches, *picture)
+    n_clips, n_patches, *picture = inputs.shape
+    pictures = inputs.reshape(n_clips * n_patches, *picture)
     features = engines.extract(pictures, weights, settings.imaging, settings.features)
     fault = "" if np.isfinite(features).all() else "features that are not finite numbers"
     if (features == features[0]).all() and (pictures != pictures[0]).any():

@@ -1,7 +1,7 @@
-"""Stage: recordings → log-mel spectrograms, and the statistics of their bands for the simple baselines."""
+"""Stage: recordings → log-mel spectrograms (§5)."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +17,23 @@ from mimii_lib.settings import Imaging
 def log_mel_spectrograms(clips: Mapping[Path, str], settings: Imaging, description: str = "") -> NDArray[np.float32]:
     """Return the log-mel spectrograms of clips, given by file with their sha256: (clips, n_mels, frames), in dB.
 
+    Raises :class:`MimiiError` as :func:`waveforms` does.
+    """
+    sounds = waveforms(clips, settings, f"{description} log-mel")
+    return np.stack([imaging.log_mel(sound, settings) for sound in sounds])
+
+
+def waveforms(clips: Mapping[Path, str], settings: Imaging, description: str = "") -> Iterator[NDArray[np.float32]]:
+    """Yield the waveforms of clips, given by file with their sha256: (samples,). What takes them has one thread.
+
     Raises
     ------
     MimiiError
         If a file has another sha256: what is kept under a content is computed from it.
     """
-    spectrograms = []
     with threadpool_limits(limits=1):  # rounding must not depend on how many threads multiply the matrices
-        for file, sha256 in tqdm(clips.items(), desc=f"{description} log-mel", disable=None):
+        for file, sha256 in tqdm(clips.items(), desc=description, disable=None):
             content = dataset.content(file)
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise MimiiError(f"{file}: changed since the run looked at it; give the same command again")
-            spectrograms.append(imaging.log_mel(dataset.read(file, settings, content), settings))
-    return np.stack(spectrograms)
+            yield dataset.read(file, settings, content)
