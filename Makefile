@@ -15,6 +15,11 @@ SNAKEMAKE := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --quiet host reason
   --nolock $(if $(strip $(CLUSTER)),--workflow-profile profiles/$(strip $(CLUSTER)),--cores $(CORES)) $(SNAKEMAKE_ARGS)
 UNKNOWN := $(filter-out $(KNOWN) -%,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
 $(if $(UNKNOWN),$(error $(UNKNOWN) is not known; expected one of $(KNOWN)))
+define NEWLINE
+
+
+endef
+$(foreach name,$(KNOWN),$(if $(findstring $(NEWLINE),$($(name))),$(error $(name): found a line break, expected one line)))
 CLUSTERS := $(patsubst profiles/%/config.yaml,%,$(wildcard profiles/*/config.yaml))
 $(if $(filter-out yes no,$(CHOICES)),$(error CHOICES: $(CHOICES) is not known; expected one of yes no))
 $(if $(filter 0,$(shell expr X$(call quoted,$(CORES)) : 'X[1-9][0-9]*$$')),$(error CORES: $(CORES) is not known; \
@@ -58,7 +63,7 @@ bench: .venv/ready  ## measure speed and memory against the plain implementation
 proof: .venv/ready  ## compare pictures, features, scores and AUCs with the plain implementation
 	$(BIN)/python benchmarks/proof.py
 
-faults: .venv/ready  ## break things on purpose, and see that nothing is lost (half an hour)
+faults: .venv/ready  ## break things on purpose, and see that nothing is lost (three quarters of an hour)
 	$(BIN)/python tests/faults.py --long
 
 intervals: .venv/ready  ## simulate whether the AUCs' intervals cover what they promise (a quarter of an hour)

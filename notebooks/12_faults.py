@@ -21,7 +21,8 @@
 # their power, and somebody stops the run to start another. A run should end in one of two ways: with a correct result, or with a message that
 # says what is wrong and what to do. Earlier results must not be lost.
 #
-# This page lists the faults that were tried. `tests/faults.py` starts whole runs, causes one fault in each, and compares the outcome with that
+# This page lists the faults that were tried: on kept results, recordings, weights, parameters, disks, servers and running processes.
+# `tests/faults.py` starts whole runs, causes one fault in each, and compares the outcome with that
 # of an undisturbed run. ✓ marks a fault that ended as it should, ✗ one that did not, – one that was not tried.
 
 # %% tags=["parameters", "remove-cell"]
@@ -81,7 +82,7 @@ glue("n_not_tried", int(outcomes.passed.isna().sum()), display=False)
 # ## How the faults are handled
 #
 # **Recordings are checked first.** Every clip is read once before anything is computed, so a broken clip is named before the first
-# result. You repair it, or you set `split.unreadable=leave_out`; then every page that rests on it says what was left out.
+# result. A clip that changes afterwards stops the run: every kept result is of the bytes that were read. You repair it, or you set `split.unreadable=leave_out`; then every page that rests on it says what was left out.
 #
 # **Results are written in one step.** A result is written under a temporary name, flushed to the disk, and then moved into
 # place. A reader finds the old file or the new one, never half of one.
@@ -97,7 +98,8 @@ glue("n_not_tried", int(outcomes.passed.isna().sum()), display=False)
 # The operating system releases the lock when the process is killed. Two runs of `make book` in one folder run one after the other.
 #
 # **Downloads are verified.** An archive is opened after its md5 was verified, and only clips are extracted from it.
-# Weights have a known sha256, and are loaded as numbers only, so that loading executes nothing.
+# Weights have a known sha256, and are loaded as numbers only, so that loading executes nothing. Weights that describe every patch by the
+# same numbers, or by none, end the run.
 #
 # :::{admonition} Not covered
 # :class: open

@@ -39,7 +39,7 @@ class WrongContent(requests.RequestException):
 
 def without_password(url: str) -> str:
     """Return an address as it may be shown: without the name and password of a user."""
-    return re.sub(r"(?<=//)[^/@]*@", "", url)
+    return re.sub(r"(?<=//)[^/]*@", "", url)
 
 
 def chunks(response: requests.Response) -> Iterator[bytes]:
@@ -68,8 +68,8 @@ def patiently(
 ) -> Result:
     """Return what `attempt` returns; repeat it, after a wait, while a server or a connection fails.
 
-    `progress` is a number that grows with what arrives, `kept` says what of it is kept. Attempts in a row without
-    progress are limited by `WAITS`; one more raises MimiiError.
+    `progress` is the number of bytes that have arrived, `kept` says what of them is kept. Attempts in a row that bring
+    fewer than `CHUNK` are limited by `WAITS`; one more raises MimiiError.
     """
     largest, failures, url = progress(), 0, without_password(url)
     while True:
@@ -88,13 +88,13 @@ def patiently(
             elif error.response is not None:
                 reason = f"answered {error.response.status_code} {error.response.reason}"
                 minimum = _retry_after(error.response.headers.get("Retry-After", ""))
-            # Progress is more than ever: a server may start from 0 each time and break off.
-            failures = 0 if progress() > largest and not isinstance(error, TooSlow) else failures
+            # A server may start from 0 each time and break off, or send a few bytes and fall silent.
+            failures = 0 if progress() >= largest + CHUNK else failures
             largest = max(largest, progress())
             if failures == len(WAITS):
                 raise MimiiError(
-                    f"{name}: given up after {failures + 1} attempts in a row that brought nothing ({url} {reason}); "
-                    f"{kept()}, the same command goes on there"
+                    f"{name}: given up after {failures + 1} attempts in a row that brought nothing or little "
+                    f"({url} {reason}); {kept()}, the same command goes on there"
                 ) from None
             wait = max(WAITS[failures], min(minimum, max(WAITS)))
             failures += 1

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -108,8 +109,9 @@ class ResultCache:
         with _locked(file.with_name("lock")):
             with suppress(Exception):  # another process has computed it meanwhile
                 return self._sealed(key, file)
-            for leftover in file.parent.glob(".*"):  # of a process that was killed
-                leftover.unlink(missing_ok=True)
+            for path in file.parent.iterdir():  # what a killed process left, and what is no file of ours
+                if path.name[0] == "." or not _is_regular(path):
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             start = perf_counter()
             result = compute()
             timing = {"seconds": perf_counter() - start, "threads": import_module("torch").get_num_threads()}
@@ -123,6 +125,8 @@ class ResultCache:
 
     def _sealed(self, key: CacheKey, file: Path) -> Any:
         """Return what a file holds; raise if there is none, or its seal is not that of its key and content."""
+        if not (_is_regular(file) and _is_regular(file.with_name(SEAL))):
+            raise ValueError("nothing that can be read")
         status = file.stat()
         known = (file, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if known not in self._checked:
@@ -137,13 +141,19 @@ class ResultCache:
 
     def timing(self, key: CacheKey) -> tuple[float, int]:
         """Return the seconds that a kept result took, 0 where that is not known, and the threads of that process."""
+        file = self._file(key).with_name("timing.json")
         with suppress(OSError, ValueError, KeyError, TypeError):
-            timing = json.loads(self._file(key).with_name("timing.json").read_text())
+            timing = json.loads(file.read_text() if _is_regular(file) else "")
             return float(timing["seconds"]), int(timing["threads"])
         return 0.0, 1
 
     def _file(self, key: CacheKey) -> Path:
         return self.folder / key.stage / key.digest / f"result{key.format.suffix}"
+
+
+def _is_regular(file: Path) -> bool:
+    """Return whether this is a file, and no link or pipe, which may never end."""
+    return file.is_file() and not file.is_symlink()
 
 
 def _seal(key: CacheKey, file: Path) -> str:

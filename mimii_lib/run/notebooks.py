@@ -102,8 +102,9 @@ def run_command(
 
 def _value(name: str, text: str) -> Any:
     try:
-        return yaml.load(text, YamlLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        json.dumps(value := yaml.load(text, YamlLoader))  # as papermill hands it on: no date, and no list within itself
+        return value
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise MimiiError(f"{name}: {text!r} cannot be read as YAML ({' '.join(str(error).split())[:80]})") from None
 
 

@@ -1,7 +1,9 @@
 """Kept results: whole or not at all, computed by one process at a time, found by their cache key, never executed."""
 
 import json
+import os
 import pickle
+import shutil
 import threading
 from pathlib import Path
 
@@ -103,6 +105,19 @@ def test_what_belongs_to_another_key_is_computed_anew(swapped, tmp_path):
         np.testing.assert_array_equal(
             ResultCache(tmp_path).get(key, lambda number=number: np.arange(4.0) + number), np.arange(4.0) + number
         )
+
+
+@pytest.mark.parametrize("place", [Path.mkdir, os.mkfifo, lambda file: file.symlink_to(os.devnull)])
+def test_what_is_no_file_is_replaced(place, tmp_path):
+    """A folder, a pipe or a link in the place of a result, or of its seal, gives way to the result."""
+    for name in ("result.npy", "seal.txt"):
+        ResultCache(tmp_path).get(KEY, lambda: np.arange(3))
+        (file,) = tmp_path.rglob(name)
+        file.unlink()
+        place(file)
+        np.testing.assert_array_equal(ResultCache(tmp_path).get(KEY, lambda: np.arange(4)), np.arange(4))
+        assert file.is_file()
+        shutil.rmtree(tmp_path / KEY.stage)
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '{"seconds": null}', '{"seconds": "x", "threads": 1}', "\xff"])
