@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = options.pop("command")
         own = command in OWN or (command == "check" and (options["data"].is_file() or len(options) > 1))
         modules = {"run": "run.notebooks", "watch": "monitor.watch"}
+        if "html" in options:
+            options["page"] = import_module("mimii_lib.pages.scored_recordings").page
         module = modules.get(command, "monitor.commands" if own else "pages.commands")
         code = getattr(import_module(f"mimii_lib.{module}"), f"{command}_command")(**options) or 0
         sys.stdout.flush()  # not after the end, where nobody would see that the reader has closed it

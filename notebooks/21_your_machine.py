@@ -324,8 +324,8 @@ events = [line for line in lines if line["kind"] == "event"]
 places = " and ".join(
     f"{event['start']:.0f} to {event['end']:.0f} s" for event in events
 )
-told = f"{len(events)} event{'s' * (len(events) != 1)}{f', from {places}' if events else ''}"
-glue("events", told, display=False)
+heard = f"{len(events)} event{'s' * (len(events) != 1)}{f', from {places}' if events else ''}"
+glue("events", heard, display=False)
 glue("stream_alpha", f"{lines[0]['alpha']:.2g}", display=False)
 glue("code", watched.returncode, display=False)
 glue("stretch", f"{window / 0.1:.0f}", display=False)

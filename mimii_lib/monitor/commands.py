@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -79,9 +79,13 @@ def score_command(
     html: Path | None = None,
     normal: Sequence[Path] = (),
     alpha: float | None = None,
+    page: Callable[..., str] | None = None,
     **options: Any,
 ) -> int:
-    """Print what a monitor says of recordings; return 1 if it calls one anomalous, or cannot decide."""
+    """Print what a monitor says of recordings; return 1 if it calls one anomalous, or cannot decide.
+
+    `page` returns the page that is written to `html` (:func:`mimii_lib.pages.scored_recordings.page`).
+    """
     monitor = Monitor.load(model)
     n, smallest = len(monitor.calibration.recordings), monitor.calibration.smallest
     if alpha is not None and alpha < smallest:
@@ -97,9 +101,7 @@ def score_command(
     if csv_file:
         table = pd.DataFrame([{name: getattr(score, name) for name in COLUMNS} for score in scores])
         write_text(csv_file, table.to_csv(index=False, lineterminator="\n").rstrip("\n"))
-    if html:
-        from mimii_lib.monitor.page import page  # draws, which takes a second to import
-
+    if html and page:
         write_text(html, page(scores, monitor, own_recordings.find(normal)))
     if "-" not in (json_file, csv_file):
         print(f"at a false-alarm rate of {scores[0].alpha:.1%}\n\n   score  p-value  verdict    seconds  recording")

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from mimii_lib.cli import main
 from mimii_lib.data.miniature import clip_parts
 from mimii_lib.monitor.model import Monitor
-from mimii_lib.monitor.page import page
 from mimii_lib.monitor.results import Score
+from mimii_lib.pages.scored_recordings import page
 
 RATE = 16_000
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -76,7 +76,7 @@ def page(scores: Sequence[Score], monitor: Monitor, normal: Sequence[Path] = (),
         sound.image = embedding.spectrogram(sound.decibels, loudest)
     content = (
         Environment(autoescape=True, trim_blocks=True)
-        .from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
+        .from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
         .render(
             rows=rows,
             total=len(scores),
