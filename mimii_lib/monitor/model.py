@@ -107,7 +107,7 @@ class Monitor:
         """Fit a system on normal recordings that are read already, all at one rate.
 
         `window` is the length of a window in seconds, from 1; None: that of the shortest recording, at most 10.
-        `folds` are those of :func:`mimii_lib.run.calibration.calibrate`, `settings` and `weights` (a folder) those of
+        `folds` are those of ``mimii_lib.run.calibration.calibrate``, `settings` and `weights` (a folder) those of
         :class:`mimii_lib.run.scorer.Scorer`; the sample rate is the recordings'.
         """
         if window is not None and not 1 <= window <= 60:
@@ -200,13 +200,13 @@ class Monitor:
         )
 
     def check(self, normal: Sequence[Path | str], abnormal: Sequence[Path | str] = (), **options: Any) -> Check:
-        """Tell whether it works on recordings that it has not seen: :func:`mimii_lib.monitor.checking.check`."""
+        """Tell whether it works on recordings that it has not seen: ``mimii_lib.monitor.checking.check``."""
         from mimii_lib.monitor.checking import check  # imports what scoring can do without
 
         return check(self, normal, abnormal, **options)
 
     def save(self, path: Path | str) -> None:
-        """Write the model file (:mod:`mimii_lib.data.model_file`)."""
+        """Write the model file (``mimii_lib.data.model_file``)."""
         parts = {"calibration": dataclasses.asdict(self.calibration), "spectra": dataclasses.asdict(self.spectra)}
         model_file.write(Path(path), {"about": self.about, "scorer": scorer_state(self.scorer), **parts})
 

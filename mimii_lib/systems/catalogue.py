@@ -19,8 +19,7 @@ from mimii_lib.systems.ensemble import Ensemble
 from mimii_lib.systems.front_ends import Bands, Clips, FrontEnd, HandMade, Level, Maps, MapShapes, describe, size
 from mimii_lib.systems.peer import PyodNeighbours, reason_not_run
 
-BackEnd = Callable[[Settings, int], Any]
-"""Returns an estimator, not fitted, for vectors of so many bands."""
+BackEnd = Callable[[Settings, int], Any]  # returns an estimator, not fitted, for vectors of so many bands
 
 
 @dataclass(frozen=True)
