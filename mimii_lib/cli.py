@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mimii: {ascii(text)[:200]}: found what is no text in UTF-8; name it otherwise", file=sys.stderr)
         return 2
     except OSError as error:  # no rights, a full disk, …
-        print(f"mimii: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        remedy = "see to its rights and the room on the disk, or name another"
+        print(f"mimii: {error.filename or 'a file'}: {error.strerror or error}; {remedy}", file=sys.stderr)
         return 2
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from mimii_lib import evaluation, extractors, paper
 from mimii_lib.autoencoders import one_thread
-from mimii_lib.errors import NotRun
+from mimii_lib.errors import MimiiError, NotRun
 from mimii_lib.evaluation import System
 from mimii_lib.run import provenance
 from mimii_lib.run.profiles import Profile
@@ -124,12 +124,16 @@ class Results:
         settings = self.profile.settings.evaluation
         settings = settings.model_copy(update={"pooling": pooling or settings.pooling})
         clips = self.recordings.split_clips(machine_id, seed, "test")
+        scores = self.stages.scores(machine_id, extractor, detector, seed)
+        if not np.isfinite(scores).all():
+            system = " on ".join(filter(None, (detector, extractor)))
+            raise MimiiError(f"{machine_id}: {system}: found scores that are not finite numbers; change its settings")
         return evaluation.ClipScores(
             f"{self.recordings.machine} {machine_id}",
             (extractor, detector),
             np.array(["/".join(path.split("/")[-2:]) for path in clips.path]),
             (clips.label == "abnormal").to_numpy(),
-            evaluation.pool(self.stages.scores(machine_id, extractor, detector, seed), settings),
+            evaluation.pool(scores, settings),
         )
 
     def auc(self, systems: Sequence[System] | None = None, seeds: Sequence[int] | None = None) -> pd.DataFrame:
