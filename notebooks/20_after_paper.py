@@ -48,6 +48,7 @@ from myst_nb import glue
 
 from mimii_lib.pages import after_paper, tables
 from mimii_lib.run.profiles import ROOT
+from mimii_lib.settings import CLIP_SYSTEMS
 
 measured = json.loads((ROOT / record).read_text())
 rows = after_paper.rows(measured)
@@ -66,7 +67,7 @@ facts = measured["recordings"] | {
     "largest_step": steps.auc.diff().idxmax(),
     "largest_gain": tables.signed(steps.auc.diff().max()),
     "level_gain": tables.signed(steps.auc.diff().iloc[1]),
-    "single_name": after_paper.named(single.name),
+    "single_name": ", ".join(CLIP_SYSTEMS[single.name]),
     "single_auc": single.auc,
     "control_auc": systems.auc["mahalanobis"],
     "spectrum_auc": systems.auc["spectrum-mahalanobis"],
@@ -313,7 +314,7 @@ for group, title in groups.items():
     best = run_here.loc[run_here.auc.idxmax()]
     counts = run_here.answer.value_counts()
     tally = ", ".join(
-        f"{counts[name]} {name}"
+        f"{name}: {counts[name]}"
         for name in (after_paper.GAINS, after_paper.LOSES, after_paper.UNDECIDED)
         if name in counts
     )
@@ -340,6 +341,7 @@ for key, title, features in (
     glue(key, area("recurrence", f"{title}, oc-svm", features), display=False)
 horizon = after_paper.of_group(rows, "horizon").auc
 glue("frames", ", ".join(name.split()[0] for name in horizon.index), display=False)
+glue("best_frames", horizon.idxmax(), display=False)
 glue("by_frames", ", ".join(f"{value:.1f}" for value in horizon), display=False)
 sound_row = rows[rows.group == "networks of sound"]
 sound_row = sound_row.loc[sound_row.auc.idxmax()]
@@ -358,7 +360,7 @@ tables.word_table(
 # - **Noise reduction** by spectral gating {cite:p}`sainburg2020finding`, with the noise estimated on training clips: the paper's system goes from {glue:text}`paper_raw:.1f` to
 #   {glue:text}`paper_clean:.1f` %, the ensemble from {glue:text}`ensemble_raw:.1f` to {glue:text}`ensemble_clean:.1f` %. What the training clips hold all the time is the
 #   machine itself: gating removes it with the noise.
-# - **Horizon.** With patches of {glue:text}`frames` frames (hop of 16 ms) the paper's system has {glue:text}`by_frames` %. A longer patch is not a better one here.
+# - **Horizon.** With patches of {glue:text}`frames` frames (hop of 16 ms) the paper's system has {glue:text}`by_frames` %. The highest is that of {glue:text}`best_frames`.
 # - **Recurrence.** If the order of patches mattered, neighbours side by side would score better than single patches, and better than neighbours in a
 #   shuffled order. One-class SVM: single {glue:text}`single_patches:.1f`, joined {glue:text}`joined:.1f`, shuffled {glue:text}`shuffled:.1f` %.
 #

@@ -63,7 +63,7 @@ def ladder(table: pd.DataFrame) -> Figure:
         axis.scatter(steps.auc, places, color=colours, s=24, zorder=3)
         axis.set_yticks(places, list(steps.index))
         axis.invert_yaxis()
-        axis.set(xlim=(30, 101.5), xlabel="AUC (%)")
+        axis.set(xlim=(20, 101.5), xlabel="AUC (%)")
     return figure
 
 
@@ -75,6 +75,7 @@ def costs(record: dict[str, Any], table: pd.DataFrame) -> pd.DataFrame:
     aucs.loc[paper] = of_group(table, "ladder").auc.iloc[0]
     shown = pd.DataFrame({"AUC": aucs, "time": cost.get("relative"), "weights in MB": cost.get("weights_mb")})
     shown = shown.loc[[paper, *(name for name in CLIP_SYSTEMS if name in shown.index)]]
+    shown.time = shown.time.map("{:.2f}".format, na_action="ignore")
     extractor, detector = paper.split("/")
     shown.index = [name_of((extractor, detector)), *map(named, shown.index[1:])]
     return shown

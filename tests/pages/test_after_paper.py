@@ -42,7 +42,7 @@ def test_every_clip_system_has_a_cost_or_a_reason(record):
     costs = {row["system"]: row for row in record["costs"]}
     assert set(CLIP_SYSTEMS) <= set(costs)
     table = after_paper.costs(record, after_paper.rows(record))
-    assert table.time.iloc[0] == 1
+    assert table.time.iloc[0] == "1.00"
     assert len(table) == 1 + len(CLIP_SYSTEMS)
     without_network = [name for name in CLIP_SYSTEMS if costs[name].get("weights_mb") == 0]
     assert {"spectrum-mahalanobis", "level"} <= set(without_network)
