@@ -282,7 +282,7 @@ tables.html_table(after_paper.text(steps), "Steps after the paper", "words")
 # has to be shipped with the system. The best single system here is {glue:text}`single_name`, with {glue:text}`single_auc:.1f` %.
 
 # %% tags=["hide-input"]
-tables.html_table(after_paper.costs(measured, rows), "AUC and cost", "table1")
+tables.html_table(after_paper.costs(measured, rows), "AUC and cost", "words")
 
 # %% [markdown]
 # PyOD's row is the audio detector of another project {cite:p}`zhao2019pyod`, as it comes. The systems need no package beyond those of the paper's method; PyOD is
@@ -406,7 +406,7 @@ means = 100 * table.groupby("detector", sort=False).auc.mean()
 tables.html_table(
     means.rename(after_paper.named).to_frame("mean AUC").rename_axis(index=None),
     "Systems of whole clips in this run",
-    "table1",
+    "words",
 )
 
 # %% tags=["remove-cell"]
