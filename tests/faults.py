@@ -183,7 +183,11 @@ def weights_that_are_none(bench: Bench) -> str:
     """Weights that are all zero, not a number, or infinite."""
     folder, cache, sentences = bench.empty("weights"), bench.copy(bench.kept), []
     state = find_weights("squeezenet1_1", sources=["package"]).state()
-    for value, part in ((0.0, "the same features for every patch"), (math.nan, "not finite"), (math.inf, "not finite")):
+    for value, part in (
+        (0.0, "the same features for every picture"),
+        (math.nan, "not finite"),
+        (math.inf, "not finite"),
+    ):
         broken = {name: torch.full_like(tensor, value) for name, tensor in state.items()}
         torch.save(broken, folder / "squeezenet1_1.pt")
         sentences.append(refuse(bench.start_auc(cache, "--weights", folder), part, "replace the file"))

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from mimii_lib import extractors
 from mimii_lib.data.weights import Weights
-from mimii_lib.errors import MimiiError
+from mimii_lib.errors import MimiiError, NotRun
 from mimii_lib.extractors import Extractor
 from mimii_lib.imaging import extractor_input, standardised_colours, upscaling
 from mimii_lib.run.openvino_engine import Runner, Store, rows_of, runner
@@ -29,6 +29,9 @@ from mimii_lib.settings import Features, Imaging
 
 BATCH = {"openvino": 2, "torch": 8}
 """Patches per batch: so few that allocated memory is reused. With 64, torch spends half of its time on allocation."""
+
+ENLARGED = 8
+"""How many times a whole clip's picture may be enlarged: its width grows as its height does."""
 
 Shape = tuple[int, ...]  # height and width of a picture
 
@@ -53,7 +56,13 @@ class MapLayers:
     height: int
 
     def picture(self, shape: Shape, imaging: Imaging) -> Picture:
-        """Return the picture of a clip, (n_mels, frames), whose width grows in proportion to its height."""
+        """Return the picture of a clip, (n_mels, frames), whose width grows in proportion to its height.
+
+        Raises :class:`NotRun` where the picture would be enlarged so far that a network takes minutes for one.
+        """
+        if self.height > ENLARGED * shape[0]:
+            least = -(-self.height // ENLARGED)
+            raise NotRun(f"imaging.n_mels is {shape[0]}, and a picture of {self.height} rows needs at least {least}")
         return Picture(shape, (self.height, round(shape[1] * self.height / shape[0])), imaging.colormap)
 
     def shapes(self, extractor: str) -> tuple[tuple[int, int], ...]:
@@ -175,6 +184,11 @@ def run(
     Returns
     -------
     array of shape (n, dimension) or, of maps (see :func:`mimii_lib.extractors.averaged_maps`), (n, columns)
+
+    Raises
+    ------
+    MimiiError
+        If the weights describe a picture by what is no number, or different pictures by the same numbers.
     """
     extractor = extractors.get(weights.extractor)
     columns, title = (
@@ -182,7 +196,13 @@ def run(
     )
     compiled = _compiled(choose(features), extractor, weights, picture, features, maps)
     with tqdm(total=len(pictures), desc=title, unit="picture", disable=None) as progress:
-        return rows_of(compiled, pictures, columns, progress.update)
+        rows = rows_of(compiled, pictures, columns, progress.update)
+    fault = "" if np.isfinite(rows).all() else "features that are not finite numbers"
+    if (rows == rows[:1]).all() and (pictures != pictures[:1]).any():
+        fault = "the same features for every picture"
+    if fault:
+        raise MimiiError(f"weights of {weights} give {fault}; replace the file, or leave the network out")
+    return rows
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,8 @@
 """The engine OpenVINO: run a converted network on pictures. It needs no torch, whose import takes seconds."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -32,12 +34,20 @@ def runner(model: Any, threads: int, precision: str = "float32") -> Runner:
     compiled = openvino.Core().compile_model(model, "CPU", options)
 
     def run(pictures: NDArray[np.uint8], store: Store) -> None:
-        queue = openvino.AsyncInferQueue(compiled, threads + 1)  # one more than threads, so that no core waits
-        queue.set_callback(lambda request, start: store(start, request.get_output_tensor().data))
-        for start in range(0, len(pictures), size):
+        own = local()  # to each thread
+
+        def infer(start: int) -> None:
+            if not hasattr(own, "request"):
+                own.request = compiled.create_infer_request()
             batch = pictures[start : start + size]
-            queue.start_async([np.pad(batch, ((0, size - len(batch)), (0, 0), (0, 0)))], start)
-        queue.wait_all()
+            own.request.infer([np.pad(batch, ((0, size - len(batch)), (0, 0), (0, 0)))])
+            store(start, own.request.get_output_tensor().data)
+
+        # Threads of ours, one more than cores, so that none waits: OpenVINO's own queue calls Python from its threads,
+        # and one that still does so when the process ends aborts it.
+        with ThreadPoolExecutor(threads + 1) as workers:
+            for _ in workers.map(infer, range(0, len(pictures), size)):
+                pass
 
     return run
 
