@@ -155,7 +155,8 @@ class Stages(NetworkWeights):
             return make_pipeline(features.preprocessor, fitted)
         train = self._rows(machine_id, seed, "train")
         if detector in CLIP_SYSTEMS:
-            return self.detector(detector, seed).fit(self.vectors(machine_id, detector, seed)[train])
+            vectors = self.vectors(machine_id, detector, seed)[train]
+            return clip_systems.fitted(detector, self.detector(detector, seed), vectors)
         untrained = self.detector(detector, seed)
         with self._device:
             state = self.cache.get(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mimii_lib import evaluation, extractors
 from mimii_lib.data import checks
 from mimii_lib.data.weights import Weights
+from mimii_lib.errors import MimiiError
 from mimii_lib.run import engines
 from mimii_lib.run.cache import CacheKey
 from mimii_lib.run.code_digest import described
@@ -53,6 +54,17 @@ def hand_made_features(clips: Mapping[Path, str], settings: Imaging) -> NDArray[
     """Return PyOD's features of clips, given by file with their sha256: (clips, 74)."""
     sounds = waveforms(clips, settings, "hand-made features")
     return np.stack([pyod_features(sound, settings.sample_rate) for sound in sounds])
+
+
+def fitted(system: str, estimator: Any, vectors: NDArray[np.floating]) -> Any:
+    """Return the estimator of a system, fitted on the vectors of the training clips; raise MimiiError if it cannot."""
+    try:
+        return estimator.fit(vectors)
+    except ValueError as error:
+        if isinstance(error, MimiiError):
+            raise
+        reason = str(error).partition(". ")[0].rstrip(".")
+        raise MimiiError(f"{system}: cannot be fitted with these settings ({reason}); change them") from error
 
 
 def clip_scores(fitted: Any, vectors: NDArray[np.floating], test: NDArray[np.intp]) -> NDArray[np.float64]:
