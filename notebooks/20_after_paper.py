@@ -128,13 +128,16 @@ from mimii_lib.imaging import log_mel
 
 sound = run.waveform(run.recordings.clips_of(machine_id).path.iloc[0]) / 4
 
+added = {}
 for reference in ("clip", "fixed"):
     imaging = run.settings.imaging.model_copy(update={"db_reference": reference})
     change = log_mel(3 * sound, imaging) - log_mel(sound, imaging)
-    added = abs(change.mean())
-    print(f"{reference}: three times the amplitude adds {added:.1f} dB")
+    added[reference] = round(abs(float(change.mean())), 1)
+added
 
 # %% [markdown]
+# Three times the amplitude adds nothing to the paper's decibels, and $20 \log_{10} 3$ dB to those with a fixed reference.
+#
 # All clips then need one scale for their colours. It is set by the training clips: from 60 dB below to 40 dB above their median level,
 # which is rounded to 10 dB. Nothing is read from a test clip.
 
@@ -145,9 +148,7 @@ seed = run.profile.seeds[0]
 train = run.recordings.split_clips(machine_id, seed, "train").index
 levels = run.recordings.levels(machine_id).to_numpy()
 limits = decibel_limits(levels[train], run.settings.systems)
-print(
-    f"median level {np.median(levels[train]):.1f} dB, colours from {limits[0]:.0f} to {limits[1]:.0f} dB"
-)
+float(np.median(levels[train]).round(1)), limits
 
 # %% [markdown]
 # ## Step 2: keep the frequency axis
@@ -188,13 +189,13 @@ with torch.inference_mode():
             torch.tensor(pictures), colours, rows_matrix, columns_matrix
         )
     )
-for layer, values in zip(lite0.layers, maps, strict=True):
-    print(
-        f"{layer}: {values.shape[1]} channels, {values.shape[2]} rows, {values.shape[3]} columns of time"
-    )
+{
+    name: tuple(values.shape[1:])
+    for name, values in zip(lite0.layers, maps, strict=True)
+}
 
 # %% [markdown]
-# Averaged over time, the middle map of a clip is a small table: a description in every frequency row. The library computes the same:
+# Channels, rows and columns of time of each map. Averaged over time, the middle map of a clip is a small table: a description in every frequency row. The library computes the same:
 
 # %%
 by_hand = maps[1].mean(3).transpose(1, 2).flatten(1).numpy()

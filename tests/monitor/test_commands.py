@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, SYSTEM, sound
+from hum import RATE, SYSTEM, sound
 
 from mimii_lib import Monitor
 from mimii_lib.cli import main

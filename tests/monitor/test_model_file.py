@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, sound
+from hum import RATE, sound
 
 from mimii_lib import Monitor, paper
 from mimii_lib.data import model_file
@@ -18,10 +18,11 @@ from mimii_lib.detectors import build_detector
 from mimii_lib.errors import MimiiError
 from mimii_lib.run import fitted_state
 from mimii_lib.run.scorer import Scorer
-from mimii_lib.settings import CLIP_SYSTEMS, Autoencoders, Detectors, Settings
+from mimii_lib.settings import Autoencoders, Detectors, Settings
+from mimii_lib.systems.catalogue import SYSTEMS
 
 FEW = Settings(detectors=Detectors(n_components=2, n_trees=8), autoencoders=Autoencoders(epochs=1, batch_size=4))
-WITHOUT_NETWORK = [name for name in CLIP_SYSTEMS if "maps" not in name and name != "ensemble"]
+WITHOUT_NETWORK = [name for name, system in SYSTEMS.items() if not (system.extractors or system.missing_package)]
 OTHERS = [name for name in paper.DETECTORS if name != "kde"]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import RATE, SYSTEM, sound
+from hum import RATE, SYSTEM, sound
 
 from mimii_lib import Monitor
 from mimii_lib.data.own_recordings import cut, from_array

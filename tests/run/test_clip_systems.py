@@ -66,12 +66,13 @@ def test_random_weights_are_never_a_substitute(tmp_path):
 
 def test_a_run_and_a_scorer_give_the_same_scores(run_on):
     """The scores of a run's test clips are those of the system on their sounds, fitted to the training sounds."""
-    run = run_on(detectors=[*CLIP_SYSTEMS], seeds=[0])
+    names = [name for name in CLIP_SYSTEMS if not catalogue.SYSTEMS[name].missing_package]
+    run = run_on(detectors=names, seeds=[0])
     train, test = (
         np.stack([run.waveform(path) for path in run.recordings.split_clips("id_00", 0, role).path])
         for role in ("train", "test")
     )
-    for name in CLIP_SYSTEMS:
+    for name in names:
         scorer = Scorer(name, run.settings).fit(train)
         assert run.scores("id_00", None, name, 0)[:, 0] == pytest.approx(scorer.scores(test), rel=1e-6), name
 
