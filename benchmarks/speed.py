@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -30,6 +31,7 @@ import openvino
 import proof
 import psutil
 import reference
+import soundfile
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
@@ -257,14 +259,14 @@ def clustered_features(path: Path, clips: int, d: int) -> NDArray[np.float32]:
 def slider_clips(folder: Path, normal: int, abnormal: int) -> Path:
     """Make a tree of so many clips of a slider: a few clips of the miniature under many names."""
     miniature.make_miniature(folder / "few", snr=-6, normal=2, abnormal=0, machines=("slider",))
-    sources = sorted((folder / "few").rglob("*.wav"))
-    for label, count in zip(dataset.LABELS, (normal, abnormal), strict=True):
+    sounds = [soundfile.read(file, dtype="int16") for file in sorted((folder / "few").rglob("*.wav"))]
+    shift = count(1)  # of samples: equal sounds are refused
+    for label, n_clips in zip(dataset.LABELS, (normal, abnormal), strict=True):
         target = folder / "data" / "-6_dB_slider" / "slider" / "id_00" / label
         target.mkdir(parents=True)
-        for number in range(count):
-            content = sources[number % len(sources)].read_bytes()
-            content += f"{label} {number}".encode()  # after the sound: equal files are refused
-            (target / f"{number:08d}.wav").write_bytes(content)
+        for number in range(n_clips):
+            sound, rate = sounds[number % len(sounds)]
+            soundfile.write(target / f"{number:08d}.wav", np.roll(sound, next(shift)), rate)
     return folder / "data"
 
 
