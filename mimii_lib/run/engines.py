@@ -158,6 +158,13 @@ def _cpu_has_bfloat16(engine: str) -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def patch_picture(extractor: Extractor, shape: Shape, imaging: Imaging) -> Picture:
+    """Return how an extractor takes patches or, if it has a front end of its own, windows of this shape."""
+    if not extractor.takes_pictures:
+        return Picture(shape, None, "")
+    return Picture(shape, (imaging.image_size, imaging.image_size), imaging.colormap)
+
+
 def extract(
     patches: NDArray[np.uint8], weights: Weights, imaging: Imaging, features: Features | None = None
 ) -> NDArray[np.float32]:
@@ -165,9 +172,7 @@ def extract(
 
     An extractor with a front end of its own takes that one's windows instead, float32.
     """
-    pictures = extractors.get(weights.extractor).takes_pictures
-    size = (imaging.image_size, imaging.image_size) if pictures else None
-    picture = Picture(patches.shape[1:], size, imaging.colormap if pictures else "")
+    picture = patch_picture(extractors.get(weights.extractor), patches.shape[1:], imaging)
     return run(patches, weights, picture, features or Features())
 
 

@@ -168,9 +168,7 @@ class Scorer:
         if self.clip_system is not None:
             maps = map_layers(self.extractor, self.settings)
             return self.weights, maps.picture(shape, imaging), self.settings.features, maps
-        picture = engines.Picture(shape, None, "")
-        if self._takes_pictures:
-            picture = engines.Picture(shape, (imaging.image_size, imaging.image_size), imaging.colormap)
+        picture = engines.patch_picture(extractors.get(self.extractor), shape, imaging)
         return self.weights, picture, self.settings.features, None
 
     def _engine(self, pictures: NDArray[Any]) -> NDArray[np.float32]:

@@ -16,7 +16,18 @@ from mimii_lib.detectors import Standardiser
 from mimii_lib.settings import Settings
 from mimii_lib.systems.back_ends import BandNeighbours, Mahalanobis, Neighbours
 from mimii_lib.systems.ensemble import Ensemble
-from mimii_lib.systems.front_ends import Bands, Clips, FrontEnd, HandMade, Level, Maps, MapShapes, describe, size
+from mimii_lib.systems.front_ends import (
+    Bands,
+    Clips,
+    Decibels,
+    FrontEnd,
+    HandMade,
+    Level,
+    Maps,
+    MapShapes,
+    describe,
+    size,
+)
 from mimii_lib.systems.peer import PyodNeighbours, reason_not_run
 
 BackEnd = Callable[[Settings, int], Any]  # returns an estimator, not fitted, for vectors of so many bands
@@ -40,12 +51,10 @@ class ClipSystem:
         return reason_not_run() if any(isinstance(part, HandMade) for part, _ in self.members) else ""
 
     @property
-    def decibels(self) -> tuple[str, ...]:
+    def decibels(self) -> tuple[Decibels, ...]:
         """References of the spectrograms that the system takes; maps are of spectrograms with a fixed reference."""
-        of_parts = [
-            part.decibels if isinstance(part, Bands) else "fixed" for part, _ in self.members if part != Level()
-        ]
-        return tuple(dict.fromkeys(of_parts))
+        parts = [part for part, _ in self.members if isinstance(part, Bands | Maps)]
+        return tuple(dict.fromkeys(part.decibels if isinstance(part, Bands) else "fixed" for part in parts))
 
 
 def _standardised(estimator: Callable[[Settings], Any]) -> BackEnd:

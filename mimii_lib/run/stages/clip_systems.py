@@ -19,7 +19,7 @@ from mimii_lib.run.code_digest import described
 from mimii_lib.run.stages.spectrograms import waveforms
 from mimii_lib.settings import Imaging, Settings
 from mimii_lib.systems import catalogue
-from mimii_lib.systems.front_ends import Bands, Maps, MapShapes, band_statistics, decibel_limits, wide_pictures
+from mimii_lib.systems.front_ends import Bands, MapShapes, band_statistics, decibel_limits, wide_pictures
 from mimii_lib.systems.peer import pyod_features
 
 if TYPE_CHECKING:
@@ -141,17 +141,11 @@ class KeptClips:
 
     def keys(self, system: catalogue.ClipSystem) -> list[CacheKey]:
         """Return the keys of what is kept on the way to the vectors of a system."""
-        keys: dict[str, CacheKey] = {}
-        for part, _ in system.members:
-            if isinstance(part, Bands | Maps):
-                key = self.stages.spectrograms_key(
-                    self.machine_id, part.decibels if isinstance(part, Bands) else "fixed"
-                )
-                keys[key.digest] = key
-        if not keys:  # of waveforms: no spectrogram is computed
+        if not system.decibels:  # of waveforms: no spectrogram is computed
             content = self.stages.recordings.content(self.stages.recordings.clips_of(self.machine_id).path)
             return [CacheKey("clips", checks.level, {"clips": content})]
-        return [*keys.values(), *map(self.maps_key, system.extractors)]
+        spectrograms = [self.stages.spectrograms_key(self.machine_id, decibels) for decibels in system.decibels]
+        return [*spectrograms, *map(self.maps_key, system.extractors)]
 
     def vectors(self, system: catalogue.ClipSystem) -> NDArray[np.floating]:
         """Return what a system takes of all clips: (clips, columns)."""
