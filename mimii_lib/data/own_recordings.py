@@ -73,11 +73,11 @@ def find(places: Sequence[Path | str]) -> list[Path]:
 
 def rates(files: Iterable[Path]) -> list[int]:
     """Return the sample rates of the files that have one of at least 8 kHz, in Hz, from their headers."""
-    found = []
+    of_headers = []
     for path in files:
         with suppress(soundfile.LibsndfileError, RuntimeError, MimiiError):
-            found.append(int(soundfile.info(io.BytesIO(dataset.content(path))).samplerate))
-    return [rate for rate in found if rate >= LOWEST_RATE]
+            of_headers.append(int(soundfile.info(io.BytesIO(dataset.content(path))).samplerate))
+    return [rate for rate in of_headers if rate >= LOWEST_RATE]
 
 
 def read(path: Path, rate: int, channel: int | str) -> Recording:
@@ -90,8 +90,10 @@ def from_array(samples: ArrayLike, from_rate: float, rate: int, channel: int | s
     """Return samples within ±1, or of 16 bits, (samples,) or (samples, channels), as a recording at `rate`."""
     array, buffer = np.asarray(samples), io.BytesIO()
     if array.ndim not in (1, 2) or array.dtype.kind not in "fi" or not 0 < from_rate < 2**31 or from_rate % 1:
-        found = f"{array.dtype} of shape {array.shape} at {from_rate} Hz"
-        raise MimiiError(f"the array: found {found}, expected samples within ±1, (samples,) or (samples, channels)")
+        description = f"{array.dtype} of shape {array.shape} at {from_rate} Hz"
+        raise MimiiError(
+            f"the array: found {description}, expected samples within ±1, (samples,) or (samples, channels)"
+        )
     array = array / (2**15 if array.dtype == np.int16 else 1)
     soundfile.write(buffer, array, int(from_rate), format="WAV", subtype="FLOAT")  # held to the same as files are
     waveform, _ = dataset.decoded(Path("the array"), buffer.getvalue(), channel)

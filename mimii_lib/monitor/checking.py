@@ -107,8 +107,8 @@ def _differences(
     """Yield how normal recordings differ in rate, level, spectrum (deviations of the mel bands) and scores."""
     rates, fitted = {one.from_rate for one in new}, {*monitor.about["rates"]}
     if not rates <= fitted:
-        there, here = (" and ".join(map(str, sorted(one))) for one in (fitted, rates))
-        yield f"they were recorded at {here} Hz, those that the model was fitted on at {there} Hz"
+        rates_fitted, rates_new = (" and ".join(map(str, sorted(one))) for one in (fitted, rates))
+        yield f"they were recorded at {rates_new} Hz, those that the model was fitted on at {rates_fitted} Hz"
     decibels = (deviations * monitor.spectra.deviations).mean(axis=0)
     if abs(level := decibels.mean()) >= DIFFERENT:
         yield f"they are {_change(level)} than those that the model was fitted on: another gain, place or load"

@@ -131,8 +131,8 @@ def _yamnet_bands() -> NDArray[np.float32]:
 def _check_length(waveform: NDArray[np.float32], n_frames: int, frame: int) -> None:
     needed = frame + (n_frames - 1) * HOP
     if len(waveform) < needed:
-        found, least = len(waveform) / SAMPLE_RATE, needed / SAMPLE_RATE
-        raise MimiiError(f"waveform: {found:.3f} s found, a window needs {least:.3f} s; use longer clips")
+        seconds, shortest = len(waveform) / SAMPLE_RATE, needed / SAMPLE_RATE
+        raise MimiiError(f"waveform: {seconds:.3f} s found, a window needs {shortest:.3f} s; use longer clips")
 
 
 def _overlapping(bands: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:

@@ -79,13 +79,13 @@ class Spectra:
         """Return neighbouring mel bands that all are louder, or quieter, by 2 deviations; at most three ranges."""
         edges = mel_edges(len(deviations), self.rate)
         unusual = np.where(np.abs(deviations) >= UNUSUAL, np.sign(deviations), 0)
-        found = []
+        ranges = []
         for sign, group in groupby(range(len(deviations)), key=lambda band: unusual[band]):
             numbers = list(group)
             if sign:
                 largest = max((deviations[band] for band in numbers), key=abs)
-                found.append(Band(float(edges[numbers[0]]), float(edges[numbers[-1] + 2]), float(largest)))
-        return tuple(sorted(found, key=lambda band: -abs(band.deviation))[:MOST_BANDS])
+                ranges.append(Band(float(edges[numbers[0]]), float(edges[numbers[-1] + 2]), float(largest)))
+        return tuple(sorted(ranges, key=lambda band: -abs(band.deviation))[:MOST_BANDS])
 
 
 def _decibels(window: NDArray[np.float32], rate: int) -> NDArray[np.float32]:

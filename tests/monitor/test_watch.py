@@ -103,12 +103,12 @@ def test_what_is_no_rule_is_refused(rule):
 
 def test_pieces_do_not_matter(monitor, stream, tmp_path):
     """However the sound is cut on its way, the same is told and the same is kept."""
-    told, kept = [], []
+    reports, kept = [], []
     for number, cuts in enumerate([(), range(1000, len(stream), 4321), [1, 2, 3, HOP + 1, len(stream) - 1]]):
         lines = watched(monitor, stream, [*cuts], events=tmp_path / str(number), before=2, after=1.3)
-        told.append([{name: line[name] for name in line.keys() - {"time", "path"}} for line in lines])
+        reports.append([{name: line[name] for name in line.keys() - {"time", "path"}} for line in lines])
         kept.append([soundfile.read(path, dtype="int16")[0].tobytes() for path in (tmp_path / str(number)).iterdir()])
-    assert told[0] == told[1] == told[2]
+    assert reports[0] == reports[1] == reports[2]
     assert kept[0] == kept[1] == kept[2] and len(kept[0]) == 1
 
 
@@ -185,20 +185,20 @@ def test_drift_is_told_from_an_anomaly(monitor):
         def window_scores(self, samples):
             return samples[:, 0].astype(np.float64)
 
-    def told(scores):
+    def transitions(scores):
         sound = np.random.default_rng(1).standard_normal((len(scores), 100)).astype(np.float32)
         sound[:, 0] = scores
         lines = watched(Scores(), sound.ravel(), hop=1, alpha=0.025)
         return [(line["kind"], line.get("state")) for line in of_kind(lines, "drift", "alarm")]
 
     normal = np.random.default_rng(2).standard_normal(300).clip(None, 2.2)
-    assert told(normal) == []
-    assert told(np.concatenate([normal, (normal + 1).clip(None, 2.2)])) == [("drift", "begins")]
-    assert told(np.concatenate([normal, (normal + 1).clip(None, 2.2), normal])) == [
+    assert transitions(normal) == []
+    assert transitions(np.concatenate([normal, (normal + 1).clip(None, 2.2)])) == [("drift", "begins")]
+    assert transitions(np.concatenate([normal, (normal + 1).clip(None, 2.2), normal])) == [
         ("drift", "begins"),
         ("drift", "ends"),
     ]
-    assert told(np.concatenate([normal, normal[:100] + 9, normal])) == [("alarm", None)]
+    assert transitions(np.concatenate([normal, normal[:100] + 9, normal])) == [("alarm", None)]
 
 
 def test_falling_behind_is_told_until_it_has_caught_up(monitor):

@@ -142,10 +142,10 @@ def test_a_registered_extractor_is_part_of_the_key():
     """Its fields count, the code of its functions and classes, and the values that these have from around them."""
     odd = {"network": partial(nn.Linear, 3, 4)}, {"cut": lambda net: net}, {"cut": lambda net: net or {"a", "b"}}
     ways = [{}, {"depth": 2}, {"layer": "first"}, {"mean": 0.4}, {"variant": "some"}]
-    found = [registered(**way) for way in ways] + [dataclasses.replace(registered(), **fields) for fields in odd]
-    found += [extractors.get("resnet18"), dataclasses.replace(found[0], cut=extractors.without_layer("fc"))]
-    found += [dataclasses.replace(found[0], cut=extractors.without_layer("classifier"))]
-    texts = [json.dumps(code_digest.described(extractor)) for extractor in found]
+    different = [registered(**way) for way in ways] + [dataclasses.replace(registered(), **fields) for fields in odd]
+    different += [extractors.get("resnet18"), dataclasses.replace(different[0], cut=extractors.without_layer("fc"))]
+    different += [dataclasses.replace(different[0], cut=extractors.without_layer("classifier"))]
+    texts = [json.dumps(code_digest.described(extractor)) for extractor in different]
     assert len({*texts}) == len(texts)
     assert texts[0] == json.dumps(code_digest.described(registered()))
     assert not any(" at 0x" in text for text in texts)

@@ -49,8 +49,8 @@ def yamnet(request):
     folder = request.getfixturevalue("shared") / "weights"
     if not (folder / "yamnet.pt").is_file():
         pytest.skip("needs weights of yamnet")
-    found = find_weights("yamnet", folder)
-    net = engines.classifier(found)
+    pretrained = find_weights("yamnet", folder)
+    net = engines.classifier(pretrained)
     with (folder / "yamnet_class_map.csv").open() as file:
         names = [row["display_name"] for row in csv.DictReader(file)]
 
@@ -59,7 +59,7 @@ def yamnet(request):
             logits = net(torch.from_numpy(audio_networks.yamnet_windows(waveform.astype(np.float32))))
         return [names[at] for at in logits.sigmoid().mean(0).argsort(descending=True)]
 
-    return found, classes
+    return pretrained, classes
 
 
 @pytest.mark.parametrize("name", AUDIO)
@@ -87,10 +87,10 @@ def test_the_speech_embedding_is_that_of_its_package(tflite, recordings):
     expected = np.stack([mel[start : start + 76] for start in range(0, len(mel) - 75, 38)])
     windows = audio_networks.speech_windows(sound)
     np.testing.assert_allclose(windows, expected, atol=1e-4)
-    found = find_weights("speech_embedding")
+    pretrained = find_weights("speech_embedding")
     features = tflite("embedding_model", windows[..., None]).reshape(-1, 96)
     for engine in ("openvino", "torch"):
-        ours = engines.extract(windows, found, Imaging(), Features(engine=engine))
+        ours = engines.extract(windows, pretrained, Imaging(), Features(engine=engine))
         np.testing.assert_allclose(ours, features, atol=1e-5 * np.abs(features).max(), rtol=1e-4)
 
 
@@ -109,9 +109,9 @@ def test_yamnets_front_end_is_audiosets(recordings):
 
 def test_yamnets_layers_are_mobilenets(yamnet, recordings):
     """The first layers, written out with TensorFlow's padding, give the network's maps; both engines its features."""
-    found, _ = yamnet
-    state, windows = found.state(), torch.from_numpy(audio_networks.yamnet_windows(recordings[0])[:3])
-    whole = engines.classifier(found)
+    pretrained, _ = yamnet
+    state, windows = pretrained.state(), torch.from_numpy(audio_networks.yamnet_windows(recordings[0])[:3])
+    whole = engines.classifier(pretrained)
     maps = functional.pad(windows[:, None], (0, 1, 0, 1))
     maps = functional.conv2d(maps, state["conv0.weight"], state["conv0.bias"], stride=2).relu()
     for number, stride in ((1, 1), (2, 2)):
@@ -126,7 +126,7 @@ def test_yamnets_layers_are_mobilenets(yamnet, recordings):
         assert torch.allclose(whole[:upto](windows), maps, atol=1e-4)
         expected = whole[:-1](windows).numpy()
     for engine in ("openvino", "torch"):
-        ours = engines.extract(windows.numpy(), found, Imaging(), Features(engine=engine))
+        ours = engines.extract(windows.numpy(), pretrained, Imaging(), Features(engine=engine))
         np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4 * expected.max())
 
 

@@ -74,11 +74,11 @@ def lite0():
 
 def test_maps_of_several_layers_come_from_one_pass_and_keep_the_frequency_axis(lite0):
     """The columns are each layer's map, averaged over time: what a plain forward pass of the network gives."""
-    found, maps = lite0
+    pretrained, maps = lite0
     pictures = RANDOM.integers(0, 256, (2, 64, 70)).astype(np.uint8)
     picture = maps.picture((64, 70), Imaging())
-    columns = engines.run(pictures, found, picture, Features(), maps)
-    passes, net = [], engines.classifier(found)
+    columns = engines.run(pictures, pretrained, picture, Features(), maps)
+    passes, net = [], engines.classifier(pretrained)
     net._blocks[10].register_forward_hook(lambda module, inputs, output: passes.append(output))
     colours = imaging.standardised_colours(LITE0.mean, LITE0.std, Imaging())
     scales = (imaging.upscaling(side, size) for side, size in zip(picture.shape, picture.size, strict=True))
@@ -91,13 +91,13 @@ def test_maps_of_several_layers_come_from_one_pass_and_keep_the_frequency_axis(l
 
 def test_a_tone_changes_the_maps_at_its_own_rows(lite0):
     """A bright line at the top of the picture changes the early map's upper rows more than its lower ones."""
-    found, maps = lite0
+    pretrained, maps = lite0
     plain = np.full((1, 64, 70), 60, np.uint8)
     toned = plain.copy()
     toned[:, 6:9] = 200
     early = []
     for picture in (plain, toned):
-        columns = engines.run(picture, found, maps.picture((64, 70), Imaging()), Features(), maps)
+        columns = engines.run(picture, pretrained, maps.picture((64, 70), Imaging()), Features(), maps)
         rows, channels = maps.shapes("efficientnet_lite0")[0]
         early.append(columns[0, : rows * channels].reshape(rows, channels))
     change = np.linalg.norm(early[1] - early[0], axis=1)
